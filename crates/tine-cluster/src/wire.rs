@@ -1,0 +1,1 @@
+//! The languages in which workers and primary speak.

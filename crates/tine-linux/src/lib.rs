@@ -1,0 +1,1 @@
+//! The Linux calls behind tine that `rustix` has not got.

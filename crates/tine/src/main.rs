@@ -1,0 +1,3 @@
+//! The `tine` command.
+#![forbid(unsafe_code)]
+fn main() {}
