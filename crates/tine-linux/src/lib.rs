@@ -8,6 +8,7 @@
 //! | [`foreign`] | look into another process: its memory, its descriptors, its identity |
 //! | [`tree`] | who descends from whom, and ending all of it |
 //! | [`cgroup`] | one cgroup (v2) per worker, where that may be had |
+//! | [`balance`] | an eBPF program that picks the seat and sees the accept queues |
 //! | [`reuseport`] | let a classic BPF program choose among sockets of one port |
 //! | [`socket`] | socket options and sockets that `std` and `rustix` do not reach |
 //! | [`place`] | bind a UNIX path as another process would: its directory, umask and user |
@@ -22,6 +23,7 @@
 //! Every descriptor is created with `CLOEXEC` in the same call; only [`spawn`] lets some of them
 //! cross an `execve`, by number, on request.
 
+pub mod balance;
 pub mod cbpf;
 pub mod cgroup;
 pub mod foreign;
