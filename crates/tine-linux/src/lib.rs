@@ -1,1 +1,4 @@
 //! The Linux calls behind tine that `rustix` has not got.
+
+pub mod host;
+pub mod sock_diag;
