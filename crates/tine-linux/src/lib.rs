@@ -9,6 +9,8 @@
 //! | [`tree`] | who descends from whom, and ending all of it |
 //! | [`cgroup`] | one cgroup (v2) per worker, where that may be had |
 //! | [`balance`] | an eBPF program that picks the seat and sees the accept queues |
+//! | [`sock_diag`] | the kernel's sockets, and who holds them |
+//! | [`host`] | what this host and this user have |
 //! | [`reuseport`] | let a classic BPF program choose among sockets of one port |
 //! | [`socket`] | socket options and sockets that `std` and `rustix` do not reach |
 //! | [`place`] | bind a UNIX path as another process would: its directory, umask and user |
@@ -27,10 +29,12 @@ pub mod balance;
 pub mod cbpf;
 pub mod cgroup;
 pub mod foreign;
+pub mod host;
 pub mod place;
 pub mod process;
 pub mod reuseport;
 pub mod seccomp;
+pub mod sock_diag;
 pub mod socket;
 pub mod spawn;
 pub mod split;
