@@ -173,16 +173,29 @@ impl Registry {
         entry.holders.is_empty()
     }
 
+    /// Nobody holds the seat any more, and nobody shall: it is about to be closed.
+    pub fn let_go_of_all(&mut self, seat: SeatId) {
+        if let Some(entry) = self.seats.get_mut(&seat) {
+            entry.holders.clear();
+            entry.state = SeatState::Draining;
+        }
+    }
+
     /// The seat's socket was closed. The listener goes with its last seat; then this is `true`.
     pub fn remove_seat(&mut self, seat: SeatId) -> bool {
         let Some(entry) = self.seats.remove(&seat) else { return false };
         if self.seats_of(entry.listener).next().is_some() {
             return false;
         }
-        if let Some(listener) = self.listeners.remove(&entry.listener) {
+        self.remove_listener(entry.listener);
+        true
+    }
+
+    /// Forgets a listener that has no seat.
+    pub fn remove_listener(&mut self, id: ListenerId) {
+        if let Some(listener) = self.listeners.remove(&id) {
             self.by_key.remove(&listener.key);
         }
-        true
     }
 
     /// The seats in rotation, by instance: the order of turns.
