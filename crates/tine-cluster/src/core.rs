@@ -1,1 +1,3 @@
 //! Decisions without a clock, without I/O, without a runtime.
+
+pub mod handover;
