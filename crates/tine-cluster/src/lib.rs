@@ -5,3 +5,4 @@ pub mod core;
 pub mod id;
 pub mod policy;
 pub mod wire;
+pub mod worker;

@@ -14,5 +14,6 @@
 //! queue has a limit.
 
 pub mod lines;
+pub mod native;
 
 pub mod node;

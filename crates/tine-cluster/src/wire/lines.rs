@@ -20,6 +20,9 @@ pub use socket::{Flushed, Received, flush, receive};
 /// An idle receiver keeps no more than this allocated, in bytes.
 const KEEP: usize = 4 * 1024;
 
+/// How much of a wrong line is shown, in characters.
+const EXCERPT: usize = 60;
+
 /// What a peer may make us hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -160,4 +163,16 @@ impl Receiver {
         self.start = 0;
         self.buffer.shrink_to(KEEP);
     }
+}
+
+/// The beginning of a line, fit to be shown to a person.
+pub(super) fn excerpt(line: &[u8]) -> String {
+    // No character takes more than four bytes.
+    let beginning = &line[..line.len().min(4 * EXCERPT)];
+    let text = String::from_utf8_lossy(beginning);
+    let mut shown: String = text.chars().take(EXCERPT).collect();
+    if shown.len() < line.len() {
+        shown.push('…');
+    }
+    shown
 }

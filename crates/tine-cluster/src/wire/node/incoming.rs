@@ -7,10 +7,7 @@ use serde_json::{Value, value::RawValue};
 use thiserror::Error;
 
 use super::QueryServer;
-use crate::wire::lines::{LineTooLong, QueueFull};
-
-/// How much of a wrong line is shown, in characters.
-const EXCERPT: usize = 60;
+use crate::wire::lines::{LineTooLong, QueueFull, excerpt};
 
 /// Why a worker cannot be talked to any longer. It is to be ended.
 #[derive(Debug, Error)]
@@ -131,18 +128,6 @@ pub(super) fn parse(line: &[u8]) -> Result<Incoming, ProtocolError> {
         .map_err(Malformed::from)
         .and_then(|text| message(serde_json::from_str(text)?));
     understood.map_err(|source| ProtocolError::Malformed { excerpt: excerpt(line), source })
-}
-
-/// The beginning of a line, fit to be shown to a person.
-pub(crate) fn excerpt(line: &[u8]) -> String {
-    // No character takes more than four bytes.
-    let beginning = &line[..line.len().min(4 * EXCERPT)];
-    let text = String::from_utf8_lossy(beginning);
-    let mut shown: String = text.chars().take(EXCERPT).collect();
-    if shown.len() < line.len() {
-        shown.push('…');
-    }
-    shown
 }
 
 /// Understands one message, be it a line or the `msg` of one with a handle.

@@ -331,5 +331,5 @@ impl Session {
 }
 
 fn malformed(line: &[u8], source: Malformed) -> ProtocolError {
-    ProtocolError::Malformed { excerpt: incoming::excerpt(line), source }
+    ProtocolError::Malformed { excerpt: lines::excerpt(line), source }
 }
