@@ -13,6 +13,7 @@
 //! | [`handover`] | which worker gets an accepted connection, when the primary hands them over |
 
 pub mod backoff;
+pub mod handover;
 pub mod instance;
 pub mod order;
 pub mod registry;

@@ -6,3 +6,4 @@ pub mod core;
 pub mod id;
 pub mod policy;
 pub mod wire;
+pub mod worker;

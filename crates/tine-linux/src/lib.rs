@@ -5,6 +5,7 @@
 //! | [`process`] | a process held by its pidfd: signal it, wait for it |
 //! | [`spawn`] | start a program: descriptors in their places, a session, a filter, a cgroup |
 //! | [`seccomp`] | the bind trap: a filter, and the listener that answers its notifications |
+//! | [`inherited`] | claim an inherited descriptor once, by name |
 //! | [`foreign`] | look into another process: its memory, its descriptors, its identity |
 //! | [`tree`] | who descends from whom, and ending all of it |
 //! | [`cgroup`] | one cgroup (v2) per worker, where that may be had |
@@ -30,6 +31,7 @@ pub mod cbpf;
 pub mod cgroup;
 pub mod foreign;
 pub mod host;
+pub mod inherited;
 pub mod place;
 pub mod process;
 pub mod reuseport;
