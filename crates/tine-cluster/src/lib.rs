@@ -5,5 +5,7 @@ pub mod address;
 pub mod core;
 pub mod id;
 pub mod policy;
+#[cfg(feature = "tokio")]
+pub mod primary;
 pub mod wire;
 pub mod worker;

@@ -12,14 +12,16 @@
 //! [`crate::core`]; the modules here carry it out.
 
 mod accept;
-mod addresses;
-mod answer;
+mod asks;
 mod balance;
 mod caller;
 mod channel;
+mod declared;
 mod drain;
 mod event;
+mod handing;
 mod input;
+mod native;
 mod node;
 mod output;
 mod paths;
@@ -33,9 +35,7 @@ mod trap;
 mod watch;
 mod worker;
 
-pub use event::{
-    Ending, Event, ListenerReport, Report, SeatReport, Stream, What, WorkerReport,
-};
+pub use event::{Ending, Event, ListenerReport, Report, SeatReport, Stream, What, WorkerReport};
 pub use settings::{Program, ProgramKind, Settings};
 
 use rustix::process::Signal;

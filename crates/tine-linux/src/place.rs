@@ -5,9 +5,13 @@
 //! (`unshare(CLONE_FS)`); so a short-lived thread takes them on, and nobody else notices.
 
 use std::{
+    ffi::OsStr,
     io,
-    os::fd::{AsFd, BorrowedFd},
-    path::PathBuf,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::{Path, PathBuf},
     thread,
 };
 
@@ -25,6 +29,15 @@ pub struct Place {
     umask: u32,
     user: u32,
     group: u32,
+}
+
+/// `sun_path` has 108 bytes, the last of them for the zero (unix(7)).
+const LONGEST_PATH: usize = 107;
+
+/// `struct sockaddr_un`.
+fn unix_address(path: &OsStr) -> Vec<u8> {
+    let family = libc::sa_family_t::try_from(libc::AF_UNIX).expect("a small constant");
+    [&family.to_ne_bytes()[..], path.as_bytes(), &[0]].concat()
 }
 
 impl Place {
@@ -54,6 +67,22 @@ impl Place {
                 thread::Builder::new().name("place".into()).spawn_scoped(scope, attempt)?;
             thread.join().unwrap_or_else(|_| Err(io::Error::other("the binding thread panicked")))
         })
+    }
+
+    /// Binds `socket` to a path, however long: what does not fit into an address is bound from its
+    /// own directory, and then `getsockname` shows the last part only.
+    ///
+    /// # Errors
+    ///
+    /// As `bind(2)` and `chdir(2)` tell.
+    pub fn bind_path(&self, socket: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+        if path.as_os_str().len() <= LONGEST_PATH {
+            return self.bind(socket, &unix_address(path.as_os_str()));
+        }
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let directory = self.directory.join(path.parent().unwrap_or(path));
+        let place = Self { directory, ..self.clone() };
+        place.bind(socket, &unix_address(name))
     }
 
     /// Makes this place the calling thread's own.

@@ -43,6 +43,28 @@ pub fn accept_queue(socket: impl AsFd) -> io::Result<AcceptQueue> {
 /// `TCP_LISTEN` of `include/net/tcp_states.h`.
 const LISTEN: u8 = 10;
 
+/// Whether an established TCP connection waits for its client: everything that came was read, what
+/// was sent has arrived, and the last word was the server's (or nothing was ever said).
+///
+/// Both moments are known in ticks of the kernel's clock only; within one tick the connection counts
+/// as idle after a while of silence.
+///
+/// # Errors
+///
+/// When it is no TCP connection.
+pub fn is_idle_connection(socket: impl AsFd) -> io::Result<bool> {
+    /// Milliseconds.
+    const SILENCE: u32 = 200;
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    get(&socket, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info)?;
+    // SAFETY: as in `accept_queue`: integers only, zeroed at first.
+    let info = unsafe { info.assume_init() };
+    let unread = rustix::io::ioctl_fionread(&socket)?;
+    let (sent, received) = (info.tcpi_last_data_sent, info.tcpi_last_data_recv);
+    let answered = sent < received || (sent == received && sent >= SILENCE);
+    Ok(unread == 0 && info.tcpi_unacked == 0 && answered)
+}
+
 /// `getsockopt(SO_NETNS_COOKIE)` — a number for the network namespace that the socket lives in
 /// (Linux 5.14).
 ///

@@ -104,6 +104,18 @@ impl Place {
         self.retry(end.lived, now, limits)
     }
 
+    /// Its worker ended, and there shall be no other.
+    pub const fn rest(&mut self) -> Next {
+        self.filling = Filling::Empty;
+        Next::Rest
+    }
+
+    /// It is hopeless.
+    pub const fn give_up(&mut self) -> Next {
+        self.filling = Filling::GivenUp;
+        Next::GiveUp { early_ends: 1 }
+    }
+
     /// Its worker could not even be started.
     pub fn failed_to_start(&mut self, now: Instant, limits: &Limits) -> Next {
         self.retry(Duration::ZERO, now, limits)

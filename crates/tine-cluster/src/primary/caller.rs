@@ -131,7 +131,8 @@ fn look_at(own: OwnedFd, inode: u64, flags: FdFlags) -> io::Result<Option<Caller
     if is_inet && !is_here(&own) {
         return Ok(None);
     }
-    let v6only = if family == AddressFamily::INET6 { sockopt::ipv6_v6only(&own).ok() } else { None };
+    let v6only =
+        if family == AddressFamily::INET6 { sockopt::ipv6_v6only(&own).ok() } else { None };
     let reuseport = is_inet && sockopt::socket_reuseport(&own)?;
     let own = (protocol != MPTCP).then_some(own);
     Ok(Some(CallersSocket { own, transport, family, flags, inode, v6only, reuseport }))
@@ -225,7 +226,8 @@ mod tests {
 
     #[test]
     fn what_is_short_or_strange_is_left_to_the_kernel() {
-        for (family, rest) in [(2, &b"\x1f\x43\x7f"[..]), (10, &[0; 20]), (16, &[0; 10]), (1, b"")] {
+        for (family, rest) in [(2, &b"\x1f\x43\x7f"[..]), (10, &[0; 20]), (16, &[0; 10]), (1, b"")]
+        {
             assert_eq!(raw(family, rest), RawAddress::Other);
         }
         assert_eq!(RawAddress::read(&[1]), RawAddress::Other);

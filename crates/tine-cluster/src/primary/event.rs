@@ -110,6 +110,8 @@ pub enum What {
         /// The last lines that it wrote.
         last_lines: Vec<Vec<u8>>,
     },
+    /// Descriptors had run out, and connections are accepted again.
+    AcceptsAgain,
     /// The manager could not do something for it; it goes on.
     Trouble {
         /// What was being done.

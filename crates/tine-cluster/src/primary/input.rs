@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::event::Report;
 use crate::{
     id::{ListenerId, WorkerId},
-    wire::node,
+    wire::{native, node},
 };
 
 /// A request of the owner.
@@ -53,6 +53,8 @@ pub(super) enum News {
     OutputEnded(WorkerId, Vec<Vec<u8>>),
     /// A Node worker said something.
     Node(WorkerId, node::Event),
+    /// A worker that speaks our protocol said something.
+    Native(WorkerId, native::Event),
     /// A worker answered for a connection.
     Answered {
         /// Who.

@@ -8,8 +8,8 @@ use std::{
 
 use super::balance::{Group, GroupError, Kernel};
 use crate::{
-    core::registry::{Claim, Listener, Registry, SeatState},
     address::{ListenKey, Transport},
+    core::registry::{Claim, Listener, Registry, SeatState},
     id::{Instance, ListenerId, SeatId, WorkerId},
 };
 
@@ -27,6 +27,8 @@ pub(super) struct Seats {
 struct Socket {
     fd: OwnedFd,
     inode: u64,
+    /// Connections waited in it at the last look.
+    waited: bool,
 }
 
 impl Seats {
@@ -57,7 +59,7 @@ impl Seats {
     ) -> io::Result<SeatId> {
         let inode = rustix::fs::fstat(&fd)?.st_ino;
         let seat = self.registry.add_seat(listener, instance, holder);
-        self.sockets.insert(seat, Socket { fd, inode });
+        self.sockets.insert(seat, Socket { fd, inode, waited: false });
         Ok(seat)
     }
 
@@ -92,8 +94,7 @@ impl Seats {
         let Some(listener) = self.registry.seat(seat).map(|seat| seat.listener) else {
             return Ok(());
         };
-        let (Some(group), Some(socket)) =
-            (self.groups.get_mut(&listener), self.sockets.get(&seat))
+        let (Some(group), Some(socket)) = (self.groups.get_mut(&listener), self.sockets.get(&seat))
         else {
             return Ok(());
         };
@@ -133,7 +134,8 @@ impl Seats {
             // Datagrams that reach a socket nobody reads are lost: the others must get them.
             Transport::Udp => true,
             Transport::Tcp => {
-                self.groups.get(&listener).is_some_and(Group::migrates) || self.queue(seat) == Some(0)
+                self.groups.get(&listener).is_some_and(Group::migrates)
+                    || self.queue(seat) == Some(0)
             }
             Transport::UnixStream | Transport::UnixSeqPacket | Transport::UnixDatagram => false,
         }
@@ -143,6 +145,19 @@ impl Seats {
     pub(super) fn queue(&self, seat: SeatId) -> Option<u32> {
         let socket = self.socket(seat)?;
         tine_linux::socket::accept_queue(socket).ok().map(|queue| queue.length)
+    }
+
+    /// Whether there is no listener.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+
+    /// Whether connections wait in the seat that were there at the last look as well: nobody may be
+    /// accepting.
+    pub(super) fn is_stuck(&mut self, seat: SeatId) -> bool {
+        let waits = self.queue(seat).is_some_and(|length| length > 0);
+        let Some(socket) = self.sockets.get_mut(&seat) else { return false };
+        std::mem::replace(&mut socket.waited, waits) && waits
     }
 
     /// Connections that the seat was given so far.

@@ -130,7 +130,8 @@ impl Task {
             _ => None,
         };
         let nul = |_: NulError| io::Error::from(io::ErrorKind::InvalidInput);
-        let mut spawn = program(&self.settings).map_err(nul).map_err(prepare("read the command"))?;
+        let mut spawn =
+            program(&self.settings).map_err(nul).map_err(prepare("read the command"))?;
         let own = own_variables(&self.settings, (id, instance), declared.len());
         for (name, value) in &own {
             spawn.env(name, value).map_err(nul).map_err(prepare("read the environment"))?;

@@ -4,7 +4,7 @@
 //! [`crate::core`]'s, this module carries them out.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -15,6 +15,7 @@ use tine_linux::{process::Exit, seccomp, spawn::SpawnError, tree};
 use tokio::sync::mpsc;
 
 use super::{
+    asks::Asks,
     event::{Ending, Event, What},
     handing::Handing,
     input::{Command, Input, News},
@@ -49,6 +50,10 @@ pub(super) struct Task {
     pub(super) seats: Seats,
     pub(super) paths: Paths,
     pub(super) handing: BTreeMap<ListenerId, Handing>,
+    pub(super) asks: Asks,
+    pub(super) declared: BTreeMap<WorkerId, Vec<SeatId>>,
+    /// Of which seats it was told that a worker listens there.
+    pub(super) told_listening: BTreeSet<(WorkerId, SeatId)>,
     pub(super) node: super::node::Servers,
     pub(super) news: mpsc::Sender<News>,
     pub(super) lines: mpsc::Sender<Event>,
@@ -77,6 +82,9 @@ impl Task {
             seats: Seats::default(),
             paths: Paths::default(),
             handing: BTreeMap::new(),
+            asks: Asks::default(),
+            declared: BTreeMap::new(),
+            told_listening: BTreeSet::new(),
             node: super::node::Servers::default(),
             news,
             lines,
@@ -109,7 +117,6 @@ impl Task {
             abandoned |= matches!(input, Input::Abandoned);
             self.handle(input);
         }
-        self.clean_up();
         self.ending()
     }
 
@@ -217,6 +224,7 @@ impl Task {
         if let Some(pid) = self.workers.get(&id).map(Worker::pid) {
             self.tell(id, What::Started { pid });
         }
+        self.open_declared(id);
     }
 
     fn not_started(&mut self, instance: Instance, error: SpawnError) {
@@ -276,9 +284,19 @@ impl Task {
 
     fn terminate(&mut self, id: WorkerId) {
         let signal = self.settings.stop_signal;
+        self.tell_cut(id);
         let Some(worker) = self.workers.get(&id) else { return };
         if let Err(error) = worker.terminate(signal) {
             self.trouble(id, "send the stop signal", error);
+        }
+    }
+
+    /// A drain that did not come to its end cuts connections.
+    fn tell_cut(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let connections = std::mem::take(&mut worker.open_connections);
+        if connections > 0 && worker.exit.is_none() {
+            self.tell(id, What::Cut { connections });
         }
     }
 
@@ -333,7 +351,8 @@ impl Task {
         for seat in self.seats.registry().held_by(id) {
             self.let_go(seat, id);
         }
-        self.leave_handing_dead(id);
+        self.forget_given(id);
+        self.declared.remove(&id);
         self.restore_paths();
     }
 
@@ -463,7 +482,10 @@ impl Task {
 
     /// The worker listens on one more address.
     pub(super) fn worker_listens(&mut self, id: WorkerId, seat: SeatId) {
-        let Some((_, listener)) = self.seats.listener_of(seat) else { return };
+        if !self.told_listening.insert((id, seat)) {
+            return;
+        }
+        let Some((listener_id, listener)) = self.seats.listener_of(seat) else { return };
         let what = What::Listening {
             key: listener.key.clone(),
             choice: listener.choice,
@@ -472,8 +494,17 @@ impl Task {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.listened = true;
         }
+        self.join_handing(id, listener_id);
         self.step(id, LifeEvent::Listening);
         self.tell(id, what);
+    }
+
+    pub(super) fn instance_of(&self, id: WorkerId) -> Instance {
+        self.workers.get(&id).map(|worker| worker.instance).unwrap_or_default()
+    }
+
+    pub(super) const fn is_stopping(&self) -> bool {
+        self.stopping
     }
 
     pub(super) fn tell(&self, id: WorkerId, what: What) {

@@ -82,7 +82,8 @@ impl Task {
         let caller = Caller::new(notification.thread?, fd).ok()?;
         let bytes = caller.address(address, length).ok()?;
         let raw = RawAddress::read(&bytes);
-        if matches!(&raw, RawAddress::Inet(inet) if !self.is_shared(*inet)) || raw == RawAddress::Other
+        if matches!(&raw, RawAddress::Inet(inet) if !self.is_shared(*inet))
+            || raw == RawAddress::Other
         {
             return Some(Answer::Pass);
         }
@@ -157,7 +158,8 @@ impl Task {
             Err(error) if self.settings.mechanism.is_none() => {
                 self.trouble(worker, "load the balancing program", std::io::Error::other(error));
                 self.settings.abilities.ebpf = false;
-                let choice = self.choose(key.transport, acquisition).map_err(|_| Errno::OPNOTSUPP)?;
+                let choice =
+                    self.choose(key.transport, acquisition).map_err(|_| Errno::OPNOTSUPP)?;
                 let listener = Listener { choice, ..listener };
                 self.seats.add_listener(listener).map_err(|_| Errno::OPNOTSUPP)
             }
@@ -218,7 +220,7 @@ impl Task {
         Ok(())
     }
 
-    fn is_grouped(&self, listener: ListenerId) -> bool {
+    pub(super) fn is_grouped(&self, listener: ListenerId) -> bool {
         self.seats.registry().listener(listener).is_some_and(|l| match l.choice.mechanism {
             Mechanism::KernelEbpf | Mechanism::KernelCbpf | Mechanism::KernelHash => true,
             Mechanism::OneQueue | Mechanism::HandOver => false,
@@ -255,7 +257,11 @@ impl Task {
         Ok(())
     }
 
-    fn put(&self, asked: Asked<'_>, fd: std::os::fd::BorrowedFd<'_>) -> Result<(), Errno> {
+    pub(super) fn put(
+        &self,
+        asked: Asked<'_>,
+        fd: std::os::fd::BorrowedFd<'_>,
+    ) -> Result<(), Errno> {
         let trap = self.trap_of(asked.worker).ok_or(Errno::INTR)?;
         let close_on_exec = asked.socket.flags.close_on_exec;
         trap.replace(asked.notification, asked.caller.number, fd, close_on_exec).map_err(errno)
@@ -342,7 +348,7 @@ impl Task {
         self.seats.forget_if_empty(listener);
     }
 
-    fn refused(&mut self, worker: WorkerId, key: ListenKey, errno: Errno) {
+    pub(super) fn refused(&mut self, worker: WorkerId, key: ListenKey, errno: Errno) {
         self.tell(worker, What::Refused { key, errno });
     }
 }

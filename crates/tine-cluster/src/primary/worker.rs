@@ -46,6 +46,8 @@ pub(super) struct Worker {
     pub(super) v6only: HashMap<u64, bool>,
     /// It was told to disconnect, in Node's way or ours.
     pub(super) disconnected: bool,
+    /// Connections that it had open when it was last looked at, while it drains.
+    pub(super) open_connections: usize,
     /// Its output was read to the end.
     pub(super) output: Output,
     /// No process with its filter is left.
@@ -89,6 +91,7 @@ impl Worker {
             exit: None,
             v6only: HashMap::new(),
             disconnected: false,
+            open_connections: 0,
             output: Output::Flowing(Vec::new()),
             filter_gone: false,
             cgroup,
@@ -178,4 +181,3 @@ impl Worker {
         self.members().into_iter().any(|pid| tine_linux::foreign::holds_socket(pid, inode))
     }
 }
-
