@@ -1,4 +1,5 @@
 //! A fake Node worker, byte by byte, against the session that the primary holds for it.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
 use std::{io::Write, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 
@@ -148,10 +149,15 @@ fn a_worker_that_is_fed_byte_by_byte_says_the_same() {
 }
 
 #[test]
-fn buns_internal_messages_are_understood() {
+fn buns_internal_messages_are_understood_and_answered_in_kind() {
     let mut session = Session::default();
     says(&mut session, &[&format!("\x02{ONLINE}")]);
     assert!(matches!(next(&mut session), Some(Event::Online)));
+    session.disconnect().unwrap();
+    assert_eq!(
+        hears(&mut session),
+        ["\x02{\"cmd\":\"NODE_CLUSTER\",\"act\":\"disconnect\",\"seq\":0}"]
+    );
 }
 
 #[test]

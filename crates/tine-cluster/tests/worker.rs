@@ -1,4 +1,5 @@
 //! The worker's side, with the test in the part of the primary.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
 use std::{
     io::{ErrorKind, Read, Write},

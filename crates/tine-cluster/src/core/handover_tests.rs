@@ -8,8 +8,12 @@ const C: WorkerId = WorkerId(3);
 
 fn with(workers: &[WorkerId], connections: u32) -> HandOver<u32> {
     let mut queue = HandOver::default();
-    workers.iter().for_each(|&id| queue.worker_joined(id));
-    (0..connections).for_each(|connection| queue.connection(connection));
+    for &id in workers {
+        queue.worker_joined(id);
+    }
+    for connection in 0..connections {
+        queue.connection(connection);
+    }
     queue
 }
 
@@ -201,10 +205,11 @@ impl Onlooker {
             return;
         };
         assert_eq!(result, accepted.then_some(out));
-        match accepted {
-            true => assert!(self.accepted.insert(out)),
-            false => drop(self.refused.insert(out)),
+        if accepted {
+            assert!(self.accepted.insert(out), "{out} was accepted twice");
+            return;
         }
+        self.refused.insert(out);
     }
 }
 

@@ -162,11 +162,12 @@ fn accept_handed_over<A>(
 ) -> io::Result<Option<A>> {
     loop {
         match queue.take() {
-            Some(taken) => match take(taken) {
-                Ok(accepted) => return Ok(Some(accepted)),
-                // The client has gone in the meantime.
-                Err(_) => {}
-            },
+            // An error: the client has gone in the meantime.
+            Some(taken) => {
+                if let Ok(accepted) = take(taken) {
+                    return Ok(Some(accepted));
+                }
+            }
             None if stop.requested() => return Ok(None),
             None => return Err(ErrorKind::BrokenPipe.into()),
         }

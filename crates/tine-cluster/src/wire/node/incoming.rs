@@ -9,6 +9,9 @@ use thiserror::Error;
 use super::QueryServer;
 use crate::wire::lines::{LineTooLong, QueueFull, excerpt};
 
+/// Bun puts it before internal messages.
+pub(super) const MARK: u8 = 0x02;
+
 /// Why a worker cannot be talked to any longer. It is to be ended.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -48,7 +51,7 @@ pub enum Malformed {
 /// One line, understood.
 #[derive(Debug)]
 pub(super) enum Incoming {
-    Cluster(Cluster),
+    Cluster(Box<Cluster>),
     Handle {
         kind: String,
         message: Box<RawValue>,
@@ -122,8 +125,7 @@ fn word<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> 
 
 /// Understands a line.
 pub(super) fn parse(line: &[u8]) -> Result<Incoming, ProtocolError> {
-    // Bun marks its internal messages so.
-    let line = line.strip_prefix(b"\x02").unwrap_or(line);
+    let line = line.strip_prefix(&[MARK]).unwrap_or(line);
     let understood = std::str::from_utf8(line)
         .map_err(Malformed::from)
         .and_then(|text| message(serde_json::from_str(text)?));
@@ -135,7 +137,7 @@ pub(super) fn message(json: Box<RawValue>) -> Result<Incoming, Malformed> {
     let Some(cmd) = internal_command(json.get())? else { return Ok(Incoming::User(json)) };
     let text = json.get();
     Ok(match cmd.as_str() {
-        "NODE_CLUSTER" => Incoming::Cluster(cluster(text)?),
+        "NODE_CLUSTER" => Incoming::Cluster(Box::new(cluster(text)?)),
         "NODE_HANDLE" => handle(text)?,
         "NODE_HANDLE_ACK" => Incoming::HandleArrived,
         "NODE_HANDLE_NACK" => Incoming::HandleMissing,

@@ -119,12 +119,12 @@ pub(super) fn handle_answer(arrived: bool) -> Vec<u8> {
 /// No socket of the worker's `net.Server` is held by this primary.
 pub(super) fn socket_count(key: Option<&RawValue>) -> Vec<u8> {
     #[derive(Serialize)]
-    struct Count<'a> {
+    struct SocketCount<'a> {
         cmd: &'static str,
         key: Option<&'a RawValue>,
         count: u32,
     }
-    line(&Count { cmd: "NODE_SOCKET_COUNT", key, count: 0 })
+    line(&SocketCount { cmd: "NODE_SOCKET_COUNT", key, count: 0 })
 }
 
 /// Likewise, to one that waits until they are closed.

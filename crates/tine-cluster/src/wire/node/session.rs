@@ -97,6 +97,8 @@ pub struct Session {
     seq: u64,
     /// Connections that the worker has not yet replied to.
     unreplied: BTreeSet<u64>,
+    /// The worker marks its internal messages, and heeds ours only if they are marked: it is Bun.
+    marks: bool,
     /// The worker is on its way out: it expects no answers to its questions any more.
     leaving: bool,
 }
@@ -114,7 +116,8 @@ impl Session {
         // One is in flight at a time; some more for a worker that puts them before their lines.
         let receiver = Receiver::new(lines::Limits { line: limits.line, descriptors: 16 });
         let lane = Lane::new(limits.queue);
-        Self { receiver, lane, seq: 0, unreplied: BTreeSet::new(), leaving: false }
+        let unreplied = BTreeSet::new();
+        Self { receiver, lane, seq: 0, unreplied, marks: false, leaving: false }
     }
 
     /// Where to put what arrives, as [`lines::receive`] does.
@@ -142,6 +145,7 @@ impl Session {
     /// to be ended; the session must not be used any more.
     pub fn next_event(&mut self) -> Result<Option<Event>, ProtocolError> {
         while let Some(line) = self.receiver.next_line()? {
+            self.marks |= line.first() == Some(&incoming::MARK);
             let incoming = incoming::parse(&line)?;
             let event = self.interpret(incoming, &line)?;
             if event.is_some() {
@@ -157,7 +161,7 @@ impl Session {
         line: &[u8],
     ) -> Result<Option<Event>, ProtocolError> {
         match incoming {
-            Incoming::Cluster(cluster) => return Ok(self.cluster(cluster)),
+            Incoming::Cluster(cluster) => return Ok(self.cluster(*cluster)),
             Incoming::Handle { kind, message } => return self.handle(kind, message, line),
             Incoming::HandleArrived => self.lane.arrived()?,
             Incoming::HandleMissing => return Ok(self.missing()?),
@@ -320,7 +324,11 @@ impl Session {
 
     fn say(&mut self, body: Body<'_>) -> Result<(), QueueFull> {
         let seq = self.take_seq();
-        self.lane.push(outgoing::cluster(body, seq))
+        let mut text = outgoing::cluster(body, seq);
+        if self.marks {
+            text.insert(0, incoming::MARK);
+        }
+        self.lane.push(text)
     }
 
     const fn take_seq(&mut self) -> u64 {
