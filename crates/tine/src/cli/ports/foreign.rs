@@ -1,0 +1,106 @@
+//! Listeners that no manager of this user knows.
+
+use std::collections::HashSet;
+
+use tine_linux::sock_diag::{
+    InetListener, Inode, ProcessName, SockDiagError, Transport, UnixListener, UnixName, holders_of,
+    tcp_listeners, udp_listeners, unix_listeners,
+};
+
+use crate::api::{ForeignListener, ForeignProcess, Kind, PortsReport};
+
+/// One socket as the kernel tells it.
+struct Socket {
+    address: String,
+    kind: Kind,
+    inode: Inode,
+    uid: Option<u32>,
+    queue: u32,
+}
+
+/// All listening TCP and UDP sockets, with `unix` also paths, but those of `managers`.
+///
+/// Sockets of one address and the same processes, such as a group of nginx workers, are one entry.
+pub(super) fn listeners(
+    managers: &[PortsReport],
+    unix: bool,
+) -> Result<Vec<ForeignListener>, SockDiagError> {
+    let mut sockets: Vec<Socket> =
+        tcp_listeners(None)?.into_iter().chain(udp_listeners(None)?).map(|l| inet(&l)).collect();
+    if unix {
+        sockets.extend(unix_listeners()?.into_iter().map(|l| path(&l)));
+    }
+    let inodes: HashSet<Inode> = sockets.iter().map(|socket| socket.inode).collect();
+    let mut holders = holders_of(&inodes);
+    let mut found = Vec::new();
+    for socket in sockets {
+        let processes = holders.remove(&socket.inode).unwrap_or_default();
+        if !is_managed(&socket, &processes, managers) {
+            found.push(foreign(socket, &processes));
+        }
+    }
+    Ok(merged(found))
+}
+
+/// A manager holds a duplicate of each of its seats: a socket of its address that it does not hold
+/// is a stranger's, even in the same group. Where nobody's descriptors can be seen, the address
+/// decides.
+fn is_managed(socket: &Socket, processes: &[ProcessName], managers: &[PortsReport]) -> bool {
+    managers.iter().any(|manager| {
+        let here = |listener: &crate::api::ListenerReport| {
+            listener.kind == socket.kind && listener.address == socket.address
+        };
+        let holds = |process: &ProcessName| {
+            u32::try_from(process.pid.as_raw_nonzero().get()) == Ok(manager.manager_pid)
+        };
+        manager.listeners.iter().any(here) && (processes.is_empty() || processes.iter().any(holds))
+    })
+}
+
+fn inet(listener: &InetListener) -> Socket {
+    let kind = match listener.transport {
+        Transport::Tcp => Kind::Tcp,
+        Transport::Udp => Kind::Udp,
+    };
+    let InetListener { address, inode, uid, queue, .. } = *listener;
+    Socket { address: address.to_string(), kind, inode, uid: Some(uid), queue }
+}
+
+fn path(listener: &UnixListener) -> Socket {
+    let address = match &listener.name {
+        UnixName::Path(_) | UnixName::Abstract(_) => format!("unix:{}", listener.name),
+        UnixName::None => "unix:".into(),
+    };
+    let UnixListener { inode, queue, .. } = *listener;
+    Socket { address, kind: Kind::Unix, inode, uid: None, queue }
+}
+
+fn foreign(socket: Socket, processes: &[ProcessName]) -> ForeignListener {
+    let mut processes: Vec<ForeignProcess> = processes
+        .iter()
+        .map(|p| ForeignProcess { pid: p.pid.as_raw_nonzero().get(), name: p.name.clone() })
+        .collect();
+    processes.sort_by_key(|process| process.pid);
+    let Socket { address, kind, inode: _, uid, queue } = socket;
+    ForeignListener { address, kind, uid, queue, processes }
+}
+
+fn merged(mut found: Vec<ForeignListener>) -> Vec<ForeignListener> {
+    found.sort_by(|a, b| order(a).cmp(&order(b)));
+    found.dedup_by(|next, kept| {
+        let same = (next.kind, &next.address, next.uid, &next.processes)
+            == (kept.kind, &kept.address, kept.uid, &kept.processes);
+        if same {
+            kept.queue = kept.queue.saturating_add(next.queue);
+        }
+        same
+    });
+    found
+}
+
+/// By kind, then port as a number, then the rest of the address.
+fn order(listener: &ForeignListener) -> (&str, u16, &str, Option<i32>) {
+    let port = listener.address.rsplit(':').next().and_then(|port| port.parse().ok());
+    let first = listener.processes.first().map(|process| process.pid);
+    (listener.kind.word(), port.unwrap_or(0), &listener.address, first)
+}
