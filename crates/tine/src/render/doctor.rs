@@ -12,8 +12,7 @@ pub fn doctor(report: &DoctorReport, screen: Screen) -> String {
     let lacking: Vec<&Check> =
         report.checks.iter().filter(|check| check.state != CheckState::Ok).collect();
     if !lacking.is_empty() {
-        parts
-            .push(lacking.iter().map(|check| remedy(check, screen)).collect::<Vec<_>>().join("\n"));
+        parts.push(remedies(&lacking, screen));
     }
     parts.push(mechanisms(report, screen));
     parts.push(verdict(report, screen));
@@ -28,7 +27,26 @@ fn overview(report: &DoctorReport, screen: Screen) -> String {
     screen.lines(&mut table)
 }
 
-fn remedy(check: &Check, screen: Screen) -> String {
+/// A command that helps in several ways is shown where it does first.
+fn remedies(lacking: &[&Check], screen: Screen) -> String {
+    let mut shown: Vec<&str> = Vec::new();
+    let mut paragraphs = Vec::new();
+    for check in lacking {
+        let mut text = reason(check, screen);
+        for command in &check.commands {
+            if shown.contains(&command.as_str()) {
+                text += "    (the same command as above)\n";
+                continue;
+            }
+            shown.push(command);
+            text.extend(["    ", &harmless(command), "\n"]);
+        }
+        paragraphs.push(text);
+    }
+    paragraphs.join("\n")
+}
+
+fn reason(check: &Check, screen: Screen) -> String {
     let colour = match check.state {
         CheckState::Ok => "32",
         CheckState::Limited => "33",
@@ -39,9 +57,6 @@ fn remedy(check: &Check, screen: Screen) -> String {
     let mut text = wrapped(&format!("{}: {why}", check.name.title()), screen.width);
     // Painted after wrapping, so that the codes do not count as letters.
     text.replace_range(..check.name.title().len(), &title);
-    for command in &check.commands {
-        text.extend(["    ", &harmless(command), "\n"]);
-    }
     text
 }
 

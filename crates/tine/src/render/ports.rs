@@ -1,8 +1,11 @@
 //! `tine ports`.
 
+use std::collections::BTreeMap;
+
 use super::{Screen, harmless};
 use crate::api::{
-    ForeignListener, Kind, ListenerReport, PortsReport, PortsView, SeatReport, UnreachableManager,
+    ForeignListener, ForeignProcess, Kind, ListenerReport, PortsReport, PortsView, SeatReport,
+    UnreachableManager,
 };
 
 /// Managed listeners with a line a seat, then managers that do not answer, then everybody else.
@@ -93,24 +96,27 @@ fn unreachable(manager: &UnreachableManager, screen: Screen) -> String {
 fn foreign(listeners: &[ForeignListener], screen: Screen) -> String {
     let mut table = screen.table(&["OTHER LISTENER", "PROCESS", "PID", "QUEUE"]);
     for listener in listeners {
-        let names: Vec<String> = distinct(listener.processes.iter().map(|p| harmless(&p.name)));
-        let pids: Vec<String> = listener.processes.iter().map(|p| p.pid.to_string()).collect();
-        let (name, pid) = if pids.is_empty() {
-            ("pid not visible to this user".into(), dash())
-        } else {
-            (names.join(", "), pids.join(" "))
-        };
-        let address = socket(&listener.address, listener.kind);
-        table.add_row([address, name, pid, listener.queue.to_string()]);
+        let mut head = Some((socket(&listener.address, listener.kind), listener.queue.to_string()));
+        for (name, pids) in by_name(&listener.processes) {
+            let (address, queue) = head.take().unwrap_or_default();
+            table.add_row([address, name, pids, queue]);
+        }
+        if let Some((address, queue)) = head {
+            table.add_row([address, "pid not visible to this user".into(), dash(), queue]);
+        }
     }
     screen.lines(&mut table)
 }
 
-fn distinct(names: impl Iterator<Item = String>) -> Vec<String> {
-    let mut seen: Vec<String> = names.collect();
-    seen.sort();
-    seen.dedup();
-    seen
+/// Each program once, with its pids.
+fn by_name(processes: &[ForeignProcess]) -> BTreeMap<String, String> {
+    let mut found: BTreeMap<String, String> = BTreeMap::new();
+    for process in processes {
+        let pids = found.entry(harmless(&process.name)).or_default();
+        let space = if pids.is_empty() { "" } else { " " };
+        pids.extend([space, &process.pid.to_string()]);
+    }
+    found
 }
 
 /// `tcp 0.0.0.0:80`; a UNIX address says its kind itself.
@@ -135,7 +141,7 @@ mod tests {
     use tine_cluster::policy::{Acquisition, Mechanism, Policy};
 
     use super::*;
-    use crate::api::{ForeignProcess, SeatState, VERSION};
+    use crate::api::{SeatState, VERSION};
 
     const WIDE: Screen = Screen { width: None, colour: false };
 
@@ -179,7 +185,11 @@ mod tests {
             managers: vec![report],
             unreachable: Vec::new(),
             foreign: vec![
-                foreign("[::]:80", Kind::Tcp, vec![process(9, "nginx"), process(10, "nginx")]),
+                foreign(
+                    "[::]:80",
+                    Kind::Tcp,
+                    vec![process(9, "nginx"), process(10, "nginx"), process(8, "sh")],
+                ),
                 foreign("127.0.0.1:53", Kind::Udp, Vec::new()),
             ],
         }
@@ -195,6 +205,7 @@ tcp 0.0.0.0:8003  hello  rr, kernel-ebpf  0         4712  1000         0      in
 
 OTHER LISTENER    PROCESS                       PID   QUEUE
 tcp [::]:80       nginx                         9 10  0
+                  sh                            8
 udp 127.0.0.1:53  pid not visible to this user  -     0
 ";
         assert_eq!(ports(&view(), WIDE), expected);

@@ -110,15 +110,14 @@ fn pidfd_getfd(host: &Host) -> Check {
 
 fn ptrace_scope(host: &Host) -> Check {
     let check = well(CheckName::PtraceScope, host.yama_ptrace_scope.to_string());
-    match host.yama_ptrace_scope {
-        0 | 1 => check,
-        _ if host.capabilities.names().any(|name| name == "sys_ptrace") => check,
-        _ => {
-            let why = "even a parent may not look into its children: the arguments of a trapped \
-                       bind cannot be read";
-            check.lacks(Limited, why, remedy::sysctl(host, "kernel.yama.ptrace_scope", 1))
-        }
+    if host.may_look_into_children() {
+        return check;
     }
+    let why = format!(
+        "even a parent may not look into its children, so the address of a trapped bind cannot be \
+         read: {ONLY_CHANNELS}"
+    );
+    check.lacks(Missing, &why, remedy::ptrace_scope(host))
 }
 
 fn ebpf(host: &Host, executable: &str) -> Check {

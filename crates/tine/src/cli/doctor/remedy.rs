@@ -10,7 +10,7 @@ const WANTED_FILES: u64 = 65_536;
 
 /// For eBPF with queue awareness.
 pub(super) fn capabilities(host: &Host, executable: &str) -> Vec<String> {
-    if host.in_container {
+    if host.in_container && !host.bounding_set_has_bpf {
         return vec![
             "docker run --cap-add BPF --cap-add PERFMON --cap-add NET_ADMIN --user 0 …".into(),
         ];
@@ -39,6 +39,14 @@ pub(super) fn pidfd_getfd(host: &Host) -> Vec<String> {
         commands.insert(0, "docker run --cap-add SYS_PTRACE …".into());
     }
     commands
+}
+
+/// 3 cannot be taken back by any command until the next boot.
+pub(super) fn ptrace_scope(host: &Host) -> Vec<String> {
+    if host.yama_ptrace_scope > 2 {
+        return Vec::new();
+    }
+    sysctl(host, "kernel.yama.ptrace_scope", 1)
 }
 
 pub(super) fn cgroup(host: &Host) -> Vec<String> {

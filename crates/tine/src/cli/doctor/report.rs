@@ -147,6 +147,7 @@ mod tests {
     fn in_a_container_the_remedy_is_an_option_of_docker() {
         let mut host = bare();
         host.in_container = true;
+        host.bounding_set_has_bpf = false;
         host.seccomp.listener = Ability::NotPermitted;
         host.somaxconn = Some(128);
         let report = report(&host, "/tine");
@@ -169,6 +170,15 @@ mod tests {
             assert!(report.works.iter().any(|what| what.contains("node")));
             assert!(report.checks.iter().any(|check| check.state == CheckState::Missing));
         }
+    }
+
+    #[test]
+    fn a_parent_that_may_not_look_into_its_children_cannot_trap() {
+        let mut host = bare();
+        host.yama_ptrace_scope = 3;
+        let report = report(&host, "/tine");
+        assert_eq!(check(&report, CheckName::PtraceScope).state, CheckState::Missing);
+        assert!(!report.any_program);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Listeners that no manager of this user knows.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, path::Path};
 
 use tine_linux::sock_diag::{
     InetListener, Inode, ProcessName, SockDiagError, Transport, UnixListener, UnixName, holders_of,
     tcp_listeners, udp_listeners, unix_listeners,
 };
 
-use crate::api::{ForeignListener, ForeignProcess, Kind, PortsReport};
+use crate::api::{ForeignListener, ForeignProcess, Kind, ListenerReport, PortsReport};
 
 /// One socket as the kernel tells it.
 struct Socket {
@@ -47,14 +47,21 @@ pub(super) fn listeners(
 /// decides.
 fn is_managed(socket: &Socket, processes: &[ProcessName], managers: &[PortsReport]) -> bool {
     managers.iter().any(|manager| {
-        let here = |listener: &crate::api::ListenerReport| {
-            listener.kind == socket.kind && listener.address == socket.address
+        let here = |listener: &ListenerReport| {
+            listener.kind == socket.kind && is_same(&listener.address, socket)
         };
         let holds = |process: &ProcessName| {
             u32::try_from(process.pid.as_raw_nonzero().get()) == Ok(manager.manager_pid)
         };
         manager.listeners.iter().any(here) && (processes.is_empty() || processes.iter().any(holds))
     })
+}
+
+/// The kernel tells a UNIX path as the program wrote it, which may be the end of the whole path.
+fn is_same(managed: &str, socket: &Socket) -> bool {
+    let paths = managed.strip_prefix("unix:").zip(socket.address.strip_prefix("unix:"));
+    managed == socket.address
+        || paths.is_some_and(|(whole, told)| !told.is_empty() && Path::new(whole).ends_with(told))
 }
 
 fn inet(listener: &InetListener) -> Socket {
