@@ -111,3 +111,64 @@ fn order(listener: &ForeignListener) -> (&str, u16, &str, Option<i32>) {
     let first = listener.processes.first().map(|process| process.pid);
     (listener.kind.word(), port.unwrap_or(0), &listener.address, first)
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::Pid;
+    use tine_cluster::policy::{Acquisition, Mechanism, Policy};
+
+    use super::*;
+
+    fn manager(pid: u32, kind: Kind, address: &str) -> PortsReport {
+        let listener = ListenerReport {
+            address: address.into(),
+            kind,
+            policy: Policy::Shared,
+            mechanism: Mechanism::OneQueue,
+            degraded: false,
+            acquisition: Acquisition::BindTrap,
+            seats: Vec::new(),
+        };
+        PortsReport { manager_pid: pid, app: "a".into(), listeners: vec![listener] }
+    }
+
+    fn socket(kind: Kind, address: &str) -> Socket {
+        Socket { address: address.into(), kind, inode: Inode(1), uid: None, queue: 0 }
+    }
+
+    fn held_by(pid: i32) -> Vec<ProcessName> {
+        vec![ProcessName { pid: Pid::from_raw(pid).unwrap(), name: "p".into() }]
+    }
+
+    #[test]
+    fn a_stranger_on_a_managers_address_stays_a_stranger() {
+        let managers = [manager(7, Kind::Tcp, "0.0.0.0:80")];
+        let here = socket(Kind::Tcp, "0.0.0.0:80");
+        assert!(is_managed(&here, &held_by(7), &managers));
+        assert!(!is_managed(&here, &held_by(8), &managers));
+        assert!(is_managed(&here, &[], &managers), "descriptors that nobody may see");
+        assert!(!is_managed(&socket(Kind::Udp, "0.0.0.0:80"), &held_by(7), &managers));
+        assert!(!is_managed(&socket(Kind::Tcp, "0.0.0.0:8"), &held_by(7), &managers));
+    }
+
+    #[test]
+    fn a_relative_unix_path_is_known_by_its_end() {
+        let managers = [manager(7, Kind::Unix, "unix:/srv/app/run/web.sock")];
+        let managed = |told: &str| is_managed(&socket(Kind::Unix, told), &held_by(7), &managers);
+        assert!(managed("unix:/srv/app/run/web.sock"));
+        assert!(managed("unix:run/web.sock"));
+        assert!(!managed("unix:eb.sock"));
+        assert!(!managed("unix:"));
+    }
+
+    #[test]
+    fn a_group_of_the_same_processes_is_one_entry_with_all_its_queue() {
+        let one = |pid, queue| {
+            let socket = Socket { queue, ..socket(Kind::Tcp, "[::]:80") };
+            foreign(socket, &held_by(pid))
+        };
+        let found = merged(vec![one(1, 2), one(2, 0), one(1, 3)]);
+        let told: Vec<_> = found.iter().map(|f| (f.processes[0].pid, f.queue)).collect();
+        assert_eq!(told, [(1, 5), (2, 0)]);
+    }
+}
