@@ -12,8 +12,8 @@ mod seccomp;
 pub use cgroup::{CgroupV2, cgroup_v2};
 pub use ebpf::{BtfFile, btf_readable, ebpf_load, ebpf_read_kernel};
 pub use kernel::{
-    Capabilities, KernelVersion, capabilities, in_container, kernel_version, no_new_privs,
-    pidfd_getfd, unprivileged_bpf_disabled, yama_ptrace_scope,
+    Capabilities, KernelVersion, bounding_set_has_bpf, capabilities, in_container, kernel_version,
+    no_new_privs, pidfd_getfd, unprivileged_bpf_disabled, yama_ptrace_scope,
 };
 pub use limits::{FileLimits, file_limits, somaxconn, tcp_migrate_req};
 pub use seccomp::{NotifSizes, SeccompProbes, notif_sizes, seccomp_probes};
@@ -76,6 +76,8 @@ pub struct Host {
     pub ebpf_read_kernel: Ability,
     /// What this process may do now.
     pub capabilities: Capabilities,
+    /// Capabilities of tine's file would have an effect, unless `no_new_privs` forbids it.
+    pub bounding_set_has_bpf: bool,
     /// Set for good: file capabilities and setuid bits have no effect on programs run from here.
     pub no_new_privs: bool,
     /// 0 allows some programs to everybody, 1 and 2 none; `None` without eBPF.
@@ -107,6 +109,7 @@ impl Host {
             ebpf_load: ebpf_load(),
             ebpf_read_kernel: ebpf_read_kernel(),
             capabilities: capabilities(),
+            bounding_set_has_bpf: bounding_set_has_bpf(),
             no_new_privs: no_new_privs(),
             unprivileged_bpf_disabled: unprivileged_bpf_disabled(),
             yama_ptrace_scope: yama_ptrace_scope(),
@@ -118,10 +121,21 @@ impl Host {
         }
     }
 
-    /// Whether the bind trap can be laid: notifications, and descriptors put in by ADDFD (5.9).
+    /// Whether the bind trap can be laid: notifications, descriptors put in by ADDFD (5.9), and
+    /// the arguments of a trapped call can be read.
     #[must_use]
     pub fn can_trap_binds(&self) -> bool {
-        self.seccomp.listener.is_yes() && self.kernel.has_addfd()
+        self.seccomp.listener.is_yes() && self.kernel.has_addfd() && self.may_look_into_children()
+    }
+
+    /// Whether Yama leaves a parent the sight of its children (`process_vm_readv`, `pidfd_getfd`).
+    #[must_use]
+    pub fn may_look_into_children(&self) -> bool {
+        match self.yama_ptrace_scope {
+            0 | 1 => true,
+            2 => self.capabilities.sys_ptrace(),
+            _ => false,
+        }
     }
 }
 

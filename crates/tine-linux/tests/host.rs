@@ -65,8 +65,8 @@ fn a_user_notification_listener_can_be_had_on_a_kernel_that_has_it() {
 fn ebpf_is_to_be_had_exactly_with_the_capabilities() {
     let host = Host::probe();
     let held: Vec<&str> = host.capabilities.names().collect();
-    let all = held.contains(&"sys_admin")
-        || ["bpf", "perfmon", "net_admin"].iter().all(|name| held.contains(name));
+    let all =
+        held.contains(&"sys_admin") || ["bpf", "perfmon"].iter().all(|name| held.contains(name));
     if status("Seccomp:") == "0" && kernel_version().has_addfd() {
         assert_eq!(host.ebpf_read_kernel.is_yes(), all, "{held:?}");
     }

@@ -84,7 +84,9 @@ fn octal(digits: [u8; 3]) -> Option<u8> {
 fn own_directory(groups: &[u8], root: &Path, mount: &Path) -> Option<PathBuf> {
     let line = groups.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
     let group = PathBuf::from(OsString::from_vec(line.to_vec()));
-    Some(mount.join(group.strip_prefix(root).ok()?))
+    let below = group.strip_prefix(root).ok()?;
+    // Joining nothing would leave a slash at the end.
+    Some(if below.as_os_str().is_empty() { mount.to_owned() } else { mount.join(below) })
 }
 
 /// Both are needed: the directory to make groups, `cgroup.procs` to move processes out of it.
@@ -116,6 +118,7 @@ mod tests {
         let own = |root: &str| own_directory(groups, Path::new(root), Path::new("/cg"));
         assert_eq!(own("/docker/ab"), Some(PathBuf::from("/cg/worker")));
         assert_eq!(own("/"), Some(PathBuf::from("/cg/docker/ab/worker")));
+        assert_eq!(own("/docker/ab/worker").unwrap().as_os_str(), "/cg");
         assert_eq!(own("/elsewhere"), None);
     }
 }

@@ -110,8 +110,8 @@ pub fn btf_readable() -> BtfFile {
     }
 }
 
-/// `bpf(BPF_PROG_LOAD)` of a socket-choosing program that chooses nothing. Needs `CAP_BPF` and
-/// `CAP_NET_ADMIN`, or root; unloaded at once.
+/// `bpf(BPF_PROG_LOAD)` of a socket-choosing program that chooses nothing. Needs `CAP_BPF`
+/// (before 5.8 `CAP_SYS_ADMIN`); unloaded at once.
 ///
 /// See [`bpf(2)`](https://man7.org/linux/man-pages/man2/bpf.2.html).
 #[must_use]

@@ -4,7 +4,7 @@ use std::{fmt, path::Path};
 
 use rustix::{
     process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd as getfd, pidfd_open},
-    thread::CapabilitySet,
+    thread::{CapabilitySet, capability_is_in_bounding_set},
 };
 
 use super::{Ability, sysctl};
@@ -99,6 +99,12 @@ impl Capabilities {
         self.0.intersects(CapabilitySet::PERFMON.union(CapabilitySet::SYS_ADMIN))
     }
 
+    /// Reading another process of the same user in spite of Yama.
+    #[must_use]
+    pub fn sys_ptrace(self) -> bool {
+        self.0.contains(CapabilitySet::SYS_PTRACE)
+    }
+
     /// Ports below `ip_unprivileged_port_start`.
     #[must_use]
     pub fn net_bind_service(self) -> bool {
@@ -111,6 +117,15 @@ impl Capabilities {
 pub fn capabilities() -> Capabilities {
     let sets = rustix::thread::capabilities(None);
     Capabilities(sets.map_or(CapabilitySet::empty(), |sets| sets.effective))
+}
+
+/// Whether a file's capabilities could give this user bpf, perfmon and `net_admin`: they are in
+/// the bounding set. Docker takes them out of it.
+#[must_use]
+pub fn bounding_set_has_bpf() -> bool {
+    [CapabilitySet::BPF, CapabilitySet::PERFMON, CapabilitySet::NET_ADMIN]
+        .into_iter()
+        .all(|capability| capability_is_in_bounding_set(capability).unwrap_or(false))
 }
 
 /// `PR_GET_NO_NEW_PRIVS` of the calling thread.
