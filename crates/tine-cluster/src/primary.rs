@@ -26,6 +26,7 @@ mod node;
 mod output;
 mod paths;
 mod probe;
+mod ready;
 mod report;
 mod seats;
 mod settings;

@@ -8,7 +8,7 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
-use super::input::News;
+use super::{input::News, ready};
 use crate::id::ListenerId;
 
 /// After the descriptors ran out: how long until the next try.
@@ -28,7 +28,7 @@ impl Gate {
 pub(super) fn start(listener: ListenerId, socket: OwnedFd, tell: mpsc::Sender<News>) -> Gate {
     let (gate, open) = watch::channel(true);
     tokio::spawn(async move {
-        let Ok(socket) = AsyncFd::with_interest(socket, Interest::READABLE) else { return };
+        let Ok(socket) = ready::watch(socket, Interest::READABLE) else { return };
         let mut closed = open.clone();
         let work = accept(listener, socket, open, tell);
         tokio::select! {

@@ -3,13 +3,7 @@
 //! The primary makes the sockets here. Under the kernel's mechanisms each worker gets one of its own,
 //! under one queue all get the same, under hand-over none: its connections come over the channel.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    net::SocketAddr,
-    os::fd::{AsFd, OwnedFd},
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, io, net::SocketAddr, os::fd::OwnedFd, path::PathBuf};
 
 use rustix::{
     io::Errno,

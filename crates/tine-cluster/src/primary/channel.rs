@@ -14,9 +14,12 @@ use std::{
 };
 
 use serde_json::value::RawValue;
-use tokio::{io::unix::AsyncFd, sync::mpsc};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::mpsc,
+};
 
-use super::input::News;
+use super::{input::News, ready};
 use crate::{
     id::{ListenerId, WorkerId},
     wire::{
@@ -109,7 +112,7 @@ pub(super) fn open(
     tell: mpsc::Sender<News>,
 ) -> io::Result<Channel> {
     socket.set_nonblocking(true)?;
-    let socket = AsyncFd::new(socket)?;
+    let socket = ready::watch(socket.into(), Interest::READABLE | Interest::WRITABLE)?;
     let session = match dialect {
         Dialect::Node => Session::Node(Box::default()),
         Dialect::Native => Session::Native(Box::default()),
@@ -129,7 +132,7 @@ enum Session {
 struct ChannelTask {
     worker: WorkerId,
     session: Session,
-    socket: AsyncFd<UnixStream>,
+    socket: AsyncFd<OwnedFd>,
     /// Connections in flight by the session's number, with the listener that each is of.
     sent: BTreeMap<u64, ListenerId>,
     tell: mpsc::Sender<News>,
@@ -187,7 +190,7 @@ impl ChannelTask {
         if outbox.is_empty() {
             return Ok(true);
         }
-        let flushed = self.socket.try_io_mut(tokio::io::Interest::WRITABLE, |socket| {
+        let flushed = self.socket.try_io_mut(Interest::WRITABLE, |socket| {
             match lines::flush(&*socket, outbox)? {
                 Flushed::WouldBlock => Err(io::ErrorKind::WouldBlock.into()),
                 done => Ok(done),
@@ -210,13 +213,12 @@ impl ChannelTask {
                 Session::Native(session) => session.receiver(),
             };
             let received =
-                self.socket.try_io_mut(
-                    tokio::io::Interest::READABLE,
-                    |socket| match lines::receive(&*socket, receiver)? {
+                self.socket.try_io_mut(Interest::READABLE, |socket| {
+                    match lines::receive(&*socket, receiver)? {
                         Received::WouldBlock => Err(io::ErrorKind::WouldBlock.into()),
                         got => Ok(got),
-                    },
-                );
+                    }
+                });
             match received {
                 Ok(Received::Bytes(_)) => self.tell_events().await?,
                 Ok(Received::Closed) => return Ok(false),

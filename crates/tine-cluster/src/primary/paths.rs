@@ -9,7 +9,7 @@ use std::{
     ffi::OsStr,
     fs, io,
     os::{
-        fd::AsFd,
+        fd::{AsFd, BorrowedFd},
         unix::{ffi::OsStrExt, fs::MetadataExt, fs::PermissionsExt},
     },
     path::{Path, PathBuf},
@@ -127,7 +127,7 @@ impl Task {
         let key = ListenKey { transport, endpoint: Endpoint::Path(path.clone()) };
         match self.seats.claim(&key, asked.worker) {
             Claim::First | Claim::Join(_) => {
-                let bind = |socket| Place::of(process)?.bind(socket, bytes);
+                let bind = |socket: BorrowedFd<'_>| Place::of(process)?.bind(socket, bytes);
                 let result = self.bind_unix(asked, &key, bind).map(|seat| {
                     self.paths.remember(seat, path);
                     self.bound(asked.worker, seat);
@@ -168,7 +168,7 @@ impl Task {
         let key = ListenKey { transport, endpoint: Endpoint::Abstract(name) };
         match self.seats.claim(&key, asked.worker) {
             Claim::First | Claim::Join(_) => {
-                let bind = |socket| tine_linux::socket::bind_raw(socket, bytes);
+                let bind = |socket: BorrowedFd<'_>| tine_linux::socket::bind_raw(socket, bytes);
                 let result = self.bind_unix(asked, &key, bind);
                 Answer::Result(result.map(|seat| self.bound(asked.worker, seat)))
             }
@@ -181,7 +181,7 @@ impl Task {
         &mut self,
         asked: Asked<'_>,
         key: &ListenKey,
-        bind: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> io::Result<()>,
+        bind: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
     ) -> Result<SeatId, Errno> {
         if asked.socket.transport != key.transport || !is_unix(asked.socket) {
             return Err(Errno::INVAL);

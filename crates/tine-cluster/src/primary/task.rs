@@ -375,14 +375,17 @@ impl Task {
     fn look_at(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get(&id) else { return };
         match worker.life {
-            Life::Draining { .. } if self.is_drained(id) => self.step(id, LifeEvent::Drained),
+            Life::Draining { .. } => {
+                if self.is_drained(id) {
+                    self.step(id, LifeEvent::Drained);
+                }
+            }
             Life::Ended { .. } | Life::Killed | Life::Stopping { .. } if worker.is_gone() => {
                 self.step(id, LifeEvent::TreeGone);
             }
             Life::Killed => self.kill_again(id),
             Life::Starting
             | Life::Online
-            | Life::Draining { .. }
             | Life::Stopping { .. }
             | Life::Ended { .. }
             | Life::Gone => {}

@@ -1,6 +1,10 @@
 //! Small tasks that wait for one descriptor each, and tell the task what they saw.
 
-use std::{os::fd::AsFd, sync::Arc};
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
 
 use tine_linux::{process::Process, seccomp::Listener};
 use tokio::{
@@ -8,24 +12,13 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::input::News;
+use super::{input::News, ready};
 use crate::id::WorkerId;
-
-/// A descriptor of something shared, in the form in which tokio waits for it.
-#[derive(Debug)]
-struct Shared<T>(Arc<T>);
-
-impl<T: AsFd> std::os::fd::AsRawFd for Shared<T> {
-    #[expect(clippy::disallowed_types, reason = "the trait that tokio asks for speaks in numbers")]
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
-}
 
 /// Tells when the process has ended.
 pub(super) fn exit(worker: WorkerId, process: Arc<Process>, tell: mpsc::Sender<News>) {
     tokio::spawn(async move {
-        let Ok(fd) = AsyncFd::with_interest(Shared(process), Interest::READABLE) else { return };
+        let Ok(fd) = duplicate(&*process) else { return };
         if fd.readable().await.is_ok() {
             let _ = tell.send(News::Exited(worker)).await;
         }
@@ -35,8 +28,8 @@ pub(super) fn exit(worker: WorkerId, process: Arc<Process>, tell: mpsc::Sender<N
 /// Tells of every trapped call, and when nobody is left who could make one.
 pub(super) fn trap(worker: WorkerId, listener: Arc<Listener>, tell: mpsc::Sender<News>) {
     tokio::spawn(async move {
-        let Ok(fd) = AsyncFd::with_interest(Shared(listener), Interest::READABLE) else { return };
-        while let Some(news) = next_call(worker, &fd).await {
+        let Ok(fd) = duplicate(&*listener) else { return };
+        while let Some(news) = next_call(worker, &listener, &fd).await {
             let over = matches!(news, News::FilterGone(_));
             if tell.send(news).await.is_err() || over {
                 return;
@@ -45,7 +38,12 @@ pub(super) fn trap(worker: WorkerId, listener: Arc<Listener>, tell: mpsc::Sender
     });
 }
 
-async fn next_call(worker: WorkerId, fd: &AsyncFd<Shared<Listener>>) -> Option<News> {
+/// A descriptor of its own for tokio to wait for: the same process, the same listener.
+fn duplicate(of: &impl AsFd) -> io::Result<AsyncFd<OwnedFd>> {
+    ready::watch(of.as_fd().try_clone_to_owned()?, Interest::READABLE)
+}
+
+async fn next_call(worker: WorkerId, listener: &Listener, fd: &AsyncFd<OwnedFd>) -> Option<News> {
     loop {
         let mut ready = fd.readable().await.ok()?;
         // A call that was made just before the last process ended cannot be answered any more.
@@ -54,12 +52,11 @@ async fn next_call(worker: WorkerId, fd: &AsyncFd<Shared<Listener>>) -> Option<N
         }
         // One call at a time: taking it does not say whether more wait, so tokio's memory of
         // readiness is cleared and the kernel asked again.
-        let waits = has_call(fd);
-        if !waits {
+        if !has_call(listener) {
             ready.clear_ready();
             continue;
         }
-        match fd.get_ref().0.receive() {
+        match listener.receive() {
             Ok(Some(notification)) => return Some(News::Trapped(worker, notification)),
             Ok(None) => {}
             Err(_) => ready.clear_ready(),
@@ -68,10 +65,10 @@ async fn next_call(worker: WorkerId, fd: &AsyncFd<Shared<Listener>>) -> Option<N
 }
 
 /// Whether a call waits at this moment, so that taking it will not block.
-fn has_call(fd: &AsyncFd<Shared<Listener>>) -> bool {
+fn has_call(listener: &Listener) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let listener = &*fd.get_ref().0;
-    let mut fds = [PollFd::new(listener, PollFlags::IN)];
+    let listener = listener.as_fd();
+    let mut fds = [PollFd::new(&listener, PollFlags::IN)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     matches!(poll(&mut fds, Some(&at_once)), Ok(1)) && fds[0].revents().contains(PollFlags::IN)
 }
