@@ -1,0 +1,118 @@
+//! What came out: cases as they are counted, and how a person sees them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// One thing that can pass: a test, or a step that is a single check.
+pub(crate) struct Case {
+    /// Unique, and what a filter is matched with.
+    pub(crate) name: String,
+    pub(crate) outcome: Outcome,
+}
+
+pub(crate) enum Outcome {
+    Passed,
+    Failed,
+    Skipped { reason: String },
+}
+
+impl Case {
+    pub(crate) fn passed(name: impl Into<String>) -> Self {
+        Self { name: name.into(), outcome: Outcome::Passed }
+    }
+
+    /// A failed case; shows its output at once, in full.
+    pub(crate) fn failed(name: impl Into<String>, output: impl AsRef<str>) -> Self {
+        let name = name.into();
+        println!("---- {name} failed ----\n{}----", output.as_ref());
+        Self { name, outcome: Outcome::Failed }
+    }
+
+    pub(crate) fn skipped(name: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { name: name.into(), outcome: Outcome::Skipped { reason: reason.into() } }
+    }
+}
+
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl Tally {
+    fn of(cases: &[Case]) -> Self {
+        let mut tally = Self::default();
+        for case in cases {
+            match case.outcome {
+                Outcome::Passed => tally.passed += 1,
+                Outcome::Failed => tally.failed += 1,
+                Outcome::Skipped { .. } => tally.skipped += 1,
+            }
+        }
+        tally
+    }
+}
+
+/// Says how long a finished step took, and how it went.
+pub(crate) fn show_step(name: &str, cases: &[Case], time: Duration) {
+    let Tally { passed, failed, skipped } = Tally::of(cases);
+    let verdict = match (passed, failed, skipped) {
+        (0, 0, 0) => "nothing to run here".to_owned(),
+        (1, 0, 0) => "ok".to_owned(),
+        _ => format!("{passed} passed, {failed} failed, {skipped} skipped"),
+    };
+    println!("{:>6.1} s  {name:<9} {verdict}", time.as_secs_f64());
+}
+
+/// Everything that ran, in order.
+pub(crate) struct Report {
+    cases: Vec<Case>,
+    time: Duration,
+}
+
+impl Report {
+    pub(crate) fn new(cases: Vec<Case>, time: Duration) -> Self {
+        Self { cases, time }
+    }
+
+    /// Prints the lists and the totals; the code is 0 when nothing failed and, with `no_skips`,
+    /// nothing was skipped.
+    pub(crate) fn finish(&self, no_skips: bool) -> ExitCode {
+        print!("{}{}", self.failures(), self.skips());
+        println!("{:>6.1} s  in all", self.time.as_secs_f64());
+        let Tally { passed, failed, skipped } = Tally::of(&self.cases);
+        if no_skips && skipped > 0 {
+            println!("skips are failures here (--no-skips)");
+        }
+        println!("{passed} passed, {failed} failed, {skipped} skipped");
+        let good = failed == 0 && !(no_skips && skipped > 0);
+        if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    fn failures(&self) -> String {
+        let mut text = String::new();
+        for case in self.cases.iter().filter(|case| matches!(case.outcome, Outcome::Failed)) {
+            writeln!(text, "  {}", case.name).expect("writing to a String succeeds");
+        }
+        if text.is_empty() { text } else { format!("Failed:\n{text}") }
+    }
+
+    /// The skipped cases under their reasons: one missing language skips many tests.
+    fn skips(&self) -> String {
+        let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for case in &self.cases {
+            if let Outcome::Skipped { reason } = &case.outcome {
+                by_reason.entry(reason).or_default().push(&case.name);
+            }
+        }
+        let mut text = String::new();
+        for (reason, names) in by_reason {
+            writeln!(text, "Skipped, {reason}:\n  {}", names.join("\n  "))
+                .expect("writing to a String succeeds");
+        }
+        text
+    }
+}
