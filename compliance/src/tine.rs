@@ -25,6 +25,8 @@ pub struct Tine {
     output: Output,
     scratch: Scratch,
     launcher: Launcher,
+    /// Its processes when it was last asked to end.
+    family_at_end: Vec<Process>,
 }
 
 /// How a `tine` ended, and all it said.
@@ -54,7 +56,7 @@ impl Tine {
 
     pub(crate) fn new(child: Child, output: Output, scratch: Scratch, launcher: Launcher) -> Self {
         let process = Process::read(child.id()).expect("a child not waited for is in /proc");
-        Self { child, process, output, scratch, launcher }
+        Self { child, process, output, scratch, launcher, family_at_end: Vec::new() }
     }
 
     /// Another `tine` command of the same user with the same home, run to its end.
@@ -156,7 +158,7 @@ impl Tine {
     }
 
     fn end(mut self, signal: Option<Signal>) -> Exit {
-        let before = self.family();
+        self.family_at_end = self.family();
         if let Some(signal) = signal {
             self.signal(signal);
         }
@@ -164,7 +166,7 @@ impl Tine {
             panic!("tine has not ended:\n{}", self.output.transcript());
         };
         let mut left = process::marked(&self.scratch.mark());
-        left.extend(before.into_iter().filter(Process::runs));
+        left.extend(self.family_at_end.iter().filter(|process| process.runs()).cloned());
         assert!(left.is_empty(), "left behind: {left:?}\n{}", self.output.transcript());
         exit(status, &mut self.output)
     }
@@ -199,7 +201,7 @@ impl Drop for Tine {
     fn drop(&mut self) {
         let family = self.family();
         self.signal(Signal::KILL);
-        for process in family {
+        for process in family.iter().chain(&self.family_at_end) {
             process.signal(Signal::KILL);
         }
         // After the kill it can only end; and when it had ended, this says so at once.

@@ -85,3 +85,40 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, limit: Duration) -> Finished {
+        run(Command::new("sh").args(["-c", script]), limit).expect("a shell runs")
+    }
+
+    #[test]
+    fn both_streams_are_kept_in_order() {
+        let finished = shell("echo one; echo two >&2; echo three", Duration::from_secs(30));
+        assert_eq!(finished.output, "one\ntwo\nthree\n");
+        assert_eq!(finished.trouble, None);
+    }
+
+    #[test]
+    fn an_exit_code_is_told() {
+        let finished = shell("exit 3", Duration::from_secs(30));
+        assert_eq!(finished.trouble.as_deref(), Some("exit status: 3"));
+    }
+
+    #[test]
+    fn a_program_over_its_limit_is_killed_and_its_output_kept() {
+        let finished = shell("echo early; exec sleep 600", Duration::from_millis(300));
+        assert_eq!(finished.trouble.as_deref(), Some("killed: still running after 0 s"));
+        assert_eq!(finished.output, "early\n");
+    }
+
+    #[test]
+    fn a_process_left_running_holds_nothing_up() {
+        let start = std::time::Instant::now();
+        let finished = shell("sleep 5 & echo done", Duration::from_secs(30));
+        assert_eq!(finished.output, "done\n");
+        assert!(start.elapsed() < Duration::from_secs(4));
+    }
+}

@@ -49,3 +49,27 @@ fn failures(finished: &Finished) -> Vec<Case> {
 fn take<'a>(text: &mut &'a str) -> &'a str {
     std::mem::replace(text, "see above\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test::report::Outcome;
+
+    #[test]
+    fn an_example_that_ran_is_a_case() {
+        let case = passed_or_skipped("test crates/x/src/lib.rs - a::b (line 3) ... ok");
+        let case = case.expect("a case");
+        assert_eq!(case.name, "crates/x/src/lib.rs - a::b (line 3)");
+        assert!(matches!(case.outcome, Outcome::Passed));
+    }
+
+    #[test]
+    fn a_failed_example_is_a_case_even_among_those_that_passed() {
+        let output = "test a.rs - (line 1) ... ok\ntest b.rs - (line 2) ... FAILED\n".to_owned();
+        let trouble = Some("exit status: 101".to_owned());
+        let cases = failures(&Finished { trouble, output });
+        assert_eq!(cases.len(), 1);
+        assert!(matches!(cases[0].outcome, Outcome::Failed));
+        assert_eq!(cases[0].name, "b.rs - (line 2)");
+    }
+}

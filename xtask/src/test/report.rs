@@ -116,3 +116,35 @@ impl Report {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(cases: Vec<Case>, no_skips: bool) -> bool {
+        Report::new(cases, Duration::ZERO).finish(no_skips) == ExitCode::SUCCESS
+    }
+
+    #[test]
+    fn a_skip_fails_only_where_that_is_asked_for() {
+        let cases = || vec![Case::passed("a"), Case::skipped("b", "no go here")];
+        assert!(code(cases(), false));
+        assert!(!code(cases(), true));
+    }
+
+    #[test]
+    fn a_failure_always_fails() {
+        assert!(!code(vec![Case::passed("a"), Case::failed("b", "why\n")], false));
+    }
+
+    #[test]
+    fn skips_are_listed_under_their_reason() {
+        let cases = vec![
+            Case::skipped("a", "no go here"),
+            Case::skipped("b", "not root"),
+            Case::skipped("c", "no go here"),
+        ];
+        let report = Report::new(cases, Duration::ZERO);
+        assert_eq!(report.skips(), "Skipped, no go here:\n  a\n  c\nSkipped, not root:\n  b\n");
+    }
+}

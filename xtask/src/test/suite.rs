@@ -1,5 +1,6 @@
 //! Unit and integration tests, each in a process of its own.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -102,7 +103,9 @@ fn run_one(test: &Test) -> Case {
     // own output, and nothing the test prints first is at the beginning of a line.
     command.args(["--exact", &test.name, "--nocapture", "--test-threads=2"]);
     command.current_dir(&test.folder).env("CARGO_MANIFEST_DIR", &test.folder);
-    command.env("TINE_BIN", root().join("target/debug/tine"));
+    if env::var_os("TINE_BIN").is_none() {
+        command.env("TINE_BIN", root().join("target/debug/tine"));
+    }
     match run_command(&mut command, LIMIT) {
         Ok(finished) => verdict(&test.title, finished),
         Err(error) => Case::failed(&test.title, format!("{error:#}\n")),
@@ -157,4 +160,33 @@ fn list(binary: &Path, folder: &Path, args: &[&str]) -> anyhow::Result<Vec<Strin
     let output = command.output().with_context(|| format!("list {}", binary.display()))?;
     let text = String::from_utf8(output.stdout)?;
     Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test::report::Outcome;
+
+    fn verdict_of(output: &str, trouble: Option<&str>) -> Outcome {
+        let trouble = trouble.map(str::to_owned);
+        verdict("a test", Finished { trouble, output: output.to_owned() }).outcome
+    }
+
+    #[test]
+    fn a_test_that_prints_a_reason_is_skipped() {
+        let output = "\nrunning 1 test\nSKIP: no go here\ntest a ... ok\n";
+        let outcome = verdict_of(output, None);
+        assert!(matches!(outcome, Outcome::Skipped { reason } if reason == "no go here"));
+    }
+
+    #[test]
+    fn a_test_that_fails_is_not_excused_by_a_reason() {
+        let outcome = verdict_of("SKIP: no go here\n", Some("exit status: 101"));
+        assert!(matches!(outcome, Outcome::Failed));
+    }
+
+    #[test]
+    fn a_reason_within_a_line_is_no_skip() {
+        assert!(matches!(verdict_of("app/0 | SKIP: no\n", None), Outcome::Passed));
+    }
 }
