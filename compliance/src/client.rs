@@ -94,3 +94,69 @@ fn malformed(answer: &str) -> io::Error {
         format!("not the answer of a hello server: {answer:?}"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// Answers every request with the client's address.
+    fn server() -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                serve(client.expect("a client")).expect("a well-behaved client");
+            }
+        });
+        port
+    }
+
+    fn serve(mut client: TcpStream) -> io::Result<()> {
+        let body = client.peer_addr()?.ip().to_string();
+        let mut requests = BufReader::new(client.try_clone()?);
+        let mut head = String::new();
+        while requests.read_line(&mut head)? > 0 {
+            if !head.ends_with("\r\n\r\n") {
+                continue;
+            }
+            let length = body.len();
+            write!(client, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}")?;
+            if head.contains("Connection: close") {
+                break;
+            }
+            head.clear();
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_request_comes_from_the_address_that_was_asked_for() {
+        let body = get_from(Ipv4Addr::new(127, 0, 0, 9), server()).expect("an answer");
+        assert_eq!(body, "127.0.0.9");
+    }
+
+    #[test]
+    fn a_kept_connection_answers_again_and_again() {
+        let mut client = KeepAlive::connect(server()).expect("a connection");
+        let answers: Vec<String> = (0..3).map(|_| client.get().expect("an answer")).collect();
+        assert_eq!(answers, ["127.0.0.1"; 3]);
+    }
+
+    #[test]
+    fn nobody_there_is_an_error() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        drop(listener);
+        let error = get(port).expect_err("nobody listens");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn another_status_than_200_is_an_error() {
+        assert!(check_status("HTTP/1.1 503 Service Unavailable").is_err());
+        assert!(check_status("HTTP/1.1 200 OK").is_ok());
+    }
+}

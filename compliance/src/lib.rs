@@ -33,7 +33,7 @@ pub use client::{KeepAlive, get, get_from, pid_in};
 pub use output::{Line, Listening, Stream, Worker};
 pub use port::free_port;
 pub use process::{descendants, is_alive};
-pub use program::{Processes, Program};
+pub use program::Program;
 pub use run::Run;
 pub use tine::{DEADLINE, Exit, Tine};
 pub use who::Who;

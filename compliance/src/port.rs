@@ -31,3 +31,21 @@ fn claim(port: u16) -> bool {
     // Kept open on purpose, until the process ends.
     UnixListener::bind_addr(&name).map(mem::forget).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_port_is_given_twice() {
+        let mut ports: Vec<u16> = (0..50).map(|_| free_port()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 50);
+    }
+
+    #[test]
+    fn a_claimed_port_stays_claimed() {
+        assert!(!claim(free_port()));
+    }
+}

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// The variable that every process of one run inherits.
@@ -44,15 +47,25 @@ impl Process {
 
     /// Signals this very process; nothing happens when it is gone.
     pub(crate) fn signal(&self, signal: Signal) {
-        let raw = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
-        let Some(pidfd) = raw.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
-            return;
-        };
-        // The descriptor is open: the number now means one process, and this says which.
-        if self.runs() {
+        if let Some(pidfd) = self.open() {
             // It may end in between, which is as well.
             let _ = pidfd_send_signal(pidfd, signal);
         }
+    }
+
+    /// Whether this very process is gone, or goes within this time.
+    pub(crate) fn ends_within(&self, time: Duration) -> bool {
+        let Some(pidfd) = self.open() else { return true };
+        let time = Timespec::try_from(time).expect("a short time fits");
+        poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&time)).is_ok_and(|ready| ready > 0)
+    }
+
+    /// A descriptor of this very process; `None` when it does not run.
+    fn open(&self) -> Option<OwnedFd> {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw)?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        // The descriptor is open: the number now means one process, and this says which.
+        self.runs().then_some(pidfd)
     }
 
     fn is_marked(&self, mark: &str) -> bool {
@@ -95,4 +108,40 @@ pub fn descendants(pid: u32) -> Vec<u32> {
 #[must_use]
 pub fn is_alive(pid: u32) -> bool {
     Process::read(pid).is_some_and(|process| process.runs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, id};
+
+    use super::*;
+
+    #[test]
+    fn a_marked_grandchild_is_found_and_killed() {
+        let mark = format!("process-test-{}", id());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "sleep 600 & echo; wait"]).env(MARK, &mark);
+        let mut shell = shell.stdout(std::process::Stdio::piped()).spawn().expect("a shell");
+        let mut byte = [0];
+        let stdout = shell.stdout.as_mut().expect("a pipe");
+        std::io::Read::read_exact(stdout, &mut byte).expect("the shell has forked");
+
+        let family = marked(&mark);
+        assert_eq!(family.len(), 2);
+        assert_eq!(descendants(shell.id()).len(), 1);
+        for process in &family {
+            process.signal(Signal::KILL);
+        }
+        assert!(family.iter().all(|process| process.ends_within(Duration::from_secs(10))));
+        assert!(!is_alive(shell.id()), "a zombie is not alive");
+        shell.wait().expect("a child");
+    }
+
+    #[test]
+    fn a_pid_with_another_start_is_another_process() {
+        let mut own = Process::read(id()).expect("we run");
+        assert!(own.runs());
+        own.start += 1;
+        assert!(!own.runs());
+    }
 }

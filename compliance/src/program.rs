@@ -8,15 +8,6 @@ use crate::run::Run;
 use crate::tine::Tine;
 use crate::who::Who;
 
-/// How many processes of an instance answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Processes {
-    /// The worker itself, or a single child of a wrapper.
-    One,
-    /// Children that the worker forks.
-    Many,
-}
-
 /// A hello server that this user can run here.
 ///
 /// The constructors fail with what is missing. In arguments and files `{port}` stands for the port.
@@ -26,7 +17,6 @@ pub struct Program {
     files: Vec<(&'static str, String)>,
     copies: Vec<PathBuf>,
     who: Who,
-    processes: Processes,
     node_worker: bool,
 }
 
@@ -64,13 +54,13 @@ impl Program {
     /// `hello_asgi.py` in two workers of uvicorn.
     pub fn uvicorn_workers(who: Who) -> Found {
         let args = ["hello_asgi:app", "--port", "{port}", "--workers", "2"];
-        Ok(Self { processes: Processes::Many, ..Self::installed(who, "uvicorn", &args)? })
+        Self::installed(who, "uvicorn", &args)
     }
 
     /// `hello_wsgi.py` in two workers of gunicorn.
     pub fn gunicorn(who: Who) -> Found {
         let args = ["-w", "2", "-b", "127.0.0.1:{port}", "hello_wsgi:app"];
-        Ok(Self { processes: Processes::Many, ..Self::installed(who, "gunicorn", &args)? })
+        Self::installed(who, "gunicorn", &args)
     }
 
     /// `hello.go`, linked statically.
@@ -104,7 +94,7 @@ impl Program {
         let template = fs::read_to_string(build::servers().join("nginx.conf.template"));
         let conf = template.expect("it is in the repository");
         let conf = conf.replace("${HOST}", "127.0.0.1").replace("${PORT}", "{port}");
-        Ok(Self { files: vec![("nginx.conf", conf)], processes: Processes::Many, ..nginx })
+        Ok(Self { files: vec![("nginx.conf", conf)], ..nginx })
     }
 
     /// `hello-std`.
@@ -117,12 +107,6 @@ impl Program {
     pub fn axum(who: Who) -> Found {
         let hello = Self::new(who, &[], &["./hello-axum"])?;
         Ok(Self { copies: vec![build::cargo_built("hello-axum")], ..hello })
-    }
-
-    /// How many of an instance's processes answer.
-    #[must_use]
-    pub fn processes(&self) -> Processes {
-        self.processes
     }
 
     /// Whether its workers speak Node's protocol with tine.
@@ -143,14 +127,14 @@ impl Program {
         self.copies.iter().fold(run, Run::copy)
     }
 
-    /// A server of one process that needs these programs.
+    /// A server that needs these programs.
     fn new(who: Who, needs: &[&str], args: &[&str]) -> Found {
         if let Some(missing) = needs.iter().find(|program| who.find(program).is_none()) {
             return Err(format!("no {missing} here"));
         }
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
         let (files, copies) = (Vec::new(), Vec::new());
-        Ok(Self { args, files, copies, who, processes: Processes::One, node_worker: false })
+        Ok(Self { args, files, copies, who, node_worker: false })
     }
 
     /// A Python program, from the virtual environment if it is there.

@@ -17,6 +17,9 @@ use crate::scratch::Scratch;
 /// How long anything may take before a test fails: three Java workers on a busy machine fit.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
+/// A process that was killed just now may take this long to be gone.
+const DYING: Duration = Duration::from_millis(200);
+
 /// A running `tine`. Dropping it kills all that it started.
 #[derive(Debug)]
 pub struct Tine {
@@ -166,7 +169,8 @@ impl Tine {
             panic!("tine has not ended:\n{}", self.output.transcript());
         };
         let mut left = process::marked(&self.scratch.mark());
-        left.extend(self.family_at_end.iter().filter(|process| process.runs()).cloned());
+        left.extend_from_slice(&self.family_at_end);
+        left.retain(|process| !process.ends_within(DYING));
         assert!(left.is_empty(), "left behind: {left:?}\n{}", self.output.transcript());
         exit(status, &mut self.output)
     }

@@ -23,10 +23,12 @@ impl Case {
         Self { name: name.into(), outcome: Outcome::Passed }
     }
 
-    /// A failed case; shows its output at once, in full.
+    /// A failed case; shows its output at once, in full, and indented: what it says is not what
+    /// the run says.
     pub(crate) fn failed(name: impl Into<String>, output: impl AsRef<str>) -> Self {
         let name = name.into();
-        println!("---- {name} failed ----\n{}----", output.as_ref());
+        let indented = output.as_ref().lines().flat_map(|line| ["    ", line, "\n"]);
+        print!("{name} failed:\n{}", indented.collect::<String>());
         Self { name, outcome: Outcome::Failed }
     }
 
