@@ -102,21 +102,33 @@ impl Report {
         if text.is_empty() { text } else { format!("Failed:\n{text}") }
     }
 
-    /// The skipped cases under their reasons: one missing language skips many tests.
+    /// The skipped cases under their reasons, a line for each module: one missing language skips
+    /// many tests.
     fn skips(&self) -> String {
-        let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let mut reasons: BTreeMap<&str, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
         for case in &self.cases {
             if let Outcome::Skipped { reason } = &case.outcome {
-                by_reason.entry(reason).or_default().push(&case.name);
+                let (module, name) = case.name.rsplit_once("::").unwrap_or(("", &case.name));
+                reasons.entry(reason).or_default().entry(module).or_default().push(name);
             }
         }
         let mut text = String::new();
-        for (reason, names) in by_reason {
-            writeln!(text, "Skipped, {reason}:\n  {}", names.join("\n  "))
+        for (reason, modules) in reasons {
+            let lines = modules.iter().flat_map(|(module, names)| skipped_in(module, names));
+            writeln!(text, "Skipped, {reason}:\n{}", lines.collect::<String>().trim_end())
                 .expect("writing to a String succeeds");
         }
         text
     }
+}
+
+/// The lines for one module's tests: each by its name, or their number where they are many.
+fn skipped_in(module: &str, names: &[&str]) -> Vec<String> {
+    if names.len() > 3 {
+        return vec![format!("  {module}: {} tests\n", names.len())];
+    }
+    let separator = if module.is_empty() { "" } else { "::" };
+    names.iter().map(|name| format!("  {module}{separator}{name}\n")).collect()
 }
 
 #[cfg(test)]
@@ -142,11 +154,19 @@ mod tests {
     #[test]
     fn skips_are_listed_under_their_reason() {
         let cases = vec![
-            Case::skipped("a", "no go here"),
+            Case::skipped("m go::a", "no go here"),
             Case::skipped("b", "not root"),
-            Case::skipped("c", "no go here"),
+            Case::skipped("m go::c", "no go here"),
         ];
         let report = Report::new(cases, Duration::ZERO);
-        assert_eq!(report.skips(), "Skipped, no go here:\n  a\n  c\nSkipped, not root:\n  b\n");
+        let text = "Skipped, no go here:\n  m go::a\n  m go::c\nSkipped, not root:\n  b\n";
+        assert_eq!(report.skips(), text);
+    }
+
+    #[test]
+    fn many_skips_of_one_module_are_counted() {
+        let skip = |name| Case::skipped(format!("m go::{name}"), "no go here");
+        let report = Report::new(["a", "b", "c", "d"].map(skip).into(), Duration::ZERO);
+        assert_eq!(report.skips(), "Skipped, no go here:\n  m go: 4 tests\n");
     }
 }
