@@ -193,8 +193,9 @@ impl Tine {
     /// All that `tine` started: those below it, and those that have its mark. Either alone would
     /// miss some: a daemon leaves the tree, and nginx writes over its environment.
     fn family(&self) -> Vec<Process> {
-        let mut family = process::below(self.process.pid);
         let own = self.process.pid;
+        // Once it has ended, its number may be somebody else's.
+        let mut family = if self.process.runs() { process::below(own) } else { Vec::new() };
         let marked = process::marked(&self.scratch.mark());
         family.extend(marked.into_iter().filter(|process| process.pid != own));
         family

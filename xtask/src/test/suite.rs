@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use super::Selection;
-use super::command::{Finished, cargo, root, run as run_command};
+use super::command::{Finished, cargo, run as run_command};
 use super::report::Case;
 
 /// A test that takes longer hangs.
@@ -103,12 +103,18 @@ fn run_one(test: &Test) -> Case {
     // own output, and nothing the test prints first is at the beginning of a line.
     command.args(["--exact", &test.name, "--nocapture", "--test-threads=2"]);
     command.current_dir(&test.folder).env("CARGO_MANIFEST_DIR", &test.folder);
-    if env::var_os("TINE_BIN").is_none() {
-        command.env("TINE_BIN", root().join("target/debug/tine"));
-    }
-    match run_command(&mut command, LIMIT) {
+    let tine = built_tine().map(|tine| command.env("TINE_BIN", tine));
+    match tine.and_then(|command| run_command(command, LIMIT)) {
         Ok(finished) => verdict(&test.title, finished),
         Err(error) => Case::failed(&test.title, format!("{error:#}\n")),
+    }
+}
+
+/// `$TINE_BIN`, or what was built beside this program.
+fn built_tine() -> anyhow::Result<PathBuf> {
+    match env::var_os("TINE_BIN") {
+        Some(tine) => Ok(tine.into()),
+        None => Ok(env::current_exe()?.with_file_name("tine")),
     }
 }
 
