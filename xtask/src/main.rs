@@ -1,3 +1,21 @@
-//! The project's own commands: tests, benchmarks.
+//! The project's own commands, `cargo xtask NAME`: one vocabulary for people and CI.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod test;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+enum Xtask {
+    Test(test::Args),
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    match Xtask::parse() {
+        Xtask::Test(args) => test::run(&args),
+    }
+}
