@@ -176,6 +176,29 @@ fn connections_queued_at_a_closed_seat_are_served_by_the_others() {
 }
 
 #[test]
+fn seats_come_and_go_under_load_without_a_reset() {
+    if needs_root() {
+        return;
+    }
+    let mut group = Group::new("127.0.0.1:0", 4, Balance::RoundRobin, Some(&offsets()));
+    group.balancer.set_rotation(&slots(0..4)).unwrap();
+    let clients: Vec<_> = (0..4).map(|_| group.spawn_client(500)).collect();
+    for served in 0..2000 {
+        group.accept_any().1.write_all(b"!").unwrap();
+        if served % 20 == 0 {
+            let leaving = served / 20 % 4;
+            let staying = slots((0..4).filter(|seat| *seat != leaving));
+            group.balancer.set_rotation(&staying).unwrap();
+            group.replace(leaving as usize);
+            group.balancer.set_rotation(&slots(0..4)).unwrap();
+        }
+    }
+    for client in clients {
+        client.join().unwrap().expect("every connection is answered");
+    }
+}
+
+#[test]
 fn sticky_sends_an_address_always_to_one_seat_and_addresses_to_all() {
     if needs_root() {
         return;

@@ -1,7 +1,9 @@
 //! A SO_REUSEPORT group on a free loopback port, with its balancer.
 
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -115,6 +117,27 @@ impl Group {
 
     pub(crate) fn close(&mut self, seat: usize) {
         self.listeners[seat] = None;
+    }
+
+    /// Closes a seat and puts a new socket into its slot.
+    pub(crate) fn replace(&mut self, seat: usize) {
+        self.listeners[seat] = None;
+        let listener = listen(self.address);
+        self.balancer.place(slot(u32::try_from(seat).unwrap()), &listener).unwrap();
+        self.listeners[seat] = Some(listener);
+    }
+
+    /// A thread that connects `times` times and wants a byte each time.
+    pub(crate) fn spawn_client(&self, times: usize) -> JoinHandle<io::Result<()>> {
+        let address = self.address;
+        std::thread::spawn(move || {
+            for _ in 0..times {
+                let mut client = TcpStream::connect(address)?;
+                client.set_read_timeout(Some(Duration::from_secs(10)))?;
+                client.read_exact(&mut [0])?;
+            }
+            Ok(())
+        })
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
