@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Which seat gets the next connection: runs in the kernel once for every SYN that reaches a
- * SO_REUSEPORT group, and once for every queued connection of a socket that is closed. */
+/* Which seat gets the next connection: runs in the kernel for every SYN (and every stray packet)
+ * that reaches a SO_REUSEPORT group, and for every queued connection of a socket that is closed. */
 #include "kernel.h"
 
 /* Values that the loader knows and the compiler does not. Each is a 64-bit load of a marked
@@ -22,6 +22,8 @@
 #define FEW 3                  /* of those with a queue, besides the one whose turn it is */
 #define STUCK_NS 50000000ULL   /* a queue that nobody took from for so long … */
 #define STUCK 1000             /* … counts as that much longer */
+#define TCP_SYN 0x02
+#define TCP_ACK 0x10
 #define ABSENT 0xffffffffu
 
 struct tally {
@@ -141,7 +143,7 @@ static inline u64 bearable_place(const struct rotation *now, u64 turn, u64 start
 	return best;
 }
 
-static inline u64 round_robin(const struct rotation *now)
+static inline u64 round_robin(const struct rotation *now, u64 opens)
 {
 	u32 zero = 0;
 	struct cursor *cursor = map_lookup(CURSOR, &zero);
@@ -149,7 +151,7 @@ static inline u64 round_robin(const struct rotation *now)
 
 	if (!cursor)
 		return 0;
-	turn = __sync_fetch_and_add(&cursor->turn, 1);
+	turn = __sync_fetch_and_add(&cursor->turn, opens);
 	if (!QUEUES || !queue_length(slot_at(now, turn)))
 		return turn;
 	if (idle_place(now, cursor, &place))
@@ -201,7 +203,20 @@ static inline int client_hash(struct sk_reuseport_md *ctx, u64 *hash)
 	return 1;
 }
 
-static inline int give(struct sk_reuseport_md *ctx, const struct rotation *now, u64 place)
+/* 0 for what is no new connection: a packet that comes after its socket is gone (the kernel will
+ * answer with a reset), or the last one of a handshake with a SYN cookie, whose SYN has had its
+ * turn. Such a packet gets a seat as well, but neither moves the cursor nor is counted. */
+static inline u64 opening(const struct sk_reuseport_md *ctx)
+{
+	const u8 *tcp = ctx->data;
+
+	if (ctx->migrating_sk || ctx->ip_protocol != IPPROTO_TCP || ctx->data + 14 > ctx->data_end)
+		return 1;
+	return (tcp[13] & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+static inline int give(struct sk_reuseport_md *ctx, const struct rotation *now, u64 place,
+		       u64 opens)
 {
 	u32 slot = slot_at(now, place);
 	struct tally *seat;
@@ -210,21 +225,21 @@ static inline int give(struct sk_reuseport_md *ctx, const struct rotation *now, 
 		return 0;
 	seat = map_lookup(TALLY, &slot);
 	if (seat)
-		__sync_fetch_and_add(&seat->taken, 1);
+		__sync_fetch_and_add(&seat->taken, opens);
 	return 1;
 }
 
 __attribute__((section("sk_reuseport/migrate"), used)) int seats(struct sk_reuseport_md *ctx)
 {
 	struct rotation now;
-	u64 place;
+	u64 place, opens = opening(ctx);
 
 	/* Without a choice the kernel takes one by its hash: better to wait there than to be refused. */
 	if (!rotation_now(&now))
 		return SK_PASS;
 	if (!STICKY || !client_hash(ctx, &place))
-		place = round_robin(&now);
-	if (!give(ctx, &now, place)) /* closed a moment ago */
-		give(ctx, &now, place + 1);
+		place = round_robin(&now, opens);
+	if (!give(ctx, &now, place, opens)) /* closed a moment ago */
+		give(ctx, &now, place + 1, opens);
 	return SK_PASS;
 }

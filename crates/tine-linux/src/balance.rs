@@ -12,6 +12,8 @@
 //! information. Without [`KernelOffsets`] round robin is strict.
 //!
 //! When a socket of the group is closed, the connections in its queue move to seats in rotation.
+//! Take it out of rotation some round trips earlier: Linux (6.18) resets a connection whose
+//! handshake ends on another CPU in the moment of the close.
 //!
 //! # Why the loading is done by hand
 //!
@@ -311,8 +313,8 @@ impl Balancer {
     }
 
     /// Connections given to `slot` since its count began, those that moved to it from a closed
-    /// socket included. For display: a SYN that the client had to repeat may count twice, and so
-    /// does a connection that was set up with a SYN cookie.
+    /// socket included. For display: a SYN that the client had to repeat may count twice, and a
+    /// connection that was set up with a SYN cookie counts for the seat that its SYN was given.
     ///
     /// # Errors
     ///
