@@ -14,6 +14,7 @@ typedef long long s64;
 #define BPF_HDR_START_NET 1
 #define AF_INET 2
 #define AF_INET6 10
+#define IPPROTO_TCP 6
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86dd
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Which seat gets the next connection: runs in the kernel once for every SYN that reaches a
- * SO_REUSEPORT group, and once for every queued connection of a socket that is closed. */
+/* Which seat gets the next connection: runs in the kernel for every SYN (and every stray packet)
+ * that reaches a SO_REUSEPORT group, and for every queued connection of a socket that is closed. */
 #include "kernel.h"
 
 /* Values that the loader knows and the compiler does not. Each is a 64-bit load of a marked
@@ -19,14 +19,17 @@
 #define HALF 4097              /* places of the ring that one rotation takes: length, then slots */
 #define NEIGHBOURS 8           /* seats looked at from the second cursor on … */
 #define STRANGERS 4            /* … and then at random, in rings longer than that */
+#define FEW 3                  /* of those with a queue, besides the one whose turn it is */
 #define STUCK_NS 50000000ULL   /* a queue that nobody took from for so long … */
 #define STUCK 1000             /* … counts as that much longer */
+#define TCP_SYN 0x02
+#define TCP_ACK 0x10
 #define ABSENT 0xffffffffu
 
 struct tally {
 	u64 taken;    /* connections given to this seat */
 	s64 accepted; /* taken - queue, when last seen to grow */
-	u64 since;    /* when that was; 0: the queue was empty */
+	u64 since;    /* when that was */
 	u64 spare;
 };
 
@@ -81,70 +84,79 @@ static inline u32 queue_length(u32 slot)
 	return queue;
 }
 
-/* How bad this seat would be for a client; 0 is an idle one. */
+/* How bad this seat would be for a client; 0 is an idle one. A seat that was emptied meanwhile has
+ * accepted more than before, so nothing is to be noted while a queue is empty. One that has not
+ * accepted anything ever counts as stuck. */
 static inline u32 burden(u32 slot)
 {
-	struct tally *seat = map_lookup(TALLY, &slot);
 	u32 queue = queue_length(slot);
+	struct tally *seat;
 	s64 accepted;
 	u64 now;
 
-	if (!seat || queue == ABSENT)
+	if (queue == 0 || queue == ABSENT)
+		return queue;
+	seat = map_lookup(TALLY, &slot);
+	if (!seat)
 		return ABSENT;
-	if (!queue) {
-		if (seat->since)
-			seat->since = 0;
-		return 0;
-	}
 	/* Half-open connections are taken, not queued: hence "grows", not "changes". */
 	accepted = (s64)seat->taken - queue;
 	now = ktime_get_ns();
-	if (!seat->since || accepted > seat->accepted) {
+	if (accepted > seat->accepted) {
 		seat->accepted = accepted;
 		seat->since = now;
-		return queue;
 	}
 	return now - seat->since > STUCK_NS ? queue + STUCK : queue;
 }
 
 /* A seat with a queue gives up its turn. Such turns go round by a cursor of their own: given to the
  * next seat in the ring, they would double that one's load. */
-static inline u64 spilled_turn(const struct rotation *now, struct cursor *cursor, u64 turn, u32 least)
+static inline int idle_place(const struct rotation *now, struct cursor *cursor, u64 *place)
 {
-	u64 best = turn, start = cursor->spill, step = NEIGHBOURS;
+	u64 start = cursor->spill;
 
-	for (u32 i = 0; i < NEIGHBOURS + STRANGERS; i++) {
-		u64 place = i < NEIGHBOURS ? start + i : prandom_u32();
-		u32 seen;
-
-		if (i >= now->len)
-			break;
-		seen = burden(slot_at(now, place));
-		if (seen >= least)
+	for (u32 i = 0; i < NEIGHBOURS + STRANGERS && i < now->len; i++) {
+		*place = i < NEIGHBOURS ? start + i : prandom_u32();
+		if (queue_length(slot_at(now, *place)))
 			continue;
-		least = seen;
-		best = place;
-		step = i < NEIGHBOURS ? i + 1 : NEIGHBOURS;
-		if (!seen)
-			break;
+		cursor->spill = start + (i < NEIGHBOURS ? i + 1 : NEIGHBOURS);
+		return 1;
 	}
-	cursor->spill = start + step;
+	cursor->spill = start + NEIGHBOURS;
+	return 0;
+}
+
+/* Nobody seems to be idle: the best of a few, this turn's own seat if they are equal. */
+static inline u64 bearable_place(const struct rotation *now, u64 turn, u64 start)
+{
+	u64 best = turn;
+	u32 least = burden(slot_at(now, turn));
+
+	for (u32 i = 0; i < FEW; i++) {
+		u32 seen = burden(slot_at(now, start + i));
+
+		if (seen < least) {
+			least = seen;
+			best = start + i;
+		}
+	}
 	return best;
 }
 
-static inline u64 round_robin(const struct rotation *now)
+static inline u64 round_robin(const struct rotation *now, u64 opens)
 {
-	u32 zero = 0, seen;
+	u32 zero = 0;
 	struct cursor *cursor = map_lookup(CURSOR, &zero);
-	u64 turn;
+	u64 turn, place;
 
 	if (!cursor)
 		return 0;
-	turn = __sync_fetch_and_add(&cursor->turn, 1);
-	if (!QUEUES)
+	turn = __sync_fetch_and_add(&cursor->turn, opens);
+	if (!QUEUES || !queue_length(slot_at(now, turn)))
 		return turn;
-	seen = burden(slot_at(now, turn));
-	return seen ? spilled_turn(now, cursor, turn, seen) : turn;
+	if (idle_place(now, cursor, &place))
+		return place;
+	return bearable_place(now, turn, prandom_u32());
 }
 
 static inline u64 mixed(u64 x) /* the finalizer of MurmurHash3 */
@@ -191,7 +203,20 @@ static inline int client_hash(struct sk_reuseport_md *ctx, u64 *hash)
 	return 1;
 }
 
-static inline int give(struct sk_reuseport_md *ctx, const struct rotation *now, u64 place)
+/* 0 for what is no new connection: a packet that comes after its socket is gone (the kernel will
+ * answer with a reset), or the last one of a handshake with a SYN cookie, whose SYN has had its
+ * turn. Such a packet gets a seat as well, but neither moves the cursor nor is counted. */
+static inline u64 opening(const struct sk_reuseport_md *ctx)
+{
+	const u8 *tcp = ctx->data;
+
+	if (ctx->migrating_sk || ctx->ip_protocol != IPPROTO_TCP || ctx->data + 14 > ctx->data_end)
+		return 1;
+	return (tcp[13] & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+static inline int give(struct sk_reuseport_md *ctx, const struct rotation *now, u64 place,
+		       u64 opens)
 {
 	u32 slot = slot_at(now, place);
 	struct tally *seat;
@@ -200,21 +225,21 @@ static inline int give(struct sk_reuseport_md *ctx, const struct rotation *now, 
 		return 0;
 	seat = map_lookup(TALLY, &slot);
 	if (seat)
-		__sync_fetch_and_add(&seat->taken, 1);
+		__sync_fetch_and_add(&seat->taken, opens);
 	return 1;
 }
 
 __attribute__((section("sk_reuseport/migrate"), used)) int seats(struct sk_reuseport_md *ctx)
 {
 	struct rotation now;
-	u64 place;
+	u64 place, opens = opening(ctx);
 
 	/* Without a choice the kernel takes one by its hash: better to wait there than to be refused. */
 	if (!rotation_now(&now))
 		return SK_PASS;
 	if (!STICKY || !client_hash(ctx, &place))
-		place = round_robin(&now);
-	if (!give(ctx, &now, place)) /* closed a moment ago */
-		give(ctx, &now, place + 1);
+		place = round_robin(&now, opens);
+	if (!give(ctx, &now, place, opens)) /* closed a moment ago */
+		give(ctx, &now, place + 1, opens);
 	return SK_PASS;
 }

@@ -1,6 +1,8 @@
 //! The balancer against the running kernel: each connection is made, and accepted where it went,
 //! before the next, unless a test wants a queue.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 #[path = "balance/group.rs"]
 mod group;
 
@@ -72,17 +74,22 @@ fn where_all_have_a_queue_one_that_stands_still_gets_no_more() {
     group.balancer.set_rotation(&slots(0..2)).unwrap();
     let mut clients: Vec<TcpStream> = (0..20).map(|_| group.connect()).collect();
     assert_eq!(group.taken(), [10, 10]);
-    // Seat 0 accepts one for each that comes, so its queue never empties; seat 1 none.
+    // Seat 0 accepts one for each that comes, so its queue never empties; seat 1 none. The
+    // program learns who stands still from connections alone.
     let mut step = |group: &Group| {
         clients.push(group.connect());
-        group.accept(0);
+        group.accept(0)
     };
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(200) {
-        step(&group); // the program learns who stands still from connections alone
+        step(&group);
     }
+    // Now seat 1 has much the shorter queue.
+    group.balancer.set_rotation(&slots([0])).unwrap();
+    let _more: Vec<TcpStream> = (0..200).map(|_| group.connect()).collect();
+    group.balancer.set_rotation(&slots(0..2)).unwrap();
     let before = group.taken()[1];
-    (0..100).for_each(|_| step(&group));
+    (0..100).for_each(|_| _ = step(&group));
     let gained = group.taken()[1] - before;
     assert!(gained <= 5, "seat 1 stands still and got {gained} of 100");
 }
@@ -176,6 +183,30 @@ fn connections_queued_at_a_closed_seat_are_served_by_the_others() {
 }
 
 #[test]
+fn seats_come_and_go_under_load_without_a_reset() {
+    if needs_root() {
+        return;
+    }
+    let mut group = Group::new("127.0.0.1:0", 4, Balance::RoundRobin, Some(&offsets()));
+    group.balancer.set_rotation(&slots(0..4)).unwrap();
+    let clients: Vec<_> = (0..4).map(|_| group.spawn_client(500)).collect();
+    // A seat leaves the rotation, what it was given stays in its queue while ten others are
+    // served, and then it is closed and a new one takes its place.
+    for round in 0..100 {
+        let leaving = round % 4;
+        let staying: Vec<usize> = (0..4).filter(|seat| *seat != leaving).collect();
+        group.rotate(&staying);
+        (0..10).for_each(|_| group.answer_one_of(&staying));
+        group.replace(leaving);
+        group.rotate(&[0, 1, 2, 3]);
+        (0..10).for_each(|_| group.answer_one_of(&[0, 1, 2, 3]));
+    }
+    for client in clients {
+        client.join().expect("every connection is answered");
+    }
+}
+
+#[test]
 fn sticky_sends_an_address_always_to_one_seat_and_addresses_to_all() {
     if needs_root() {
         return;
@@ -256,7 +287,7 @@ fn a_thousand_seats_are_served_in_turn_past_blocked_ones() {
             group.accept_of(&free);
         }
     }
-    assert!(lost <= 40, "{lost} of 1000 went behind a queue though 500 seats were free");
+    assert!(lost <= 12, "{lost} of 1000 went behind a queue though 500 seats were free");
 }
 
 #[test]
@@ -271,6 +302,7 @@ fn empty_and_foreign_slots_in_the_rotation_do_no_harm() {
         group.balancer.set_rotation(&slots([0, 4095, 1, 7])).unwrap();
         (0..200).for_each(|_| _ = group.serve_one());
         assert!(group.taken().iter().all(|taken| *taken >= 50), "{:?}", group.taken());
+        assert_eq!(group.taken_of(&[0, 1]), 200, "never left to the kernel's hash");
         group.balancer.clear(slot(0)).unwrap();
         group.balancer.clear(slot(0)).expect("twice is no error");
         group.balancer.clear(slot(1)).unwrap();

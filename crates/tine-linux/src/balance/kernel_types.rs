@@ -78,9 +78,13 @@ impl Wanted {
     fn see_string(&mut self, text: &[u8], at: u32) {
         for (name, found) in self.names.iter().zip(&mut self.found) {
             if name.as_bytes() == text {
-                found.get_or_insert(at);
+                *found = Some(at);
             }
         }
+    }
+
+    fn is_named(&self) -> bool {
+        self.found.iter().all(Option::is_some)
     }
 
     /// `bits` counts from the start of the structure; bit fields are no use, nor are two
@@ -125,14 +129,17 @@ impl<F: Read + Seek> Btf<F> {
         self.file.seek(SeekFrom::Start(start))?;
         let mut text = Vec::new();
         let mut at = 0u32;
-        while at < length {
+        // A name stands there once: all are found before the end.
+        while at < length && !wanted.iter().all(Wanted::is_named) {
             text.clear();
             // No string outgrows the part, however wrong the file is.
             self.file.by_ref().take(u64::from(length - at)).read_until(0, &mut text)?;
             if text.pop() != Some(0) {
                 return Err(KernelTypesError::Format);
             }
-            wanted.iter_mut().for_each(|field| field.see_string(&text, at));
+            for field in wanted.iter_mut() {
+                field.see_string(&text, at);
+            }
             at += u32::try_from(text.len() + 1).map_err(|_| KernelTypesError::Format)?;
         }
         Ok(())

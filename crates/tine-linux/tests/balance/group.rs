@@ -1,7 +1,9 @@
 //! A SO_REUSEPORT group on a free loopback port, with its balancer.
 
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -115,6 +117,35 @@ impl Group {
 
     pub(crate) fn close(&mut self, seat: usize) {
         self.listeners[seat] = None;
+    }
+
+    pub(crate) fn rotate(&mut self, seats: &[usize]) {
+        let seats = slots(seats.iter().map(|seat| u32::try_from(*seat).unwrap()));
+        self.balancer.set_rotation(&seats).unwrap();
+    }
+
+    pub(crate) fn answer_one_of(&self, seats: &[usize]) {
+        self.accept_of(seats).1.write_all(b"!").unwrap();
+    }
+
+    /// Closes a seat and puts a new socket into its slot.
+    pub(crate) fn replace(&mut self, seat: usize) {
+        self.listeners[seat] = None;
+        let listener = listen(self.address);
+        self.balancer.place(slot(u32::try_from(seat).unwrap()), &listener).unwrap();
+        self.listeners[seat] = Some(listener);
+    }
+
+    /// A thread that connects `times` times and wants a byte each time; its end tells.
+    pub(crate) fn spawn_client(&self, times: usize) -> JoinHandle<()> {
+        let address = self.address;
+        std::thread::spawn(move || {
+            for _ in 0..times {
+                let mut client = TcpStream::connect(address).expect("connects");
+                client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+                client.read_exact(&mut [0]).expect("is answered");
+            }
+        })
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
