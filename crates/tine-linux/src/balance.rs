@@ -27,7 +27,7 @@
 //! | aya with CO-RE, each further       | 26.4 ms | +0.4 MB        | +0.1 MB        |
 //! | aya, `btf(None)`: the loader alone | 19.7 ms | +18.8 MB       | +2.4 MB        |
 //! | [`KernelOffsets::read`], once      | 3.1 ms  | +0.1 MB        | +0.1 MB        |
-//! | [`Balancer::load`], each listener  | 4.1 ms  | none           | none           |
+//! | [`Balancer::load`], each listener  | 4.3 ms  | none           | none           |
 //!
 //! Of the last line, all but 0.2 ms is the kernel's verifier. The first two are an older and smaller
 //! program.

@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
+use rustix::net::{
+    AddressFamily, SendFlags, SocketFlags, SocketType, bind, connect, sendto, socket_with, sockopt,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tine_linux::balance::{Balance, BalanceError, Balancer, KernelOffsets, Slot};
 
@@ -148,6 +150,20 @@ impl Group {
         })
     }
 
+    /// What arrives when a client speaks on a connection whose server side is gone: handled by the
+    /// time this returns, as loopback does.
+    pub(crate) fn send_stray_ack(&self) {
+        let raw = socket_with(
+            AddressFamily::INET,
+            SocketType::RAW,
+            SocketFlags::CLOEXEC,
+            Some(rustix::net::ipproto::TCP),
+        )
+        .unwrap();
+        let SocketAddr::V4(to) = self.address else { panic!("IPv4 alone") };
+        sendto(&raw, &ack_segment(to.port()), SendFlags::empty(), &to).unwrap();
+    }
+
     pub(crate) fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).unwrap()
     }
@@ -204,4 +220,21 @@ impl Group {
         let numbers = seats.iter().map(|seat| u32::try_from(*seat).unwrap());
         numbers.map(|number| self.balancer.taken(slot(number)).unwrap()).sum()
     }
+}
+
+/// From port 1 of 127.0.0.1 to `port` there: RFC 9293 §3.1.
+fn ack_segment(port: u16) -> [u8; 20] {
+    const ACK: u8 = 0x10;
+    let mut segment = [0; 20];
+    segment[1] = 1;
+    segment[2..4].copy_from_slice(&port.to_be_bytes());
+    segment[12] = 5 << 4; // words of header
+    segment[13] = ACK;
+    let pseudo_header = [127, 0, 0, 1, 127, 0, 0, 1, 0, 6, 0, 20];
+    let words = pseudo_header.as_chunks::<2>().0.iter().chain(segment.as_chunks::<2>().0);
+    let sum: u32 = words.map(|word| u32::from(u16::from_be_bytes(*word))).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let checksum = !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap();
+    segment[16..18].copy_from_slice(&checksum.to_be_bytes());
+    segment
 }
