@@ -139,7 +139,7 @@ pub struct Choice {
 pub enum NotToBeHad {
     /// The kernel refuses eBPF to this user.
     #[error(
-        "the mechanism kernel-ebpf needs root or the capabilities bpf, perfmon and net_admin; \
+        "the mechanism kernel-ebpf needs root or the capabilities bpf and perfmon; \
          `tine doctor` shows the command that grants them"
     )]
     NoEbpf,

@@ -38,6 +38,7 @@ mod worker;
 
 pub use event::{Ending, Event, ListenerReport, Report, SeatReport, Stream, What, WorkerReport};
 pub use settings::{Program, ProgramKind, Settings};
+pub use start::cgroup_prefix;
 
 use rustix::process::Signal;
 use thiserror::Error;

@@ -39,6 +39,7 @@ pub struct Spawn<'a> {
     cgroup: Option<BorrowedFd<'a>>,
     dies_with_parent: Option<Signal>,
     listen_pid: bool,
+    file_limit: Option<(u64, u64)>,
 }
 
 /// A started program.
@@ -73,6 +74,8 @@ pub enum Step {
     SendListener = 8,
     /// `execve(2)`.
     Execute = 9,
+    /// `setrlimit(2)`.
+    Limits = 10,
 }
 
 /// Why a program was not started.
@@ -129,6 +132,7 @@ impl<'a> Spawn<'a> {
             cgroup: None,
             dies_with_parent: None,
             listen_pid: false,
+            file_limit: None,
         })
     }
 
@@ -203,6 +207,13 @@ impl<'a> Spawn<'a> {
     /// Sets `LISTEN_PID` to the program's own pid, as `sd_listen_fds(3)` demands.
     pub fn listen_pid(&mut self) -> &mut Self {
         self.listen_pid = true;
+        self
+    }
+
+    /// How many descriptors the program may have, softly and firmly (`RLIMIT_NOFILE`): for a parent
+    /// that raised its own limit.
+    pub fn file_limit(&mut self, soft: u64, hard: u64) -> &mut Self {
+        self.file_limit = Some((soft, hard));
         self
     }
 
@@ -302,7 +313,7 @@ fn failure_in(bytes: &[u8]) -> Option<(Step, Errno)> {
 }
 
 impl Step {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Session,
         Self::ParentDeath,
         Self::Cgroup,
@@ -312,6 +323,7 @@ impl Step {
         Self::Filter,
         Self::SendListener,
         Self::Execute,
+        Self::Limits,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -331,6 +343,7 @@ impl fmt::Display for Step {
             Self::Filter => "install the seccomp filter",
             Self::SendListener => "send the filter's listener",
             Self::Execute => "execute the program",
+            Self::Limits => "set the limits",
         })
     }
 }

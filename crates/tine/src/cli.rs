@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub mod ports;
+pub mod run;
 
 use std::{io::Write, process::ExitCode};
 
@@ -22,6 +23,8 @@ pub struct Cli {
 pub enum Command {
     /// Say what this host and this user have, and how to get what is missing
     Doctor(doctor::Args),
+    /// Run a program N times on one port, in the foreground
+    Run(Box<run::Args>),
     /// Show every listening port: workers, queues and connections, or who else holds it
     Ports(ports::Args),
 }
@@ -35,6 +38,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Doctor(args) => doctor::run(&args),
         Command::Ports(args) => ports::run(&args),
+        Command::Run(args) => run::run(*args),
     }
 }
 

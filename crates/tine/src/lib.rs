@@ -6,5 +6,9 @@
 pub mod api;
 pub mod cli;
 pub mod control;
+pub mod foreground;
 pub mod home;
+pub mod program;
 pub mod render;
+pub mod units;
+pub mod watchdog;

@@ -58,6 +58,8 @@ pub struct Settings {
     pub patience: Patience,
     /// How often to try again.
     pub limits: Limits,
+    /// How many descriptors a worker may have, softly and firmly; as many as the manager when not said.
+    pub file_limit: Option<(u64, u64)>,
     /// Workers are killed when the thread that runs the cluster ends. For a manager without a
     /// successor.
     pub workers_die_with_manager: bool,
@@ -84,6 +86,7 @@ impl Settings {
                 kill: Duration::from_millis(1600),
             },
             limits: Limits::default(),
+            file_limit: None,
             workers_die_with_manager: false,
             owns_all_children: false,
         }

@@ -56,7 +56,8 @@ impl Means {
 }
 
 /// How the cgroups of a manager's workers begin, for whoever sweeps up after it.
-pub(super) fn cgroup_prefix(manager: rustix::process::Pid) -> String {
+#[must_use]
+pub fn cgroup_prefix(manager: rustix::process::Pid) -> String {
     format!("tine-{manager}-")
 }
 
@@ -132,7 +133,8 @@ impl Task {
         let nul = |_: NulError| io::Error::from(io::ErrorKind::InvalidInput);
         let mut spawn =
             program(&self.settings).map_err(nul).map_err(prepare("read the command"))?;
-        let own = own_variables(&self.settings, (id, instance), declared.len());
+        let channel = channel_value(&parts.channel.1, declared.len());
+        let own = own_variables(&self.settings, (id, instance), (channel, declared.len()));
         for (name, value) in &own {
             spawn.env(name, value).map_err(nul).map_err(prepare("read the environment"))?;
         }
@@ -145,6 +147,9 @@ impl Task {
         }
         if let Some(procs) = &procs {
             spawn.cgroup(procs.as_fd());
+        }
+        if let Some((soft, hard)) = self.settings.file_limit {
+            spawn.file_limit(soft, hard);
         }
         if self.settings.workers_die_with_manager {
             spawn.dies_with_parent(Signal::KILL);
@@ -224,9 +229,8 @@ fn is_own(name: &OsStr) -> bool {
 fn own_variables(
     settings: &Settings,
     (id, instance): (WorkerId, Instance),
-    declared: usize,
+    (channel, declared): (String, usize),
 ) -> Vec<(OsString, OsString)> {
-    let channel = channel_place(declared).to_string();
     let mut all = vec![
         (MARK, id.to_string()),
         ("TINE_INSTANCE", instance.to_string()),
@@ -234,7 +238,7 @@ fn own_variables(
     ];
     match settings.program.kind {
         ProgramKind::Node => all.extend([
-            ("NODE_CHANNEL_FD", channel),
+            ("NODE_CHANNEL_FD", channel.split(':').take(1).collect()),
             ("NODE_CHANNEL_SERIALIZATION_MODE", "json".to_owned()),
             ("NODE_UNIQUE_ID", id.to_string()),
         ]),
@@ -244,6 +248,13 @@ fn own_variables(
         all.push(("LISTEN_FDS", declared.to_string()));
     }
     all.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+/// The number of the channel and, so that a worker's own children mistake nothing for it, its inode.
+fn channel_value(channel: &UnixStream, declared: usize) -> String {
+    let place = channel_place(declared);
+    rustix::fs::fstat(channel)
+        .map_or_else(|_| place.to_string(), |stat| format!("{place}:{}", stat.st_ino))
 }
 
 /// Behind the declared sockets.

@@ -38,6 +38,7 @@ pub(super) struct Plan<'a> {
     cgroup: Option<Number>,
     filter: Option<Vec<Insn>>,
     dies_with_parent: Option<Number>,
+    file_limit: Option<libc::rlimit>,
     parent: Pid,
     null: Number,
     _null_owner: rustix::fd::OwnedFd,
@@ -81,6 +82,9 @@ impl<'a> Plan<'a> {
             cgroup: spawn.cgroup.map(|fd: BorrowedFd<'_>| fd.as_raw_fd()),
             filter: spawn.trap.map(super::Trap::filter),
             dies_with_parent: spawn.dies_with_parent.map(rustix::process::Signal::as_raw),
+            file_limit: spawn
+                .file_limit
+                .map(|(soft, hard)| libc::rlimit { rlim_cur: soft, rlim_max: hard }),
             parent: own_pid(),
             null: null.as_raw_fd(),
             _null_owner: null,
@@ -120,6 +124,7 @@ impl<'a> Plan<'a> {
         self.place_descriptors()?;
         reset_signals();
         self.enter_directory()?;
+        self.limit_files()?;
         self.install_filter()?;
         self.ask_to_die_with_parent()?;
         self.write_listen_pid();
@@ -171,6 +176,13 @@ impl<'a> Plan<'a> {
         let Some(directory) = self.directory else { return Ok(()) };
         // SAFETY: a C string that the plan borrows.
         step(Step::Directory, unsafe { libc::chdir(directory.as_ptr()) })
+    }
+
+    fn limit_files(&self) -> Result<(), (Step, Number)> {
+        let Some(limit) = &self.file_limit else { return Ok(()) };
+        let limit: *const libc::rlimit = limit;
+        // SAFETY: `limit` points to a live struct that the kernel copies.
+        step(Step::Limits, unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) })
     }
 
     fn install_filter(&self) -> Result<(), (Step, Number)> {

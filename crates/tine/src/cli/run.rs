@@ -1,0 +1,194 @@
+//! `tine run`: a manager in the foreground, for one app.
+
+use std::{
+    collections::BTreeSet, ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::bail;
+use rustix::process::Signal;
+use tine_cluster::{
+    core::{backoff::Limits, worker::Patience},
+    policy::{self, Acquisition, Mechanism, Policy},
+    primary::{ProgramKind, Settings},
+};
+use tine_linux::{host::Host, process::signal_from_name};
+
+use crate::{
+    foreground::{self, App},
+    program::{self, Wanted},
+    units, watchdog,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  tine run -i 3 server.js                 three Node workers share the port that server.js listens on
+  tine run -i max -- python3 app.py       one worker for each CPU; any program, unchanged
+  tine run -i 4 --policy sticky ./server  the same client goes to the same worker
+  tine run --listen 127.0.0.1:80 ./srv    bound beforehand, passed as systemd passes sockets";
+
+/// The arguments of `tine run`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// How many workers: a number, `max` for one per CPU, or -N for all CPUs but N
+    #[arg(short, long, default_value = "1", allow_hyphen_values = true, value_parser = units::instances)]
+    instances: u32,
+    /// Who gets the next connection: rr, random, sticky or shared
+    #[arg(long, default_value = "rr")]
+    policy: Policy,
+    /// How that is done: auto, kernel-ebpf, kernel-cbpf, one-queue or hand-over
+    #[arg(long, default_value = "auto", value_parser = mechanism)]
+    mechanism: Wish,
+    /// The app's name [default: the script's]
+    #[arg(short, long)]
+    name: Option<String>,
+    /// Run in this directory
+    #[arg(long, value_name = "DIRECTORY")]
+    cwd: Option<PathBuf>,
+    /// A variable for the workers; may be given again
+    #[arg(long, value_name = "K=V", value_parser = variable)]
+    env: Vec<(OsString, OsString)>,
+    /// What runs the script, instead of what its extension means; `none` for nothing
+    #[arg(long, value_name = "PROGRAM")]
+    interpreter: Option<OsString>,
+    /// A port that each worker has for itself, not shared; may be given again
+    #[arg(long, value_name = "PORT")]
+    private_port: Vec<u16>,
+    /// Bind this address before the start and pass it as LISTEN_FDS; may be given again
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Vec<SocketAddr>,
+    /// How long a worker has between the stop signal and SIGKILL
+    #[arg(short, long, default_value = "1600ms", value_name = "TIME", value_parser = units::duration)]
+    kill_timeout: Duration,
+    /// What tells a worker to stop, after its connections have finished
+    #[arg(long, default_value = "SIGINT", value_name = "SIGNAL", value_parser = signal)]
+    kill_signal: Signal,
+    /// How long open connections may take to finish
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = units::duration)]
+    drain_timeout: Duration,
+    /// Give a worker up that ends so often in a row before --min-uptime
+    #[arg(long, default_value = "16", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_restarts: u32,
+    /// A worker that ends sooner ended too early
+    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = units::duration)]
+    min_uptime: Duration,
+    /// The wait after the first early end; it grows by one half each time, up to 15 s
+    #[arg(long, default_value = "100ms", value_name = "TIME", value_parser = units::duration)]
+    restart_delay: Duration,
+    /// The script, or the command after `--`, with its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    command: Vec<OsString>,
+}
+
+/// A mechanism, or whatever is best.
+#[derive(Clone, Copy, Debug)]
+struct Wish(Option<Mechanism>);
+
+fn mechanism(word: &str) -> Result<Wish, String> {
+    const KNOWN: &str = "auto, kernel-ebpf, kernel-cbpf, one-queue, hand-over";
+    match word.parse() {
+        _ if word == "auto" => Ok(Wish(None)),
+        Ok(Mechanism::KernelHash) | Err(_) => {
+            Err(format!("`{word}` is no mechanism; there are {KNOWN}"))
+        }
+        Ok(mechanism) => Ok(Wish(Some(mechanism))),
+    }
+}
+
+fn variable(text: &str) -> Result<(OsString, OsString), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
+        Some(_) | None => Err(format!("`{text}` is no NAME=VALUE")),
+    }
+}
+
+fn signal(name: &str) -> Result<Signal, String> {
+    signal_from_name(name)
+        .ok_or_else(|| format!("`{name}` is no signal; write SIGTERM, TERM or 15"))
+}
+
+/// Runs the app to its end.
+///
+/// # Errors
+///
+/// When it cannot be started.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let app = app(args)?;
+    match watchdog::split()? {
+        watchdog::Side::Watchdog(dog) => dog.watch(),
+        watchdog::Side::Manager(signals) => foreground::run(app, signals),
+    }
+}
+
+fn app(args: Args) -> anyhow::Result<App> {
+    let wanted = Wanted {
+        words: args.command,
+        interpreter: args.interpreter,
+        directory: args.cwd,
+        env: args.env,
+    };
+    let name = args.name.unwrap_or_else(|| program::name(&wanted));
+    let host = Host::probe();
+    let mut settings = Settings::new(program::find(&wanted)?, args.instances);
+    settings.policy = args.policy;
+    settings.mechanism = args.mechanism.0;
+    settings.abilities = super::doctor::abilities(&host);
+    settings.private_ports = args.private_port.into_iter().collect::<BTreeSet<_>>();
+    settings.listen = args.listen;
+    settings.stop_signal = args.kill_signal;
+    settings.patience = Patience { drain: args.drain_timeout, kill: args.kill_timeout };
+    settings.limits = Limits {
+        first: args.restart_delay,
+        min_uptime: args.min_uptime,
+        max_restarts: args.max_restarts,
+        ..Limits::default()
+    };
+    check_mechanism(&settings)?;
+    check_trap(&settings, &host)?;
+    settings.file_limit = raise_file_limit();
+    settings.workers_die_with_manager = true;
+    settings.owns_all_children = true;
+    Ok(App { name, settings })
+}
+
+/// What can be known to be impossible is refused before anything starts. Whether a program other than
+/// node has a channel shows only when it listens.
+fn check_mechanism(settings: &Settings) -> anyhow::Result<()> {
+    let by = match settings.program.kind {
+        ProgramKind::Node => Acquisition::NodeChannel,
+        ProgramKind::Other => Acquisition::Native,
+    };
+    policy::choose(settings.policy, settings.mechanism, settings.abilities, by)?;
+    if settings.listen.iter().any(|address| address.port() == 0) {
+        bail!("--listen needs a port other than 0: workers could not be told which one it became");
+    }
+    Ok(())
+}
+
+/// A program that listens by itself can share its port only if its calls can be trapped.
+fn check_trap(settings: &Settings, host: &Host) -> anyhow::Result<()> {
+    let needed = settings.program.kind == ProgramKind::Other && settings.listen.is_empty();
+    if !needed || host.can_trap_binds() {
+        return Ok(());
+    }
+    bail!(
+        "this host does not let `bind` be trapped, which programs other than node need in order to \
+         share a port (seccomp user notification, Linux 5.9); `tine doctor` says what is missing. What \
+         still works: node scripts, and programs that take sockets passed with --listen"
+    )
+}
+
+/// A manager of many workers needs many descriptors; workers get the limit that it found.
+fn raise_file_limit() -> Option<(u64, u64)> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let found = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: found.maximum, maximum: found.maximum };
+    setrlimit(Resource::Nofile, raised).ok()?;
+    Some((found.current?, found.maximum.unwrap_or(u64::MAX)))
+}
