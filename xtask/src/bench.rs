@@ -38,11 +38,14 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
     turn: f64,
     /// `accept`: connections kept going at the same time
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
     clients: u16,
     /// `accept`: workers of every contender (default: as many as there are processors, at least 2)
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     workers: Option<u16>,
+    /// Measure this binary instead of building one
+    #[arg(long, value_name = "PATH")]
+    tine: Option<PathBuf>,
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -89,7 +92,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return guard::keep(scratch);
     }
     args.turn()?;
-    let session = Session::open()?;
+    let session = Session::open(args.tine.clone())?;
     let mut reports = Vec::new();
     for name in args.name.map_or_else(|| Name::value_variants().to_vec(), |name| vec![name]) {
         let report = measure(name, &session, args)?;
@@ -107,7 +110,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn measure(name: Name, session: &Session, args: &Args) -> Result<Report> {
     match name {
         Name::Fair => Ok(fair::measure(session)),
-        Name::Blocked => Ok(blocked::measure(session, args.rounds(3))),
+        Name::Blocked => Ok(blocked::measure(session, args.rounds(5))),
         Name::Accept => accept::measure(session, args),
         Name::Start => Ok(start::measure(session, args.rounds(30))),
     }

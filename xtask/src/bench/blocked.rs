@@ -12,9 +12,9 @@ use super::stats::{median, percentile};
 
 const WORKERS: usize = 4;
 const CONNECTIONS: usize = 2_000;
-const CLIENTS: usize = 8;
+const CLIENTS: usize = 4;
 /// After this long a client opens its next connection, and leaves this one to wait.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What one way did, a value a round.
 #[derive(Default)]
@@ -54,7 +54,7 @@ pub(crate) fn measure(session: &Session, rounds: usize) -> Report {
 fn one_round(session: &Session, way: Way, result: &mut Rounds) -> Result<()> {
     let contender = start(session, way, Program::Node, WORKERS)?;
     // The first requests of a fresh node are compiled while they wait.
-    batch(contender.addr, CONNECTIONS / 4, CLIENTS, PATIENCE);
+    batch(contender.addr, CONNECTIONS, CLIENTS, PATIENCE);
     let free = batch(contender.addr, CONNECTIONS, CLIENTS, PATIENCE);
     ensure!(free.hanging == 0, "{} connections hang with nobody blocked", free.hanging);
     let (_kept, pid) = block(contender.addr).context("block a worker")?;

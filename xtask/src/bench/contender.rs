@@ -134,7 +134,7 @@ pub(crate) fn tine_run(
     workers: usize,
     addr: SocketAddrV4,
 ) -> Result<Command> {
-    let mut command = Command::new(session.tine());
+    let mut command = Command::new(&session.tine);
     command.args(["run", "-i", &workers.to_string()]).stdin(Stdio::null());
     if let Some(mechanism) = mechanism {
         command.args(["--mechanism", mechanism.name(), "--policy", mechanism.policy()]);

@@ -10,11 +10,12 @@ use std::io::{self, BufRead, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use rustix::process::Pid;
 
-use super::process::Target;
+use super::process::{GRACE, Target};
 
 /// The other end of the pipe. Dropping it ends everything that is still watched.
 pub(crate) struct Guard {
@@ -66,10 +67,11 @@ pub(crate) fn keep(scratch: &Path) -> Result<()> {
     }
     // A group whose leader was stopped in good order is gone, and its number may be someone else's.
     watched.retain(|target| !target.has_ended());
+    let deadline = Instant::now() + GRACE;
+    watched.iter().for_each(Target::terminate);
     for target in &watched {
-        target.interrupt();
+        target.end(deadline);
     }
-    watched.iter().for_each(Target::end);
     match fs::remove_dir_all(scratch) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),

@@ -11,10 +11,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
+use rustix::net::{
+    AddressFamily, RecvFlags, SocketFlags, SocketType, connect, recv, socket_with, sockopt,
+};
 
 /// Nobody who is alive takes that long to answer with a pid.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long after a run an answer is late; later it is missing.
+const LATE: Duration = Duration::from_secs(1);
 
 /// What one connection came to.
 pub(crate) enum Reply {
@@ -183,11 +188,15 @@ impl Batch {
         self.silent.extend(other.silent);
     }
 
-    /// Tells those that were merely late from those that hang.
+    /// Tells those that were merely late from those that hang: all of them have until a common
+    /// deadline.
     fn settle(&mut self) {
+        let deadline = Instant::now() + LATE;
         for (mut stream, waited) in std::mem::take(&mut self.silent) {
-            let answer = stream.set_nonblocking(true).and_then(|()| finish(&mut stream));
-            match answer {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // A time-out of zero would be none at all.
+            let left = Some(left.max(Duration::from_millis(1)));
+            match stream.set_read_timeout(left).and_then(|()| finish(&mut stream)) {
                 Ok(pid) => self.answered(pid, waited),
                 Err(error) if is_timeout(&error) => self.hanging += 1,
                 Err(_) => self.failures += 1,
@@ -210,12 +219,14 @@ fn dial(addr: SocketAddrV4, path: &str, patience: Duration) -> io::Result<TcpStr
     Ok(stream)
 }
 
-/// Reads to the end. The server closes first, so that it is not reset while it still works.
+/// Reads to the end. The server closes first, so that it is not reset while it still works. The
+/// whole answer is waited for in one call: a client that woke for every piece would take
+/// processor time from the server.
 fn finish(stream: &mut TcpStream) -> io::Result<u32> {
     let mut text = [0; 1024];
     let mut filled = 0;
     loop {
-        match stream.read(&mut text[filled..])? {
+        match recv(&*stream, &mut text[filled..], RecvFlags::WAITALL)?.0 {
             0 => return pid_in(&text[..filled]).ok_or_else(garbled),
             got => filled += got,
         }

@@ -16,7 +16,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, p
 use super::guard::Guard;
 
 /// How long a stop may take before it is made with SIGKILL.
-const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const GRACE: Duration = Duration::from_secs(15);
 /// How long a start may take.
 const START: Duration = Duration::from_mins(1);
 /// How many lines an error quotes.
@@ -34,16 +34,17 @@ impl Target {
         Ok(Self { pid, fd })
     }
 
-    /// Asks it to stop, as Ctrl-C would.
-    pub(crate) fn interrupt(&self) {
+    /// Asks it to stop. SIGTERM, because a job that a shell started in the background, and all it
+    /// starts, ignores SIGINT.
+    pub(crate) fn terminate(&self) {
         // Only one that has ended refuses a signal from its owner, and that is what is wanted.
-        let _ = pidfd_send_signal(&self.fd, Signal::INT);
+        let _ = pidfd_send_signal(&self.fd, Signal::TERM);
     }
 
-    /// Waits until it has ended, with a deadline, then kills what is left of its group: a primary
-    /// may leave a worker that does not listen to it.
-    pub(crate) fn end(&self) {
-        if !self.ended_within(GRACE) {
+    /// Waits until it has ended or the deadline is there, then kills what is left of it and of its
+    /// group: a primary may leave a worker that does not listen to it.
+    pub(crate) fn end(&self, deadline: Instant) {
+        if !self.ended_within(deadline.saturating_duration_since(Instant::now())) {
             let _ = pidfd_send_signal(&self.fd, Signal::KILL);
         }
         let _ = kill_process_group(self.pid, Signal::KILL);
@@ -56,7 +57,8 @@ impl Target {
     /// `poll(2)` on the pidfd: readable once the process has ended, reaped or not.
     fn ended_within(&self, time: Duration) -> bool {
         let mut fds = [PollFd::from_borrowed_fd(self.fd.as_fd(), PollFlags::IN)];
-        let limit = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: 0 };
+        let tv_nsec = i64::from(time.subsec_nanos());
+        let limit = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec };
         matches!(poll(&mut fds, Some(&limit)), Ok(1))
     }
 }
@@ -126,9 +128,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.target.interrupt();
+        self.target.terminate();
         // The group dies before its leader is reaped: until then its number cannot be given anew.
-        self.target.end();
+        self.target.end(Instant::now() + GRACE);
         if let Some(child) = &mut self.child {
             let _ = child.wait();
         }
@@ -189,8 +191,8 @@ mod tests {
         let inner = Target::open(inner.and_then(Pid::from_raw).expect("a pid")).expect("alive");
 
         let target = Target::open(Pid::from_child(&leader)).expect("alive");
-        target.interrupt();
-        target.end();
+        target.terminate();
+        target.end(Instant::now() + GRACE);
         leader.wait().expect("it is our child");
         assert!(inner.ended_within(Duration::from_secs(5)));
     }

@@ -15,24 +15,26 @@ pub(crate) struct Session {
     pub(crate) guard: Guard,
     /// Removed in the end.
     pub(crate) scratch: PathBuf,
+    /// The binary that is measured.
+    pub(crate) tine: PathBuf,
     root: PathBuf,
     target: PathBuf,
 }
 
 impl Session {
-    /// Builds tine and the Rust server in release mode and starts the guard.
-    pub(crate) fn open() -> Result<Self> {
+    /// Builds the Rust server, and tine unless there is one already, in release mode; starts the
+    /// guard.
+    pub(crate) fn open(tine: Option<PathBuf>) -> Result<Self> {
         let root = root()?;
         let target = target(&root);
-        build(&root, &["--package", "tine"])?;
+        if tine.is_none() {
+            build(&root, &["--package", "tine"])?;
+        }
         build(&root, &["--package", "xtask", "--example", "hello"])?;
         let scratch = std::env::temp_dir().join(format!("tine-bench-{}", std::process::id()));
         fs::create_dir_all(&scratch).with_context(|| format!("make {}", scratch.display()))?;
-        Ok(Self { guard: Guard::start(&scratch)?, scratch, root, target })
-    }
-
-    pub(crate) fn tine(&self) -> PathBuf {
-        self.target.join("release/tine")
+        let tine = tine.unwrap_or_else(|| target.join("release/tine"));
+        Ok(Self { guard: Guard::start(&scratch)?, scratch, tine, root, target })
     }
 
     /// The smallest server: `examples/hello.rs`.
