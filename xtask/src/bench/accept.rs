@@ -12,7 +12,7 @@ use super::load::{Rate, rate};
 use super::procfs::{cpu_ticks, ticks_per_second};
 use super::report::{Report, Target};
 use super::session::Session;
-use super::stats::{median, paired_ratio, spread};
+use super::stats::{self, median, spread};
 
 /// A fresh node is still compiling; the first second says little.
 const WARM_UP: Duration = Duration::from_secs(2);
@@ -177,7 +177,7 @@ fn ratio(entries: &[Entry], program: Program, way: Way, other: Way) -> Option<f6
         let entry = entries.iter().find(|entry| entry.program == program && entry.way == way)?;
         Some(&entry.rates)
     };
-    paired_ratio(rates(way)?, rates(other)?)
+    stats::ratio(rates(way)?, rates(other)?)
 }
 
 /// One tick more is what the clock may round.

@@ -8,7 +8,7 @@ use super::contender::{Mechanism, Program, Way, start};
 use super::load::{Batch, batch, block};
 use super::report::{Report, Target};
 use super::session::Session;
-use super::stats::{median, percentile};
+use super::stats::{median, percentile, ratio};
 
 const WORKERS: usize = 4;
 const CONNECTIONS: usize = 2_000;
@@ -108,9 +108,8 @@ impl Rounds {
         self.stuck.iter().copied().max_by(f64::total_cmp)
     }
 
-    /// The median of one side over the median of the other: a percentile of a single round is too
-    /// coarse to be divided by.
+    /// How much later the slowest hundredth is answered when one worker is blocked.
     fn slowdown(&self) -> Option<f64> {
-        Some(median(&self.blocked)? / median(&self.free)?)
+        ratio(&self.blocked, &self.free)
     }
 }
