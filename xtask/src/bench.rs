@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: tine beside its peers, and against the limit.
 //!
 //! Contenders run side by side and are loaded in turn, round after round, so that whatever slows the
-//! machine for a while slows all of them; ratios are taken within a round. What each benchmark
+//! machine for a while slows all of them; figures are medians over the rounds. What each benchmark
 //! measures, and what it found, is in `docs/benchmarks.md`.
 
 mod accept;

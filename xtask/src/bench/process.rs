@@ -79,11 +79,14 @@ impl Running {
         let named = command.get_program().to_string_lossy().into_owned();
         let mut child = command.spawn().with_context(|| format!("start {named}"))?;
         let pid = Pid::from_child(&child);
-        guard.watch(pid)?;
+        // Whatever fails from here on, one of the two will stop the child.
+        let watched = guard.watch(pid);
         let (sender, lines) = mpsc::channel();
         drain(child.stdout.take(), sender.clone());
         drain(child.stderr.take(), sender);
-        Ok(Self { target: Target::open(pid)?, child: Some(child), lines })
+        let running = Self { target: Target::open(pid)?, child: Some(child), lines };
+        watched?;
+        Ok(running)
     }
 
     /// Takes charge of a daemon that leads its own process group.
