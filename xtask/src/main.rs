@@ -12,7 +12,7 @@ enum Command {
     Bench(bench::Args),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<std::process::ExitCode> {
     match Command::parse() {
         Command::Bench(args) => bench::run(&args),
     }

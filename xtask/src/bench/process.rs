@@ -18,7 +18,7 @@ use super::guard::Guard;
 /// How long a stop may take before it is made with SIGKILL.
 pub(crate) const GRACE: Duration = Duration::from_secs(15);
 /// How long a start may take.
-const START: Duration = Duration::from_mins(1);
+const START: Duration = Duration::from_secs(30);
 /// How many lines an error quotes.
 const QUOTED: usize = 8;
 
@@ -101,7 +101,7 @@ impl Running {
     }
 
     /// Waits for `count` lines of output that contain `needle`. An end before that, or silence for
-    /// a minute, is an error that quotes the last lines.
+    /// half a minute, is an error that quotes the last lines.
     pub(crate) fn wait_for(&self, needle: &str, count: usize) -> Result<()> {
         let deadline = Instant::now() + START;
         let mut seen = 0;
