@@ -27,7 +27,7 @@ use clap::ValueEnum;
 use report::Report;
 use session::Session;
 
-/// What to measure, and for how long.
+/// Measure tine beside its peers and against the limit
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// One benchmark only; all of them otherwise

@@ -1,19 +1,24 @@
-//! The project's own commands: tests, benchmarks.
+//! The project's own commands, `cargo xtask NAME`: one vocabulary for people and CI.
 #![forbid(unsafe_code)]
 
 mod bench;
+mod test;
+
+use std::process::ExitCode;
 
 use clap::Parser;
 
-/// What `cargo xtask` can do.
+/// The project's own commands.
 #[derive(Parser)]
-enum Command {
-    /// Measure tine beside its peers and against the limit.
+#[command(bin_name = "cargo xtask")]
+enum Xtask {
+    Test(test::Args),
     Bench(bench::Args),
 }
 
-fn main() -> anyhow::Result<std::process::ExitCode> {
-    match Command::parse() {
-        Command::Bench(args) => bench::run(&args),
+fn main() -> anyhow::Result<ExitCode> {
+    match Xtask::parse() {
+        Xtask::Test(args) => test::run(&args),
+        Xtask::Bench(args) => bench::run(&args),
     }
 }

@@ -1,1 +1,20 @@
 //! Decisions without a clock, without I/O, without a runtime.
+//!
+//! News come in by method calls together with the time; what is to be done comes out as values. The
+//! same calls at the same times give the same answers, so a test needs neither processes nor waiting.
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`worker`] | one worker's life: state × event → state, action |
+//! | [`instance`] | what becomes of a place when its worker has ended: start again, when, or give up |
+//! | [`backoff`] | how long to wait before trying again |
+//! | [`registry`] | which socket a worker gets for an address |
+//! | [`order`] | where each socket stands in the kernel's list of a group |
+//! | [`handover`] | which worker gets an accepted connection, when the primary hands them over |
+
+pub mod backoff;
+pub mod handover;
+pub mod instance;
+pub mod order;
+pub mod registry;
+pub mod worker;

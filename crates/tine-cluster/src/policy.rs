@@ -31,7 +31,10 @@ pub enum Mechanism {
     KernelEbpf,
     /// A classic BPF program in the kernel picks the seat; needs no privilege.
     KernelCbpf,
-    /// One socket, every worker accepts from it. For UDP also the kernel's own hash over a group.
+    /// The kernel's own hash over the sockets of a group: what UDP gets, where a turn per datagram
+    /// would tear flows apart. Chosen by itself only.
+    KernelHash,
+    /// One socket, every worker accepts from it.
     OneQueue,
     /// The primary accepts and passes each connection to a worker.
     HandOver,
@@ -97,6 +100,7 @@ words!(
     "mechanism",
     KernelEbpf = "kernel-ebpf",
     KernelCbpf = "kernel-cbpf",
+    KernelHash = "kernel-hash",
     OneQueue = "one-queue",
     HandOver = "hand-over"
 );
@@ -198,6 +202,7 @@ fn check(
         Mechanism::KernelEbpf | Mechanism::KernelCbpf => policy != Policy::Shared,
         Mechanism::OneQueue => policy == Policy::Shared,
         Mechanism::HandOver => policy == Policy::Rr,
+        Mechanism::KernelHash => false,
     };
     if !fits {
         return Err(NotToBeHad::Mismatch { policy, mechanism });
@@ -207,9 +212,39 @@ fn check(
         Mechanism::HandOver if !has_channel => Err(NotToBeHad::NoChannel),
         Mechanism::KernelEbpf
         | Mechanism::KernelCbpf
+        | Mechanism::KernelHash
         | Mechanism::OneQueue
         | Mechanism::HandOver => Ok(()),
     }
+}
+
+/// The mechanism for sockets without connections, which no primary can hand over and whose flows
+/// must stay together: by client address if asked for, one socket if asked for, else the kernel's own
+/// hash of both ends.
+#[must_use]
+pub fn choose_for_datagrams(policy: Policy) -> Choice {
+    let (policy, mechanism) = match policy {
+        Policy::Shared => (policy, Mechanism::OneQueue),
+        Policy::Sticky => (policy, Mechanism::KernelCbpf),
+        Policy::Rr | Policy::Random => (Policy::Random, Mechanism::KernelHash),
+    };
+    Choice { policy, mechanism, degraded: false }
+}
+
+/// The mechanism for UNIX paths, which the kernel gives to one socket only: one queue, or hand-over
+/// when that was asked for by name.
+///
+/// # Errors
+///
+/// When hand-over was asked for and the worker has no channel.
+pub fn choose_for_paths(
+    forced: Option<Mechanism>,
+    acquisition: Acquisition,
+) -> Result<Choice, NotToBeHad> {
+    if forced == Some(Mechanism::HandOver) {
+        return choose(Policy::Rr, forced, Abilities::default(), acquisition);
+    }
+    Ok(Choice { policy: Policy::Shared, mechanism: Mechanism::OneQueue, degraded: false })
 }
 
 #[cfg(test)]

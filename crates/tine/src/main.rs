@@ -1,3 +1,22 @@
 //! The `tine` command.
 #![forbid(unsafe_code)]
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tine::cli::{self, Cli};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => {
+            // Help and version go to standard output and are no error.
+            let _ = usage.print();
+            return if usage.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    cli::run(cli).unwrap_or_else(|error| {
+        eprintln!("tine: {error:#}");
+        ExitCode::FAILURE
+    })
+}

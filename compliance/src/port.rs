@@ -1,0 +1,51 @@
+//! Ports that no other test has.
+
+use std::mem;
+use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::process;
+
+/// Below the ports that the kernel gives to clients (32768 on), one of which would be taken by the
+/// time it is used.
+const PORTS: Range<u16> = 20_000..32_000;
+
+/// A free TCP port on the loopback address that no other call gets, in this process or another,
+/// until this process ends.
+#[must_use]
+pub fn free_port() -> u16 {
+    // Processes begin at different places, so that they rarely ask for the same port.
+    let start = usize::try_from(process::id()).expect("a pid fits") * 101 % PORTS.len();
+    let mut ports = PORTS.skip(start).chain(PORTS.take(start));
+    ports
+        .find(|port| claim(*port) && TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok())
+        .expect("one of thousands of ports is free")
+}
+
+/// Takes the port's name among the abstract sockets: the kernel gives it to one process, and takes
+/// it back when that process ends, however it ends.
+fn claim(port: u16) -> bool {
+    let name = SocketAddr::from_abstract_name(format!("tine-test-port-{port}"))
+        .expect("the name is short and has no NUL");
+    // Kept open on purpose, until the process ends.
+    UnixListener::bind_addr(&name).map(mem::forget).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_port_is_given_twice() {
+        let mut ports: Vec<u16> = (0..50).map(|_| free_port()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 50);
+    }
+
+    #[test]
+    fn a_claimed_port_stays_claimed() {
+        assert!(!claim(free_port()));
+    }
+}

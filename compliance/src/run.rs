@@ -1,0 +1,128 @@
+//! How a `tine` is started.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::build;
+use crate::output::Output;
+use crate::process::MARK;
+use crate::scratch::Scratch;
+use crate::tine::Tine;
+use crate::who::{NOBODY, Who, is_open_to_all, search_path};
+
+/// A `tine` to be started: its arguments, its user and the files it finds in its folder.
+#[derive(Debug)]
+#[must_use = "nothing runs before start()"]
+pub struct Run {
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    files: Vec<(String, String)>,
+    copies: Vec<PathBuf>,
+    who: Who,
+}
+
+impl Run {
+    pub(crate) fn new(args: Vec<OsString>) -> Self {
+        Self { args, env: Vec::new(), files: Vec::new(), copies: Vec::new(), who: Who::Root }
+    }
+
+    /// A variable in the environment of `tine`, which holds no other but `PATH`, `HOME`, `LANG`,
+    /// `TINE_HOME` and the run's mark.
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// A file, readable and executable by all, in the folder where `tine` runs.
+    pub fn file(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
+        self.files.push((name.into(), text.into()));
+        self
+    }
+
+    /// A copy, under its own name, of a file or folder.
+    pub fn copy(mut self, from: impl Into<PathBuf>) -> Self {
+        self.copies.push(from.into());
+        self
+    }
+
+    /// As [`Who::User`] instead of the user who runs the tests.
+    pub fn as_user(self) -> Self {
+        self.as_who(Who::User)
+    }
+
+    /// As this user.
+    pub fn as_who(mut self, who: Who) -> Self {
+        self.who = who;
+        self
+    }
+
+    /// Starts it. It dies with the thread that called this, should a test end without cleaning up.
+    #[must_use]
+    pub fn start(self) -> Tine {
+        let scratch = self.furnish().expect("/tmp is writable");
+        let launcher = Launcher::new(self.who, self.env, &scratch);
+        let (child, output) = launcher.spawn(&scratch, &self.args);
+        Tine::new(child, output, scratch, launcher)
+    }
+
+    fn furnish(&self) -> std::io::Result<Scratch> {
+        let scratch = Scratch::new(self.who)?;
+        for (name, text) in &self.files {
+            scratch.write(name, text)?;
+        }
+        for path in &self.copies {
+            scratch.copy(path)?;
+        }
+        Ok(scratch)
+    }
+}
+
+/// Starts any number of `tine` commands for one user, in one folder, with one home.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    who: Who,
+    env: Vec<(OsString, OsString)>,
+    program: PathBuf,
+}
+
+impl Launcher {
+    fn new(who: Who, env: Vec<(OsString, OsString)>, scratch: &Scratch) -> Self {
+        let built = build::tine();
+        let program = if who.drops_rights() && !is_open_to_all(&built) {
+            scratch.copy(&built).expect("/tmp has room for tine")
+        } else {
+            built
+        };
+        Self { who, env, program }
+    }
+
+    pub(crate) fn spawn(
+        &self,
+        scratch: &Scratch,
+        args: &[OsString],
+    ) -> (std::process::Child, Output) {
+        let mut command = self.command(scratch.path());
+        command.args(args).env(MARK, scratch.mark());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let stdout = child.stdout.take().expect("it was asked to be a pipe");
+        let stderr = child.stderr.take().expect("it was asked to be a pipe");
+        (child, Output::collect(stdout, stderr))
+    }
+
+    /// setpriv(1) changes the user, asks for death with the parent, and becomes `tine`.
+    fn command(&self, folder: &Path) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]);
+        if self.who.drops_rights() {
+            let nobody = NOBODY.to_string();
+            command.args(["--reuid", &nobody, "--regid", &nobody, "--clear-groups"]);
+        }
+        command.arg(&self.program);
+        command.env_clear().env("PATH", search_path()).env("LANG", "C.UTF-8");
+        command.env("HOME", folder).env("TINE_HOME", folder.join(".tine"));
+        command.envs(self.env.iter().map(|(name, value)| (name, value))).current_dir(folder);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+}

@@ -1,0 +1,106 @@
+//! What a worker listens on.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+/// The kind of socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// A TCP listener.
+    Tcp,
+    /// A bound UDP socket.
+    Udp,
+    /// A UNIX listener of connections that are streams of bytes.
+    UnixStream,
+    /// A UNIX listener of connections that keep message boundaries.
+    UnixSeqPacket,
+    /// A bound UNIX datagram socket.
+    UnixDatagram,
+}
+
+impl Transport {
+    /// Whether connections are accepted from it; otherwise datagrams are received.
+    #[must_use]
+    pub const fn listens(self) -> bool {
+        match self {
+            Self::Tcp | Self::UnixStream | Self::UnixSeqPacket => true,
+            Self::Udp | Self::UnixDatagram => false,
+        }
+    }
+
+    /// `tcp`, `udp` or `unix`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::UnixStream | Self::UnixSeqPacket | Self::UnixDatagram => "unix",
+        }
+    }
+}
+
+/// Where it listens. Two workers that name the same endpoint share it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// An address of the internet and a port.
+    Inet {
+        /// As bound; the port is never 0.
+        address: SocketAddr,
+        /// For `::`: whether IPv4 is left out.
+        v6only: bool,
+    },
+    /// A path of the file system, absolute, without links in its directory.
+    Path(PathBuf),
+    /// A name in the abstract namespace of UNIX sockets.
+    Abstract(Vec<u8>),
+}
+
+impl Endpoint {
+    /// The port, for addresses that have one.
+    #[must_use]
+    pub const fn port(&self) -> Option<u16> {
+        match self {
+            Self::Inet { address, .. } => Some(address.port()),
+            Self::Path(_) | Self::Abstract(_) => None,
+        }
+    }
+
+    /// An address of the internet; `v6only` is kept only where it makes a difference.
+    #[must_use]
+    pub fn inet(address: SocketAddr, v6only: bool) -> Self {
+        let any_v6 = matches!(address.ip(), IpAddr::V6(ip) if ip.is_unspecified());
+        Self::Inet { address, v6only: v6only && any_v6 }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet { address, v6only: false } => address.fmt(f),
+            Self::Inet { address, v6only: true } => write!(f, "{address} (IPv6 only)"),
+            Self::Path(path) => write!(f, "unix:{}", path.display()),
+            Self::Abstract(name) => write!(f, "unix:@{}", name.escape_ascii()),
+        }
+    }
+}
+
+/// What identifies a listener within an app.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ListenKey {
+    /// The kind of socket.
+    pub transport: Transport,
+    /// Where.
+    pub endpoint: Endpoint,
+}
+
+impl fmt::Display for ListenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.transport == Transport::Udp {
+            return write!(f, "udp:{}", self.endpoint);
+        }
+        self.endpoint.fmt(f)
+    }
+}

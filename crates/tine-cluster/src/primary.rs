@@ -1,0 +1,169 @@
+//! The primary: starts workers, answers what they ask for, carries out the policy, and keeps them
+//! running.
+//!
+//! ```text
+//!   Cluster (handle) ──Command──▶ ┌──────┐ ──Event──▶ Events
+//!                                 │ Task │
+//!   pidfd, trap, channel, accept, │      │ ──▶ spawn, bind, listen, rotation, signals
+//!   output: one small task each ──Input──▶ └──────┘
+//! ```
+//!
+//! One task owns all state; everybody else sends it messages. What to do is decided by
+//! [`crate::core`]; the modules here carry it out.
+
+mod accept;
+mod asks;
+mod balance;
+mod caller;
+mod channel;
+mod declared;
+mod drain;
+mod event;
+mod handing;
+mod input;
+mod native;
+mod node;
+mod output;
+mod paths;
+mod probe;
+mod ready;
+mod report;
+mod seats;
+mod settings;
+mod start;
+mod task;
+mod trap;
+mod watch;
+mod worker;
+
+pub use event::{Ending, Event, ListenerReport, Report, SeatReport, Stream, What, WorkerReport};
+pub use settings::{Program, ProgramKind, Settings};
+
+use rustix::process::Signal;
+use thiserror::Error;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use input::Command;
+
+/// A running cluster. Cheap to clone; every method queues a request and may be called at any time.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    commands: mpsc::Sender<Command>,
+}
+
+/// The cluster has ended, so nobody carries the request out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the cluster has ended")]
+pub struct Ended;
+
+/// What a cluster tells, in order.
+///
+/// Lines that workers write wait here: if nobody takes them, the workers wait as with any full pipe.
+#[derive(Debug)]
+pub struct Events {
+    lifecycle: mpsc::UnboundedReceiver<Event>,
+    output: mpsc::Receiver<Event>,
+    task: JoinHandle<Ending>,
+}
+
+/// Requests that may wait; more make their senders wait.
+const COMMANDS: usize = 64;
+/// Lines that may wait for the owner of the events.
+const LINES: usize = 256;
+
+impl Cluster {
+    /// Starts the workers, on the current tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with I/O and time enabled.
+    #[must_use]
+    pub fn start(settings: Settings) -> (Self, Events) {
+        let (commands, requests) = mpsc::channel(COMMANDS);
+        // Bounded by the processes that can start and end.
+        let (tell, lifecycle) = mpsc::unbounded_channel();
+        let (lines, output) = mpsc::channel(LINES);
+        let task = task::Task::new(settings, tell, lines);
+        let task = tokio::spawn(task.run(requests));
+        (Self { commands }, Events { lifecycle, output, task })
+    }
+
+    /// Takes every worker out of rotation, lets connections finish, then stops the workers.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended already.
+    pub async fn stop(&self) -> Result<(), Ended> {
+        self.request(Command::Stop).await
+    }
+
+    /// Kills every worker with all that descends from it.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended already.
+    pub async fn kill(&self) -> Result<(), Ended> {
+        self.request(Command::Kill).await
+    }
+
+    /// Sends a signal to the first process of every worker.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended already.
+    pub async fn signal(&self, signal: Signal) -> Result<(), Ended> {
+        self.request(Command::Signal(signal)).await
+    }
+
+    /// Takes away zombies among this process's children that are nobody's worker: for a subreaper, at
+    /// every `SIGCHLD`.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended already.
+    pub async fn reap_orphans(&self) -> Result<(), Ended> {
+        self.request(Command::ReapOrphans).await
+    }
+
+    /// What it looks like now.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended already.
+    pub async fn report(&self) -> Result<Report, Ended> {
+        let (answer, report) = oneshot::channel();
+        self.request(Command::Report(answer)).await?;
+        report.await.map_err(|_| Ended)
+    }
+
+    async fn request(&self, command: Command) -> Result<(), Ended> {
+        self.commands.send(command).await.map_err(|_| Ended)
+    }
+}
+
+impl Events {
+    /// The next event; `None` when the cluster has ended and everything was told.
+    ///
+    /// Cancel safe.
+    pub async fn next(&mut self) -> Option<Event> {
+        tokio::select! {
+            biased;
+            Some(event) = self.lifecycle.recv() => Some(event),
+            Some(event) = self.output.recv() => Some(event),
+            else => None,
+        }
+    }
+
+    /// How the cluster ended. To be asked when [`Self::next`] gave `None`; waits for that otherwise.
+    ///
+    /// # Errors
+    ///
+    /// When its task panicked or its runtime is shutting down.
+    pub async fn ending(self) -> Result<Ending, tokio::task::JoinError> {
+        drop((self.lifecycle, self.output));
+        self.task.await
+    }
+}

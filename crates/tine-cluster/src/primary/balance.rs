@@ -1,0 +1,171 @@
+//! Carries out a listener's policy on its group of sockets.
+
+use std::{collections::BTreeMap, io, os::fd::AsFd};
+
+use thiserror::Error;
+use tine_linux::{
+    balance::{Balance, BalanceError, Balancer, KernelOffsets, Slot},
+    reuseport::{self, Draw, TooLong},
+};
+
+use crate::{
+    core::order::Order,
+    id::SeatId,
+    policy::{Choice, Mechanism, Policy},
+};
+
+/// Who gets the next connection of one listener, as the kernel was told.
+#[derive(Debug)]
+pub(super) enum Group {
+    /// An eBPF program over slots.
+    Ebpf(Box<Slots>),
+    /// A classic BPF program over the kernel's order of the group.
+    Cbpf {
+        /// By what it draws.
+        draw: Draw,
+        /// Where each seat stands.
+        order: Order,
+    },
+    /// Nothing to be told: one socket, or the kernel's own hash.
+    Plain,
+}
+
+/// The slots of an eBPF program.
+#[derive(Debug)]
+pub(super) struct Slots {
+    balancer: Balancer,
+    attached: bool,
+    of: BTreeMap<SeatId, Slot>,
+}
+
+/// Why the kernel was not told.
+#[derive(Debug, Error)]
+pub(super) enum GroupError {
+    /// The eBPF program.
+    #[error(transparent)]
+    Ebpf(#[from] BalanceError),
+    /// Too many workers for one program.
+    #[error("there are as many workers as one program may serve ({})", Slot::COUNT)]
+    Full,
+    /// The classic program.
+    #[error(transparent)]
+    Cbpf(#[from] TooLong),
+    /// Attaching the classic program.
+    #[error("attach the choosing program to a listener")]
+    Attach(#[source] io::Error),
+}
+
+/// What all eBPF programs of a cluster share: read once, when the first is loaded.
+#[derive(Debug, Default)]
+pub(super) struct Kernel {
+    offsets: Option<Option<KernelOffsets>>,
+}
+
+impl Kernel {
+    /// Where the kernel keeps the lengths of the accept queues; `None` without type information: then
+    /// the rotation is strict.
+    fn offsets(&mut self) -> Option<&KernelOffsets> {
+        self.offsets.get_or_insert_with(|| KernelOffsets::read().ok()).as_ref()
+    }
+}
+
+impl Group {
+    /// Prepares a group for this choice.
+    pub(super) fn new(choice: Choice, kernel: &mut Kernel) -> Result<Self, GroupError> {
+        let sticky = choice.policy == Policy::Sticky;
+        Ok(match choice.mechanism {
+            Mechanism::KernelEbpf => {
+                let balance = if sticky { Balance::Sticky } else { Balance::RoundRobin };
+                let balancer = Balancer::load(balance, kernel.offsets())?;
+                Self::Ebpf(Box::new(Slots { balancer, attached: false, of: BTreeMap::new() }))
+            }
+            Mechanism::KernelCbpf => {
+                let draw = if sticky { Draw::ClientAddress } else { Draw::Random };
+                Self::Cbpf { draw, order: Order::default() }
+            }
+            Mechanism::KernelHash | Mechanism::OneQueue | Mechanism::HandOver => Self::Plain,
+        })
+    }
+
+    /// The seat's socket has begun to listen: the kernel has added it to the group.
+    pub(super) fn joined(&mut self, seat: SeatId, socket: impl AsFd) -> Result<(), GroupError> {
+        match self {
+            Self::Ebpf(slots) => slots.joined(seat, socket),
+            Self::Cbpf { order, .. } => {
+                order.joined(seat);
+                Ok(())
+            }
+            Self::Plain => Ok(()),
+        }
+    }
+
+    /// The seat's socket is about to be closed.
+    pub(super) fn left(&mut self, seat: SeatId) -> Result<(), GroupError> {
+        match self {
+            Self::Ebpf(slots) => slots.left(seat),
+            Self::Cbpf { order, .. } => {
+                order.left(seat);
+                Ok(())
+            }
+            Self::Plain => Ok(()),
+        }
+    }
+
+    /// These seats, in this order, get the connections from now on. `any` is a socket of the group.
+    pub(super) fn rotate(&mut self, seats: &[SeatId], any: impl AsFd) -> Result<(), GroupError> {
+        match self {
+            Self::Ebpf(slots) => slots.rotate(seats),
+            Self::Cbpf { draw, order } => {
+                let table: Vec<u32> = seats.iter().filter_map(|seat| order.index(*seat)).collect();
+                let program = reuseport::program(*draw, &table)?;
+                reuseport::attach(any, &program).map_err(GroupError::Attach)
+            }
+            Self::Plain => Ok(()),
+        }
+    }
+
+    /// Connections that the seat was given so far; `None` where nobody counts.
+    pub(super) fn taken(&self, seat: SeatId) -> Option<u64> {
+        match self {
+            Self::Ebpf(slots) => slots.balancer.taken(*slots.of.get(&seat)?).ok(),
+            Self::Cbpf { .. } | Self::Plain => None,
+        }
+    }
+
+    /// Whether closing a seat moves its queue to the others.
+    pub(super) const fn migrates(&self) -> bool {
+        matches!(self, Self::Ebpf(_))
+    }
+}
+
+impl Slots {
+    fn joined(&mut self, seat: SeatId, socket: impl AsFd) -> Result<(), GroupError> {
+        if self.of.contains_key(&seat) {
+            return Ok(());
+        }
+        if !self.attached {
+            self.balancer.attach(&socket)?;
+            self.attached = true;
+        }
+        let slot = self.free().ok_or(GroupError::Full)?;
+        self.balancer.reset_taken(slot)?;
+        self.balancer.place(slot, socket)?;
+        self.of.insert(seat, slot);
+        Ok(())
+    }
+
+    fn left(&mut self, seat: SeatId) -> Result<(), GroupError> {
+        let Some(slot) = self.of.remove(&seat) else { return Ok(()) };
+        Ok(self.balancer.clear(slot)?)
+    }
+
+    fn rotate(&mut self, seats: &[SeatId]) -> Result<(), GroupError> {
+        let slots: Vec<Slot> = seats.iter().filter_map(|seat| self.of.get(seat).copied()).collect();
+        Ok(self.balancer.set_rotation(&slots)?)
+    }
+
+    fn free(&self) -> Option<Slot> {
+        let used: std::collections::BTreeSet<Slot> = self.of.values().copied().collect();
+        (0..Slot::COUNT).filter_map(Slot::new).find(|slot| !used.contains(slot))
+    }
+}

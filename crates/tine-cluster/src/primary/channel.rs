@@ -1,0 +1,333 @@
+//! One worker's channel: a task that owns the socket and the session.
+//!
+//! ```text
+//!  Task ──Order──▶ channel task ──lines──▶ worker
+//!  Task ◀──News─── channel task ◀──lines── worker
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    sync::Arc,
+};
+
+use serde_json::value::RawValue;
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::mpsc,
+};
+
+use super::{input::News, ready};
+use crate::{
+    id::{ListenerId, WorkerId},
+    wire::{
+        lines::{self, Flushed, Outbox, QueueFull, Received, Receiver},
+        native,
+        node::{self, Answer, HandleKind, Refused},
+    },
+};
+
+/// Which language a worker speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// Node's.
+    Node,
+    /// Ours.
+    Native,
+}
+
+/// Something to be said to a worker.
+#[derive(Debug)]
+pub(super) enum Order {
+    NodeSeat {
+        seq: u64,
+        key: String,
+        data: Option<Box<RawValue>>,
+        kind: HandleKind,
+        fd: OwnedFd,
+    },
+    NodeRoundRobin {
+        seq: u64,
+        key: String,
+        data: Option<Box<RawValue>>,
+        address: Option<SocketAddr>,
+    },
+    NodeError {
+        seq: u64,
+        data: Option<Box<RawValue>>,
+        errno: i32,
+    },
+    NativeSeat {
+        seq: u64,
+        key: String,
+        fd: OwnedFd,
+    },
+    NativeHandedOver {
+        seq: u64,
+        key: String,
+        address: Option<SocketAddr>,
+    },
+    NativeError {
+        seq: u64,
+        errno: i32,
+    },
+    Acknowledge(u64),
+    /// Close your listeners, finish, go.
+    Leave,
+    Connection {
+        listener: ListenerId,
+        key: String,
+        fd: Arc<OwnedFd>,
+    },
+    /// The worker has ended: read what it said to the end, and close.
+    ReadToEnd,
+}
+
+/// The task's end of a channel.
+#[derive(Clone, Debug)]
+pub(super) struct Channel {
+    // Bounded by what the task has to answer: one order for each question, and one connection in
+    // flight for each listener.
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+impl Channel {
+    pub(super) fn say(&self, order: Order) {
+        // A closed channel has told so, or is about to.
+        let _ = self.orders.send(order);
+    }
+
+    pub(super) fn read_to_end(&self) {
+        self.say(Order::ReadToEnd);
+    }
+}
+
+/// Starts the channel's task.
+pub(super) fn open(
+    worker: WorkerId,
+    dialect: Dialect,
+    socket: UnixStream,
+    tell: mpsc::Sender<News>,
+) -> io::Result<Channel> {
+    socket.set_nonblocking(true)?;
+    let socket = ready::watch(socket.into(), Interest::READABLE | Interest::WRITABLE)?;
+    let session = match dialect {
+        Dialect::Node => Session::Node(Box::default()),
+        Dialect::Native => Session::Native(Box::default()),
+    };
+    let (orders, inbox) = mpsc::unbounded_channel();
+    let task = ChannelTask { worker, session, socket, sent: BTreeMap::new(), tell, ending: false };
+    tokio::spawn(task.run(inbox));
+    Ok(Channel { orders })
+}
+
+#[derive(Debug)]
+enum Session {
+    Node(Box<node::Session>),
+    Native(Box<native::Session>),
+}
+
+struct ChannelTask {
+    worker: WorkerId,
+    session: Session,
+    socket: AsyncFd<OwnedFd>,
+    /// Connections in flight by the session's number, with the listener that each is of.
+    sent: BTreeMap<u64, ListenerId>,
+    tell: mpsc::Sender<News>,
+    ending: bool,
+}
+
+/// What the channel's loop wakes up for.
+enum Wake {
+    Order(Option<Order>),
+    Readable,
+    Writable,
+}
+
+impl ChannelTask {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
+        let news = match self.serve(&mut inbox).await {
+            Ok(()) => News::ChannelClosed(self.worker),
+            Err(error) => News::ChannelBroken(self.worker, error),
+        };
+        let _ = self.tell.send(news).await;
+    }
+
+    async fn serve(&mut self, inbox: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), String> {
+        loop {
+            let blocked = !self.flush()?;
+            let wake = tokio::select! {
+                order = inbox.recv() => Wake::Order(order),
+                ready = self.socket.readable() => {
+                    ready.map_err(in_words)?.retain_ready();
+                    Wake::Readable
+                }
+                ready = self.socket.writable(), if blocked => {
+                    ready.map_err(in_words)?.retain_ready();
+                    Wake::Writable
+                }
+            };
+            let goes_on = match wake {
+                Wake::Order(Some(order)) => self.carry_out(order).map_err(in_words)?,
+                Wake::Order(None) => return Ok(()),
+                Wake::Readable => true,
+                Wake::Writable => true,
+            };
+            if !goes_on || !self.read().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether everything went out.
+    fn flush(&mut self) -> Result<bool, String> {
+        let outbox: &mut Outbox = match &mut self.session {
+            Session::Node(session) => session.outbox(),
+            Session::Native(session) => session.outbox(),
+        };
+        if outbox.is_empty() {
+            return Ok(true);
+        }
+        let flushed = self.socket.try_io_mut(Interest::WRITABLE, |socket| {
+            match lines::flush(&*socket, outbox)? {
+                Flushed::WouldBlock => Err(io::ErrorKind::WouldBlock.into()),
+                done => Ok(done),
+            }
+        });
+        match flushed {
+            // What cannot be said any more is known by the end of what is heard.
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(in_words(error)),
+        }
+    }
+
+    /// Reads what is there. `false`: the other end is closed, or the worker has ended and everything it
+    /// had said is read.
+    async fn read(&mut self) -> Result<bool, String> {
+        loop {
+            let receiver: &mut Receiver = match &mut self.session {
+                Session::Node(session) => session.receiver(),
+                Session::Native(session) => session.receiver(),
+            };
+            let received =
+                self.socket.try_io_mut(Interest::READABLE, |socket| {
+                    match lines::receive(&*socket, receiver)? {
+                        Received::WouldBlock => Err(io::ErrorKind::WouldBlock.into()),
+                        got => Ok(got),
+                    }
+                });
+            match received {
+                Ok(Received::Bytes(_)) => self.tell_events().await?,
+                Ok(Received::Closed) => return Ok(false),
+                Ok(Received::WouldBlock) => return Ok(!self.ending),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(!self.ending),
+                Err(error) => return Err(in_words(error)),
+            }
+        }
+    }
+
+    async fn tell_events(&mut self) -> Result<(), String> {
+        while let Some(news) = self.next_news()? {
+            if self.tell.send(news).await.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn next_news(&mut self) -> Result<Option<News>, String> {
+        let worker = self.worker;
+        match &mut self.session {
+            Session::Node(session) => {
+                let event = session.next_event().map_err(in_words)?;
+                Ok(event.map(|event| self.map_node(event)))
+            }
+            Session::Native(session) => {
+                let event = session.next_event().map_err(in_words)?;
+                Ok(event.map(|event| match event {
+                    native::Event::Reply { connection, accepted } => {
+                        self.answered(connection, accepted).unwrap_or(News::Native(worker, event))
+                    }
+                    other => News::Native(worker, other),
+                }))
+            }
+        }
+    }
+
+    fn map_node(&mut self, event: node::Event) -> News {
+        let answered = match &event {
+            node::Event::Reply { ack, accepted } => self.answered(*ack, *accepted),
+            // It never arrived: somebody else may have better luck.
+            node::Event::HandleRefused(Refused::Connection(seq)) => self.answered(*seq, false),
+            _ => None,
+        };
+        answered.unwrap_or(News::Node(self.worker, event))
+    }
+
+    fn answered(&mut self, number: u64, accepted: bool) -> Option<News> {
+        let listener = self.sent.remove(&number)?;
+        Some(News::Answered { worker: self.worker, listener, accepted })
+    }
+
+    /// `false`: this was the last one.
+    fn carry_out(&mut self, order: Order) -> Result<bool, QueueFull> {
+        match order {
+            Order::ReadToEnd => {
+                self.ending = true;
+                Ok(true)
+            }
+            Order::Connection { listener, key, fd } => {
+                let number = match &mut self.session {
+                    Session::Node(session) => session.new_connection(&key, fd)?,
+                    Session::Native(session) => session.new_connection(&key, fd)?,
+                };
+                self.sent.insert(number, listener);
+                Ok(true)
+            }
+            other => self.say(other).map(|()| true),
+        }
+    }
+
+    fn say(&mut self, order: Order) -> Result<(), QueueFull> {
+        match (&mut self.session, order) {
+            (Session::Node(node), Order::NodeSeat { seq, key, data, kind, fd }) => {
+                node.reply_seat(Answer { seq, key: &key, data: data.as_deref() }, kind, fd)
+            }
+            (Session::Node(node), Order::NodeRoundRobin { seq, key, data, address }) => {
+                node.reply_round_robin(Answer { seq, key: &key, data: data.as_deref() }, address)
+            }
+            (Session::Node(node), Order::NodeError { seq, data, errno }) => {
+                node.reply_error(Answer { seq, key: "", data: data.as_deref() }, errno)
+            }
+            (Session::Node(node), Order::Acknowledge(seq)) => node.acknowledge(seq),
+            (Session::Node(node), Order::Leave) => node.disconnect(),
+            (Session::Native(native), Order::NativeSeat { seq, key, fd }) => {
+                native.reply_seat(seq, &key, fd)
+            }
+            (Session::Native(native), Order::NativeHandedOver { seq, key, address }) => {
+                native.reply_handed_over(seq, &key, address)
+            }
+            (Session::Native(native), Order::NativeError { seq, errno }) => {
+                native.reply_error(seq, errno)
+            }
+            (Session::Native(native), Order::Leave) => native.stop(),
+            // An order of the other dialect answers a question that this one cannot ask.
+            (Session::Node(_) | Session::Native(_), _) => Ok(()),
+        }
+    }
+}
+
+/// An error with all its causes, as one line.
+fn in_words(error: impl std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

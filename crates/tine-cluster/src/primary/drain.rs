@@ -1,0 +1,115 @@
+//! Watches the connections of a leaving worker end, and closes the idle ones kindly.
+//!
+//! Needs no help from the program: its queue is read from the seat, its connections from the kernel's
+//! table of sockets, and an idle keep-alive connection is ended by closing the *reading* side of it
+//! through a duplicate: the server sees the client's end of stream, and a request that came just
+//! before is still read and answered.
+
+use std::collections::HashSet;
+
+use rustix::process::Pid;
+use tine_linux::{
+    foreign,
+    process::Process,
+    sock_diag::{self, Inode, TcpState},
+    socket,
+};
+
+use super::{channel::Order, task::Task};
+use crate::{
+    address::Transport,
+    id::{SeatId, WorkerId},
+};
+
+impl Task {
+    /// Whether nothing is left that the worker has to finish. What can be ended kindly is ended.
+    pub(super) fn is_drained(&mut self, id: WorkerId) -> bool {
+        let seats = self.seats.registry().held_by(id);
+        if self.has_queue(id, &seats) {
+            return false;
+        }
+        self.ask_to_leave(id);
+        let busy = self.open_connections(id, &seats);
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.open_connections = busy;
+        }
+        busy == 0
+    }
+
+    /// Whether connections wait that this worker has to accept: in a seat of its own, or in one that
+    /// is shared, for then all are leaving.
+    fn has_queue(&self, id: WorkerId, seats: &[SeatId]) -> bool {
+        let waits = |seat: &SeatId| self.seats.queue(*seat).is_some_and(|length| length > 0);
+        let leaves = |seat: &SeatId| {
+            let holders = self.seats.registry().seat(*seat).map(|seat| seat.holders.as_slice());
+            holders == Some(&[id][..]) || self.is_stopping()
+        };
+        seats.iter().any(|seat| leaves(seat) && waits(seat))
+    }
+
+    /// Workers with a channel are told to go, once: they close their listeners, and end when they are
+    /// done. Not before their queue is empty, for what is queued then would be stranded.
+    fn ask_to_leave(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if std::mem::replace(&mut worker.disconnected, true) {
+            return;
+        }
+        self.order(id, Order::Leave);
+    }
+
+    /// How many connections of our listeners the worker's processes hold. The idle ones among them are
+    /// told that their client has nothing more to say.
+    fn open_connections(&self, id: WorkerId, seats: &[SeatId]) -> usize {
+        let Some(worker) = self.workers.get(&id) else { return 0 };
+        let open = self.connections_of(seats);
+        if open.is_empty() {
+            return 0;
+        }
+        worker.members().into_iter().map(|pid| close_idle(pid, &open)).sum()
+    }
+
+    /// The established connections that came in by these seats' ports, whoever holds them.
+    fn connections_of(&self, seats: &[SeatId]) -> HashSet<Inode> {
+        let ports = seats.iter().filter_map(|seat| {
+            let key = &self.seats.listener_of(*seat)?.1.key;
+            (key.transport == Transport::Tcp).then(|| key.endpoint.port()).flatten()
+        });
+        // A worker under hand-over holds no seat; what it has comes in by any listener's port.
+        let handed = self
+            .handing
+            .keys()
+            .filter_map(|listener| self.seats.registry().listener(*listener)?.key.endpoint.port());
+        let ports: HashSet<u16> = ports.chain(handed).collect();
+        let all = ports.into_iter().filter_map(|port| sock_diag::tcp_connections(Some(port)).ok());
+        let open = all.flatten().filter(|connection| {
+            matches!(connection.state, TcpState::Established | TcpState::CloseWait)
+        });
+        open.map(|connection| connection.inode).filter(|inode| *inode != Inode(0)).collect()
+    }
+}
+
+/// Closes what is idle among the process's connections; gives how many there are.
+fn close_idle(pid: Pid, open: &HashSet<Inode>) -> usize {
+    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return 0 };
+    let mut count = 0;
+    for entry in entries.flatten() {
+        let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let Ok(Some(inode)) = foreign::socket_inode(pid, number) else { continue };
+        if u32::try_from(inode).is_ok_and(|inode| open.contains(&Inode(inode))) {
+            count += 1;
+            // What may not be looked at ends by itself, or at the drain's end.
+            let _ = close_if_idle(pid, number);
+        }
+    }
+    count
+}
+
+fn close_if_idle(pid: Pid, number: i32) -> std::io::Result<()> {
+    let connection = foreign::duplicate(&Process::open(pid)?, number)?;
+    if socket::is_idle_connection(&connection)? {
+        rustix::net::shutdown(&connection, rustix::net::Shutdown::Read)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! What Node workers say on Node's own channel.
+//!
+//! The protocol, with the reasons for every step here: `docs/protocol-node.md` and the tests beside
+//! [`crate::wire::node`].
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
+};
+
+use rustix::io::Errno;
+use serde_json::value::RawValue;
+
+use super::{
+    asks::{Ask, Given, Want},
+    channel::Order,
+    task::Task,
+};
+use crate::{
+    address::Transport,
+    id::WorkerId,
+    policy::Acquisition,
+    wire::node::{Address, Event, HandleKind, Host, QueryServer},
+};
+
+/// TLS ticket keys and the like: what the first worker said with its question is given back to all, so
+/// that sessions resume at any of them.
+#[derive(Debug, Default)]
+pub(super) struct Servers {
+    data: BTreeMap<String, Option<Box<RawValue>>>,
+}
+
+impl Task {
+    pub(super) fn node_said(&mut self, worker: WorkerId, event: Event) {
+        match event {
+            Event::QueryServer { seq, query } => self.query_server(worker, seq, &query),
+            Event::Listening(query) => {
+                let port = bound_port(&query);
+                self.given_listens(worker, None, port);
+            }
+            Event::Close { key } => self.given_closed(worker, &key),
+            Event::ExitedAfterDisconnect { seq } => {
+                self.leaves_by_itself(worker);
+                self.order(worker, Order::Acknowledge(seq));
+            }
+            // `online` comes before any code of the app and says nothing of it. Messages of the app
+            // have no reader in a cluster without a master program of its own; handles were
+            // acknowledged by the session, and are closed here. Replies are mapped by the channel.
+            Event::Online
+            | Event::User(_)
+            | Event::UserHandle { .. }
+            | Event::Reply { .. }
+            | Event::HandleRefused(_) => {}
+        }
+    }
+
+    fn query_server(&mut self, worker: WorkerId, seq: u64, query: &QueryServer) {
+        let name = format!("node:{}", query.server_key());
+        let data = self
+            .node
+            .data
+            .entry(name.clone())
+            .or_insert_with(|| query.data().map(ToOwned::to_owned));
+        let data = data.clone();
+        let result = want(query).and_then(|want| {
+            let ask = Ask { name, want, backlog: query.backlog(), by: Acquisition::NodeChannel };
+            self.give(worker, &ask)
+        });
+        let order = match result {
+            Ok(Given::Socket { key, fd, datagram }) => {
+                let kind = if datagram { HandleKind::Datagram } else { HandleKind::Stream };
+                Order::NodeSeat { seq, key, data, kind, fd }
+            }
+            Ok(Given::HandedOver { key, address }) => {
+                Order::NodeRoundRobin { seq, key, data, address }
+            }
+            Err(errno) => Order::NodeError { seq, data, errno: -errno.raw_os_error() },
+        };
+        self.order(worker, order);
+    }
+
+    /// The worker disconnects itself: it gets nothing new, and ends when it likes.
+    fn leaves_by_itself(&mut self, worker: WorkerId) {
+        if let Err(error) = self.seats.drain(worker) {
+            let error = std::io::Error::other(error);
+            self.trouble(worker, "take a seat out of rotation", error);
+        }
+        self.leave_handing(worker);
+    }
+}
+
+/// The port in a `listening`; for a path there is none.
+fn bound_port(query: &QueryServer) -> Option<u16> {
+    match query.address() {
+        Ok(Address::Tcp { port, .. }) => Some(port),
+        Ok(Address::Udp { port, .. }) => port,
+        Ok(Address::Unix { .. } | Address::Fd { .. }) | Err(_) => None,
+    }
+}
+
+/// What Node's own primary would bind for it (`RoundRobinHandle` and `SharedHandle`).
+fn want(query: &QueryServer) -> Result<Want, Errno> {
+    Ok(match query.address().map_err(|_| Errno::INVAL)? {
+        Address::Tcp { host, port, v6only } => {
+            let addresses = addresses(host, port, true)?;
+            Want::Inet { transport: Transport::Tcp, addresses, v6only }
+        }
+        Address::Udp { host: None, port: None, v6, .. } => Want::Unbound { v6 },
+        Address::Udp { host, port, v6, flags } => {
+            let addresses = addresses(host, port.unwrap_or(0), v6)?;
+            Want::Inet { transport: Transport::Udp, addresses, v6only: flags.v6only }
+        }
+        Address::Unix { path, readable_all, writable_all } => {
+            let add_mode = u32::from(readable_all) * 0o444 + u32::from(writable_all) * 0o222;
+            Want::Path { path, add_mode }
+        }
+        Address::Fd { number, datagram: false } => Want::Declared(number),
+        Address::Fd { .. } => return Err(Errno::INVAL),
+    })
+}
+
+/// Without a host: `::` for both versions, and `0.0.0.0` where there is no IPv6.
+fn addresses(host: Option<Host>, port: u16, v6: bool) -> Result<Vec<SocketAddr>, Errno> {
+    let Some(host) = host else {
+        let v4 = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+        let any = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+        return Ok(if v6 { vec![any, v4] } else { vec![v4] });
+    };
+    Ok(vec![match host.ip {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), port),
+        IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope(host.scope.as_deref())?).into(),
+    }])
+}
+
+/// `%eth0` or `%2` behind a link-local address.
+fn scope(name: Option<&str>) -> Result<u32, Errno> {
+    let Some(name) = name else { return Ok(0) };
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
+    let any = rustix::net::socket(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::DGRAM,
+        None,
+    )?;
+    rustix::net::netdevice::name_to_index(&any, name)
+}

@@ -1,0 +1,234 @@
+//! The sockets behind the registry's seats, and the groups that they form.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use super::balance::{Group, GroupError, Kernel};
+use crate::{
+    address::{ListenKey, Transport},
+    core::registry::{Claim, Listener, Registry, SeatState},
+    id::{Instance, ListenerId, SeatId, WorkerId},
+};
+
+/// The listeners of a cluster with their sockets.
+#[derive(Debug, Default)]
+pub(super) struct Seats {
+    registry: Registry,
+    sockets: BTreeMap<SeatId, Socket>,
+    groups: BTreeMap<ListenerId, Group>,
+    kernel: Kernel,
+}
+
+/// The primary's own descriptor of a seat: it outlives the worker, and with it the queue.
+#[derive(Debug)]
+struct Socket {
+    fd: OwnedFd,
+    inode: u64,
+    /// Connections waited in it at the last look.
+    waited: bool,
+}
+
+impl Seats {
+    /// What is known of listeners and seats.
+    pub(super) const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// What `worker` gets that asks for `key`.
+    pub(super) fn claim(&self, key: &ListenKey, worker: WorkerId) -> Claim {
+        self.registry.claim(key, worker)
+    }
+
+    /// Makes an address known, with the group that carries out its policy.
+    pub(super) fn add_listener(&mut self, listener: Listener) -> Result<ListenerId, GroupError> {
+        let group = Group::new(listener.choice, &mut self.kernel)?;
+        let id = self.registry.add_listener(listener);
+        self.groups.insert(id, group);
+        Ok(id)
+    }
+
+    /// Makes a bound socket a seat of the listener.
+    pub(super) fn add_seat(
+        &mut self,
+        listener: ListenerId,
+        (instance, holder): (Instance, Option<WorkerId>),
+        fd: OwnedFd,
+    ) -> io::Result<SeatId> {
+        let inode = rustix::fs::fstat(&fd)?.st_ino;
+        let seat = self.registry.add_seat(listener, instance, holder);
+        self.sockets.insert(seat, Socket { fd, inode, waited: false });
+        Ok(seat)
+    }
+
+    /// The worker holds the seat from now on.
+    pub(super) fn take(&mut self, seat: SeatId, worker: WorkerId, instance: Instance) {
+        self.registry.take(seat, worker, instance);
+    }
+
+    /// The seat of the socket with this inode.
+    pub(super) fn find(&self, inode: u64) -> Option<SeatId> {
+        self.sockets.iter().find(|(_, socket)| socket.inode == inode).map(|(seat, _)| *seat)
+    }
+
+    /// The seat's socket.
+    pub(super) fn socket(&self, seat: SeatId) -> Option<BorrowedFd<'_>> {
+        self.sockets.get(&seat).map(|socket| socket.fd.as_fd())
+    }
+
+    /// The seat's inode.
+    pub(super) fn inode(&self, seat: SeatId) -> Option<u64> {
+        self.sockets.get(&seat).map(|socket| socket.inode)
+    }
+
+    /// The listener of a seat.
+    pub(super) fn listener_of(&self, seat: SeatId) -> Option<(ListenerId, &Listener)> {
+        let id = self.registry.seat(seat)?.listener;
+        Some((id, self.registry.listener(id)?))
+    }
+
+    /// The seat's socket listens: the kernel has it in its group. It gets nothing yet.
+    pub(super) fn joined(&mut self, seat: SeatId) -> Result<(), GroupError> {
+        let Some(listener) = self.registry.seat(seat).map(|seat| seat.listener) else {
+            return Ok(());
+        };
+        let (Some(group), Some(socket)) = (self.groups.get_mut(&listener), self.sockets.get(&seat))
+        else {
+            return Ok(());
+        };
+        group.joined(seat, &socket.fd)
+    }
+
+    /// The seat's worker accepts: it gets its share from now on.
+    pub(super) fn open(&mut self, seat: SeatId) -> Result<(), GroupError> {
+        self.registry.listens(seat);
+        self.rotate_of(seat)
+    }
+
+    /// The worker's own seats get nothing new from now on.
+    pub(super) fn drain(&mut self, worker: WorkerId) -> Result<(), GroupError> {
+        let changed = self.registry.drain(worker);
+        changed.into_iter().try_for_each(|seat| self.rotate_of(seat))
+    }
+
+    /// The worker does not hold the seat any more. Where the kernel moves queues and another seat is
+    /// there to take them, the seat is closed; else it waits for a worker with all that is queued.
+    pub(super) fn let_go(&mut self, seat: SeatId, worker: WorkerId) -> Result<(), GroupError> {
+        if !self.registry.let_go(seat, worker) {
+            return Ok(());
+        }
+        self.rotate_of(seat)?;
+        if self.can_close(seat) { self.close(seat) } else { Ok(()) }
+    }
+
+    /// Whether nothing is lost when the seat closes.
+    fn can_close(&self, seat: SeatId) -> bool {
+        let Some((listener, info)) = self.listener_of(seat) else { return true };
+        let others = self.registry.rotation(listener);
+        if !others.iter().any(|other| *other != seat) {
+            return false;
+        }
+        match info.key.transport {
+            // Datagrams that reach a socket nobody reads are lost: the others must get them.
+            Transport::Udp => true,
+            Transport::Tcp => {
+                self.groups.get(&listener).is_some_and(Group::migrates)
+                    || self.queue(seat) == Some(0)
+            }
+            Transport::UnixStream | Transport::UnixSeqPacket | Transport::UnixDatagram => false,
+        }
+    }
+
+    /// How many connections wait in the seat's queue.
+    pub(super) fn queue(&self, seat: SeatId) -> Option<u32> {
+        let socket = self.socket(seat)?;
+        tine_linux::socket::accept_queue(socket).ok().map(|queue| queue.length)
+    }
+
+    /// Whether there is no listener.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+
+    /// Whether connections wait in the seat that were there at the last look as well: nobody may be
+    /// accepting.
+    pub(super) fn is_stuck(&mut self, seat: SeatId) -> bool {
+        let waits = self.queue(seat).is_some_and(|length| length > 0);
+        let Some(socket) = self.sockets.get_mut(&seat) else { return false };
+        std::mem::replace(&mut socket.waited, waits) && waits
+    }
+
+    /// Connections that the seat was given so far.
+    pub(super) fn taken(&self, seat: SeatId) -> Option<u64> {
+        let listener = self.registry.seat(seat)?.listener;
+        self.groups.get(&listener)?.taken(seat)
+    }
+
+    /// Closes the seat's socket. With eBPF the kernel moves its queue to the others.
+    pub(super) fn close(&mut self, seat: SeatId) -> Result<(), GroupError> {
+        let Some(listener) = self.registry.seat(seat).map(|seat| seat.listener) else {
+            return Ok(());
+        };
+        // Migration asks the program, which must not answer with the seat that closes.
+        self.registry.let_go_of_all(seat);
+        self.rotate_of(seat)?;
+        let last = self.registry.remove_seat(seat);
+        let socket = self.sockets.remove(&seat);
+        drop(socket);
+        let left = self.groups.get_mut(&listener).map_or(Ok(()), |group| group.left(seat));
+        if last {
+            self.groups.remove(&listener);
+            return left;
+        }
+        left.and_then(|()| self.rotate(listener))
+    }
+
+    /// Tells the kernel who is in rotation for the listener of `seat`.
+    fn rotate_of(&mut self, seat: SeatId) -> Result<(), GroupError> {
+        let listener = self.registry.seat(seat).map(|seat| seat.listener);
+        listener.map_or(Ok(()), |listener| self.rotate(listener))
+    }
+
+    fn rotate(&mut self, listener: ListenerId) -> Result<(), GroupError> {
+        let seats = self.rotation(listener);
+        let in_group = |(_, seat): &(SeatId, &_)| {
+            let seat: &crate::core::registry::Seat = seat;
+            seat.state != SeatState::Joining
+        };
+        let any = self.registry.seats_of(listener).find(in_group).map(|(seat, _)| seat);
+        let Some(socket) = any.and_then(|seat| self.sockets.get(&seat)) else { return Ok(()) };
+        let Some(group) = self.groups.get_mut(&listener) else { return Ok(()) };
+        group.rotate(&seats, &socket.fd)
+    }
+
+    /// The seats in rotation. If there are none, those that wait for a worker: better a connection
+    /// that waits than one on a seat whose worker is leaving.
+    fn rotation(&self, listener: ListenerId) -> Vec<SeatId> {
+        let seats = self.registry.rotation(listener);
+        if !seats.is_empty() {
+            return seats;
+        }
+        let waiting = self.registry.seats_of(listener);
+        waiting.filter(|(_, s)| s.state == SeatState::Waiting).map(|(seat, _)| seat).collect()
+    }
+
+    /// Forgets a listener whose first seat did not come about.
+    pub(super) fn forget_if_empty(&mut self, listener: ListenerId) {
+        if self.registry.seats_of(listener).next().is_none() {
+            self.registry.remove_listener(listener);
+            self.groups.remove(&listener);
+        }
+    }
+
+    /// Every seat of every listener drops new connection requests without an answer from now on.
+    pub(super) fn close_gates(&self) -> io::Result<()> {
+        let is_tcp = |seat: &SeatId| {
+            let listener = self.listener_of(*seat);
+            listener.is_some_and(|(_, listener)| listener.key.transport == Transport::Tcp)
+        };
+        let mut sockets = self.sockets.iter().filter(|(seat, _)| is_tcp(seat));
+        sockets.try_for_each(|(_, socket)| tine_linux::socket::close_gate(&socket.fd))
+    }
+}

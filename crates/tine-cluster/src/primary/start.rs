@@ -1,0 +1,260 @@
+//! Starts a worker.
+
+use std::{
+    ffi::{NulError, OsStr, OsString},
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    sync::Arc,
+};
+
+use rustix::{
+    pipe::{PipeFlags, pipe_with},
+    process::Signal,
+};
+use tine_linux::{
+    cgroup::{self, Cgroup},
+    seccomp::Trap,
+    spawn::{Spawn, SpawnError, Spawned, Step},
+};
+
+use super::{
+    channel::{self, Dialect},
+    output::{self, Pipes},
+    settings::{ProgramKind, Settings},
+    task::Task,
+    watch,
+    worker::{MARK, Worker},
+};
+use crate::id::{Instance, WorkerId};
+
+/// `sd_listen_fds(3)`: the first passed socket.
+const FIRST_LISTEN_FD: u32 = 3;
+
+/// What the host has for starting workers, found out once.
+#[derive(Debug)]
+pub(super) struct Means {
+    cgroups: Option<cgroup::Parent>,
+    trap: Trap,
+}
+
+impl Means {
+    pub(super) fn find() -> Self {
+        // Where sockets of workers cannot be looked at, one more call tells what is needed.
+        let v6only = tine_linux::host::pidfd_getfd() != tine_linux::host::Ability::Yes;
+        Self { cgroups: cgroup::Parent::own().ok(), trap: Trap { v6only } }
+    }
+
+    /// A cgroup for the worker; `None` where none can be made.
+    fn cgroup(&self, worker: WorkerId) -> Option<Cgroup> {
+        let manager = rustix::process::getpid();
+        let name = format!("{}{worker}", cgroup_prefix(manager));
+        self.cgroups.as_ref()?.create(&name).ok()
+    }
+}
+
+/// How the cgroups of a manager's workers begin, for whoever sweeps up after it.
+pub(super) fn cgroup_prefix(manager: rustix::process::Pid) -> String {
+    format!("tine-{manager}-")
+}
+
+/// The pieces of a start, kept until the program runs.
+struct Parts {
+    out: (OwnedFd, OwnedFd),
+    err: (OwnedFd, OwnedFd),
+    channel: (UnixStream, UnixStream),
+    cgroup: Option<Cgroup>,
+}
+
+impl Parts {
+    fn make(cgroup: Option<Cgroup>) -> io::Result<Self> {
+        let pipe = || -> io::Result<(OwnedFd, OwnedFd)> {
+            let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+            Ok((read, write))
+        };
+        Ok(Self { out: pipe()?, err: pipe()?, channel: UnixStream::pair()?, cgroup })
+    }
+}
+
+impl Task {
+    /// Starts a worker for the instance.
+    pub(super) fn start_worker(&mut self, instance: Instance) -> Result<WorkerId, SpawnError> {
+        let id = self.next_worker();
+        let parts = Parts::make(self.means.cgroup(id)).map_err(prepare("make pipes"))?;
+        self.bind_declared(id, instance).map_err(prepare("bind a declared address"))?;
+        let spawned = self.spawn_with_fallbacks((id, instance), &parts);
+        let spawned = spawned.inspect_err(|_| self.release_declared(id))?;
+        self.adopt((id, instance), spawned, parts);
+        Ok(id)
+    }
+
+    /// A cgroup that cannot be entered, or a filter that is refused where the program can do without,
+    /// is done without.
+    fn spawn_with_fallbacks(
+        &self,
+        who: (WorkerId, Instance),
+        parts: &Parts,
+    ) -> Result<Spawned, SpawnError> {
+        let mut with = With { cgroup: parts.cgroup.is_some(), trap: self.wants_trap() };
+        loop {
+            match self.spawn(who, parts, with) {
+                Err(error) if with.cgroup && error.step() == Some(Step::Cgroup) => {
+                    with.cgroup = false;
+                }
+                Err(error) if with.trap && !self.settings.listen.is_empty() => match error.step() {
+                    Some(Step::Filter | Step::NoNewPrivileges | Step::SendListener) => {
+                        with.trap = false;
+                    }
+                    _ => return Err(error),
+                },
+                other => return other,
+            }
+        }
+    }
+
+    fn wants_trap(&self) -> bool {
+        self.settings.program.kind == ProgramKind::Other
+    }
+
+    fn spawn(
+        &self,
+        (id, instance): (WorkerId, Instance),
+        parts: &Parts,
+        with: With,
+    ) -> Result<Spawned, SpawnError> {
+        let declared = self.declared_of(id);
+        let procs = match &parts.cgroup {
+            Some(cgroup) if with.cgroup => Some(cgroup.procs().map_err(prepare("open a cgroup"))?),
+            _ => None,
+        };
+        let nul = |_: NulError| io::Error::from(io::ErrorKind::InvalidInput);
+        let mut spawn =
+            program(&self.settings).map_err(nul).map_err(prepare("read the command"))?;
+        let own = own_variables(&self.settings, (id, instance), declared.len());
+        for (name, value) in &own {
+            spawn.env(name, value).map_err(nul).map_err(prepare("read the environment"))?;
+        }
+        place(&mut spawn, parts, &declared);
+        if !declared.is_empty() {
+            spawn.listen_pid();
+        }
+        if with.trap {
+            spawn.trap(self.means.trap);
+        }
+        if let Some(procs) = &procs {
+            spawn.cgroup(procs.as_fd());
+        }
+        if self.settings.workers_die_with_manager {
+            spawn.dies_with_parent(Signal::KILL);
+        }
+        spawn.start()
+    }
+
+    /// The program runs: its descriptors are watched from now on.
+    fn adopt(&mut self, (id, instance): (WorkerId, Instance), spawned: Spawned, parts: Parts) {
+        let mut worker = Worker::new((id, instance), spawned.process, parts.cgroup, id.to_string());
+        watch::exit(id, Arc::clone(&worker.process), self.news.clone());
+        if let Some(listener) = spawned.listener {
+            let listener = Arc::new(listener);
+            watch::trap(id, Arc::clone(&listener), self.news.clone());
+            worker.trap = Some(listener);
+        }
+        let dialect = match self.settings.program.kind {
+            ProgramKind::Node => Dialect::Node,
+            ProgramKind::Other => Dialect::Native,
+        };
+        let (ours, theirs) = parts.channel;
+        drop(theirs);
+        worker.channel = channel::open(id, dialect, ours, self.news.clone()).ok();
+        let pipes = Pipes { out: parts.out.0, err: parts.err.0 };
+        output::read((id, instance), pipes, self.lines.clone(), self.news.clone());
+        self.workers.insert(id, worker);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct With {
+    cgroup: bool,
+    trap: bool,
+}
+
+fn prepare(doing: &'static str) -> impl FnOnce(io::Error) -> SpawnError {
+    move |source| SpawnError::Prepare { doing, source }
+}
+
+fn program(settings: &Settings) -> Result<Spawn<'static>, NulError> {
+    let program = &settings.program;
+    let mut spawn = Spawn::new(&program.file)?;
+    spawn.arg0(&program.arg0)?;
+    for arg in &program.args {
+        spawn.arg(arg)?;
+    }
+    for (name, value) in &program.env {
+        if !is_own(name) {
+            spawn.env(name, value)?;
+        }
+    }
+    if let Some(directory) = &program.directory {
+        spawn.directory(directory)?;
+    }
+    Ok(spawn)
+}
+
+/// Variables that mean something to a worker only if its own manager set them.
+const OWN: [&str; 11] = [
+    MARK,
+    "TINE_INSTANCE",
+    "TINE_CHANNEL_FD",
+    "NODE_APP_INSTANCE",
+    "NODE_CHANNEL_FD",
+    "NODE_CHANNEL_SERIALIZATION_MODE",
+    "NODE_UNIQUE_ID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "NOTIFY_SOCKET",
+];
+
+fn is_own(name: &OsStr) -> bool {
+    OWN.iter().any(|own| name == *own)
+}
+
+fn own_variables(
+    settings: &Settings,
+    (id, instance): (WorkerId, Instance),
+    declared: usize,
+) -> Vec<(OsString, OsString)> {
+    let channel = channel_place(declared).to_string();
+    let mut all = vec![
+        (MARK, id.to_string()),
+        ("TINE_INSTANCE", instance.to_string()),
+        ("NODE_APP_INSTANCE", instance.to_string()),
+    ];
+    match settings.program.kind {
+        ProgramKind::Node => all.extend([
+            ("NODE_CHANNEL_FD", channel),
+            ("NODE_CHANNEL_SERIALIZATION_MODE", "json".to_owned()),
+            ("NODE_UNIQUE_ID", id.to_string()),
+        ]),
+        ProgramKind::Other => all.push(("TINE_CHANNEL_FD", channel)),
+    }
+    if declared > 0 {
+        all.push(("LISTEN_FDS", declared.to_string()));
+    }
+    all.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+/// Behind the declared sockets.
+fn channel_place(declared: usize) -> u32 {
+    FIRST_LISTEN_FD.saturating_add(u32::try_from(declared).unwrap_or(u32::MAX))
+}
+
+fn place<'a>(spawn: &mut Spawn<'a>, parts: &'a Parts, declared: &[BorrowedFd<'a>]) {
+    spawn.fd(parts.out.1.as_fd(), 1).fd(parts.err.1.as_fd(), 2);
+    for (number, fd) in (FIRST_LISTEN_FD..).zip(declared) {
+        spawn.fd(*fd, number);
+    }
+    spawn.fd(parts.channel.1.as_fd(), channel_place(declared.len()));
+}

@@ -1,0 +1,372 @@
+//! Answers the trapped `bind` and `listen` of programs that know nothing of tine.
+//!
+//! The caller's own socket is bound, through a duplicate: the same open file, so every option that the
+//! program had set stays, and nothing it did with the descriptor is lost. Where it must share a socket
+//! that exists, that one is put in place of its descriptor.
+
+use std::{
+    net::SocketAddr,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use rustix::{io::Errno, net::sockopt, process::Pid};
+use tine_linux::{
+    foreign,
+    seccomp::{Call, Notification},
+    socket,
+};
+
+use super::{
+    caller::{Caller, CallersSocket, RawAddress},
+    event::What,
+    probe::{self, errno},
+    task::Task,
+};
+use crate::{
+    address::{Endpoint, ListenKey, Transport},
+    core::registry::{Claim, Listener},
+    id::{ListenerId, SeatId, WorkerId},
+    policy::{self, Acquisition, Choice, Mechanism, NotToBeHad},
+};
+
+/// What the caller is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The kernel carries the call out as it was made.
+    Pass,
+    /// This is its result.
+    Result(Result<(), Errno>),
+}
+
+const DONE: Answer = Answer::Result(Ok(()));
+
+/// A trapped call, while it is answered.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) worker: WorkerId,
+    pub(super) notification: &'a Notification,
+    pub(super) caller: &'a Caller,
+    pub(super) socket: &'a CallersSocket,
+}
+
+/// At least this many connections may wait, as Node's own primary has it: a server that asked for five
+/// had one process in mind that does nothing else.
+const LEAST_BACKLOG: i32 = 511;
+
+impl Task {
+    /// A call waits. It is always answered, or its caller is gone.
+    pub(super) fn trapped(&mut self, worker: WorkerId, notification: Notification) {
+        let answer = match notification.call {
+            Call::Bind { fd, address, length } => {
+                self.on_bind(worker, &notification, (fd, address, length))
+            }
+            Call::Listen { fd, backlog } => self.on_listen(worker, &notification, fd, backlog),
+            Call::SetV6Only { fd, value } => self.on_v6only(worker, &notification, fd, value),
+            Call::Other => None,
+        };
+        let Some(trap) = self.trap_of(worker) else { return };
+        // Whoever was killed meanwhile needs no answer.
+        let _ = match answer.unwrap_or(Answer::Pass) {
+            Answer::Pass => trap.pass(&notification),
+            Answer::Result(result) => trap.answer(&notification, result),
+        };
+    }
+
+    /// `None`: something could not be found out, which is the caller's business then.
+    fn on_bind(
+        &mut self,
+        worker: WorkerId,
+        notification: &Notification,
+        (fd, address, length): (i32, u64, u32),
+    ) -> Option<Answer> {
+        let caller = Caller::new(notification.thread?, fd).ok()?;
+        let bytes = caller.address(address, length).ok()?;
+        let raw = RawAddress::read(&bytes);
+        if matches!(&raw, RawAddress::Inet(inet) if !self.is_shared(*inet))
+            || raw == RawAddress::Other
+        {
+            return Some(Answer::Pass);
+        }
+        let socket = caller.socket().ok()??;
+        // All that was read so far was the caller's only if it still waits.
+        if !self.trap_of(worker)?.is_waiting(notification) {
+            return None;
+        }
+        let asked = Asked { worker, notification, caller: &caller, socket: &socket };
+        Some(match raw {
+            RawAddress::Inet(inet) => self.bind_inet(asked, inet, &bytes),
+            RawAddress::Path(path) => self.bind_path(asked, &path, &bytes),
+            RawAddress::Abstract(name) => self.bind_abstract(asked, name, &bytes),
+            RawAddress::Other => Answer::Pass,
+        })
+    }
+
+    /// Port 0 is each worker's own, and so are the ports that were declared private.
+    fn is_shared(&self, address: SocketAddr) -> bool {
+        address.port() != 0 && !self.settings.private_ports.contains(&address.port())
+    }
+
+    fn bind_inet(&mut self, asked: Asked<'_>, address: SocketAddr, bytes: &[u8]) -> Answer {
+        if !matches!(asked.socket.transport, Transport::Tcp | Transport::Udp) {
+            return Answer::Pass;
+        }
+        if !may_bind(asked.caller.thread, address.port()) {
+            return Answer::Result(Err(Errno::ACCESS));
+        }
+        let v6only = self.v6only(asked);
+        let transport = asked.socket.transport;
+        let key = ListenKey { transport, endpoint: Endpoint::inet(address, v6only) };
+        let result = match self.seats.claim(&key, asked.worker) {
+            Claim::First => self.bind_first(asked, &key, (address, v6only, bytes)),
+            Claim::Join(listener) => self.bind_seat(asked, listener, (address, v6only, bytes)),
+            Claim::Take(seat) => self.share(asked, seat),
+            Claim::Mine(seat) => self.bind_again(asked, seat, (address, v6only, bytes)),
+        };
+        if let Err(errno) = result {
+            self.refused(asked.worker, key, errno);
+        }
+        Answer::Result(result)
+    }
+
+    /// Nobody of this app has the address: the kernel is asked whether anybody else has.
+    fn bind_first(
+        &mut self,
+        asked: Asked<'_>,
+        key: &ListenKey,
+        at: (SocketAddr, bool, &[u8]),
+    ) -> Result<(), Errno> {
+        probe::is_free(key.transport, at.0, at.1)?;
+        let listener = self.new_listener(asked.worker, key, Acquisition::BindTrap)?;
+        self.bind_seat(asked, listener, at)
+    }
+
+    /// Makes a listener known under the mechanism that is to be had.
+    pub(super) fn new_listener(
+        &mut self,
+        worker: WorkerId,
+        key: &ListenKey,
+        acquisition: Acquisition,
+    ) -> Result<ListenerId, Errno> {
+        let choice = self.choose(key.transport, acquisition).map_err(|reason| {
+            self.unfit(worker, reason);
+            Errno::OPNOTSUPP
+        })?;
+        let listener = Listener { key: key.clone(), choice, acquisition };
+        match self.seats.add_listener(listener.clone()) {
+            Ok(id) => Ok(id),
+            // The kernel has eBPF but does not take the program: the next best, unless it was forced.
+            Err(error) if self.settings.mechanism.is_none() => {
+                self.trouble(worker, "load the balancing program", std::io::Error::other(error));
+                self.settings.abilities.ebpf = false;
+                let choice =
+                    self.choose(key.transport, acquisition).map_err(|_| Errno::OPNOTSUPP)?;
+                let listener = Listener { choice, ..listener };
+                self.seats.add_listener(listener).map_err(|_| Errno::OPNOTSUPP)
+            }
+            Err(error) => {
+                self.trouble(worker, "load the balancing program", std::io::Error::other(error));
+                self.unfit(worker, NotToBeHad::NoEbpf);
+                Err(Errno::OPNOTSUPP)
+            }
+        }
+    }
+
+    fn choose(&self, transport: Transport, by: Acquisition) -> Result<Choice, NotToBeHad> {
+        let settings = &self.settings;
+        match transport {
+            Transport::Tcp => {
+                policy::choose(settings.policy, settings.mechanism, settings.abilities, by)
+            }
+            Transport::Udp => Ok(policy::choose_for_datagrams(settings.policy)),
+            Transport::UnixStream | Transport::UnixSeqPacket | Transport::UnixDatagram => {
+                policy::choose_for_paths(settings.mechanism, by)
+            }
+        }
+    }
+
+    /// Binds the caller's socket, or one in its place, as one more seat.
+    fn bind_seat(
+        &mut self,
+        asked: Asked<'_>,
+        listener: ListenerId,
+        (address, v6only, bytes): (SocketAddr, bool, &[u8]),
+    ) -> Result<(), Errno> {
+        let grouped = self.is_grouped(listener);
+        let transport = asked.socket.transport;
+        let made;
+        let fd = match &asked.socket.own {
+            Some(own) => own,
+            None => {
+                made = probe::socket(transport, address, v6only).map_err(errno)?;
+                rustix::fs::fcntl_setfl(&made, flags_of(asked.socket))?;
+                &made
+            }
+        };
+        probe::reuse_address(fd, transport).map_err(errno)?;
+        if grouped {
+            sockopt::set_socket_reuseport(fd, true)?;
+        }
+        let bound = socket::bind_raw(fd, bytes).map_err(errno);
+        if let Err(errno) = bound {
+            self.forget_if_empty(listener);
+            return Err(errno);
+        }
+        let kept = fd.try_clone().map_err(errno)?;
+        let seat = self.new_seat(asked.worker, listener, kept)?;
+        if asked.socket.own.is_none() {
+            self.put(asked, fd.as_fd())?;
+        }
+        self.bound(asked.worker, seat);
+        Ok(())
+    }
+
+    pub(super) fn is_grouped(&self, listener: ListenerId) -> bool {
+        self.seats.registry().listener(listener).is_some_and(|l| match l.choice.mechanism {
+            Mechanism::KernelEbpf | Mechanism::KernelCbpf | Mechanism::KernelHash => true,
+            Mechanism::OneQueue | Mechanism::HandOver => false,
+        })
+    }
+
+    pub(super) fn new_seat(
+        &mut self,
+        worker: WorkerId,
+        listener: ListenerId,
+        fd: OwnedFd,
+    ) -> Result<SeatId, Errno> {
+        let instance = self.workers.get(&worker).map(|worker| worker.instance).unwrap_or_default();
+        self.seats.add_seat(listener, (instance, Some(worker)), fd).map_err(errno)
+    }
+
+    /// Sockets without connections are in their group, and get datagrams, as soon as they are bound.
+    pub(super) fn bound(&mut self, worker: WorkerId, seat: SeatId) {
+        let listens = self.seats.listener_of(seat).is_none_or(|(_, l)| l.key.transport.listens());
+        if !listens {
+            self.seat_listens(worker, seat);
+        }
+    }
+
+    /// Gives the caller a socket that exists, in place of its own.
+    pub(super) fn share(&mut self, asked: Asked<'_>, seat: SeatId) -> Result<(), Errno> {
+        let socket = self.seats.socket(seat).ok_or(Errno::BADF)?;
+        // The flag belongs to the open file; the caller expects it as it had set it.
+        rustix::fs::fcntl_setfl(socket, flags_of(asked.socket))?;
+        self.put(asked, socket)?;
+        let instance = self.workers.get(&asked.worker).map(|w| w.instance).unwrap_or_default();
+        self.seats.take(seat, asked.worker, instance);
+        self.bound(asked.worker, seat);
+        Ok(())
+    }
+
+    pub(super) fn put(
+        &self,
+        asked: Asked<'_>,
+        fd: std::os::fd::BorrowedFd<'_>,
+    ) -> Result<(), Errno> {
+        let trap = self.trap_of(asked.worker).ok_or(Errno::INTR)?;
+        let close_on_exec = asked.socket.flags.close_on_exec;
+        trap.replace(asked.notification, asked.caller.number, fd, close_on_exec).map_err(errno)
+    }
+
+    /// The worker has a seat there already: a second socket of a program that sets `SO_REUSEPORT`
+    /// itself, a mistake, or a new beginning after it closed the first.
+    fn bind_again(
+        &mut self,
+        asked: Asked<'_>,
+        seat: SeatId,
+        at: (SocketAddr, bool, &[u8]),
+    ) -> Result<(), Errno> {
+        let inode = self.seats.inode(seat).unwrap_or_default();
+        // Before Linux 5.19 a signal interrupts the call, which is then made anew.
+        if inode == asked.socket.inode {
+            return Err(Errno::INVAL);
+        }
+        let held = self.workers.get(&asked.worker).is_some_and(|worker| worker.holds(inode));
+        let listener = self.seats.listener_of(seat).map(|(id, _)| id).ok_or(Errno::INVAL)?;
+        match (held, asked.socket.reuseport && self.is_grouped(listener)) {
+            (true, true) => self.bind_seat(asked, listener, at),
+            (true, false) => Err(Errno::ADDRINUSE),
+            (false, _) => self.share(asked, seat),
+        }
+    }
+
+    fn v6only(&self, asked: Asked<'_>) -> bool {
+        let told = self.workers.get(&asked.worker).map(|worker| &worker.v6only);
+        let told = told.and_then(|told| told.get(&asked.socket.inode).copied());
+        asked.socket.v6only.or(told).unwrap_or(false)
+    }
+
+    /// The program says whether its IPv6 socket leaves IPv4 alone; the kernel is told as well.
+    fn on_v6only(
+        &mut self,
+        worker: WorkerId,
+        notification: &Notification,
+        fd: i32,
+        value: u64,
+    ) -> Option<Answer> {
+        let caller = Caller::new(notification.thread?, fd).ok()?;
+        let value = caller.address(value, 4).ok()?;
+        let inode = caller.inode().ok()??;
+        let on = value.iter().any(|byte| *byte != 0);
+        self.workers.get_mut(&worker)?.v6only.insert(inode, on);
+        Some(Answer::Pass)
+    }
+
+    fn on_listen(
+        &mut self,
+        worker: WorkerId,
+        notification: &Notification,
+        fd: i32,
+        backlog: i32,
+    ) -> Option<Answer> {
+        let caller = Caller::new(notification.thread?, fd).ok()?;
+        let inode = caller.inode().ok()??;
+        let seat = self.seats.find(inode)?;
+        if !self.trap_of(worker)?.is_waiting(notification) {
+            return None;
+        }
+        let socket = self.seats.socket(seat)?;
+        if let Err(errno) = rustix::net::listen(socket, backlog.max(LEAST_BACKLOG)) {
+            return Some(Answer::Result(Err(errno)));
+        }
+        self.seat_listens(worker, seat);
+        Some(DONE)
+    }
+
+    /// The seat's socket listens: into the group, into rotation.
+    pub(super) fn seat_listens(&mut self, worker: WorkerId, seat: SeatId) {
+        let told = self.seats.joined(seat).and_then(|()| {
+            let serves = self.workers.get(&worker).is_some_and(|worker| worker.life.serves());
+            if serves { self.seats.open(seat) } else { Ok(()) }
+        });
+        if let Err(error) = told {
+            self.trouble(worker, "put a seat into rotation", std::io::Error::other(error));
+        }
+        self.worker_listens(worker, seat);
+    }
+
+    fn forget_if_empty(&mut self, listener: ListenerId) {
+        self.seats.forget_if_empty(listener);
+    }
+
+    pub(super) fn refused(&mut self, worker: WorkerId, key: ListenKey, errno: Errno) {
+        self.tell(worker, What::Refused { key, errno });
+    }
+}
+
+/// The status flags that the program's own descriptor has, for one that takes its place.
+fn flags_of(socket: &CallersSocket) -> rustix::fs::OFlags {
+    let mut flags = rustix::fs::OFlags::empty();
+    flags.set(rustix::fs::OFlags::NONBLOCK, socket.flags.non_blocking);
+    flags
+}
+
+/// `CAP_NET_BIND_SERVICE` of capabilities(7).
+const NET_BIND_SERVICE: u32 = 10;
+
+/// Whether the caller itself might bind this port: the manager may have more rights than a program
+/// that became another user.
+fn may_bind(thread: Pid, port: u16) -> bool {
+    let first_free = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    let first_free = first_free.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024u16);
+    port >= first_free || foreign::has_capability(thread, NET_BIND_SERVICE).unwrap_or(true)
+}

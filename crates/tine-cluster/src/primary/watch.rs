@@ -1,0 +1,74 @@
+//! Small tasks that wait for one descriptor each, and tell the task what they saw.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
+
+use tine_linux::{process::Process, seccomp::Listener};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::mpsc,
+};
+
+use super::{input::News, ready};
+use crate::id::WorkerId;
+
+/// Tells when the process has ended.
+pub(super) fn exit(worker: WorkerId, process: Arc<Process>, tell: mpsc::Sender<News>) {
+    tokio::spawn(async move {
+        let Ok(fd) = duplicate(&*process) else { return };
+        if fd.readable().await.is_ok() {
+            let _ = tell.send(News::Exited(worker)).await;
+        }
+    });
+}
+
+/// Tells of every trapped call, and when nobody is left who could make one.
+pub(super) fn trap(worker: WorkerId, listener: Arc<Listener>, tell: mpsc::Sender<News>) {
+    tokio::spawn(async move {
+        let Ok(fd) = duplicate(&*listener) else { return };
+        while let Some(news) = next_call(worker, &listener, &fd).await {
+            let over = matches!(news, News::FilterGone(_));
+            if tell.send(news).await.is_err() || over {
+                return;
+            }
+        }
+    });
+}
+
+/// A descriptor of its own for tokio to wait for: the same process, the same listener.
+fn duplicate(of: &impl AsFd) -> io::Result<AsyncFd<OwnedFd>> {
+    ready::watch(of.as_fd().try_clone_to_owned()?, Interest::READABLE)
+}
+
+async fn next_call(worker: WorkerId, listener: &Listener, fd: &AsyncFd<OwnedFd>) -> Option<News> {
+    loop {
+        let mut ready = fd.readable().await.ok()?;
+        // A call that was made just before the last process ended cannot be answered any more.
+        if ready.ready().is_read_closed() {
+            return Some(News::FilterGone(worker));
+        }
+        // One call at a time: taking it does not say whether more wait, so tokio's memory of
+        // readiness is cleared and the kernel asked again.
+        if !has_call(listener) {
+            ready.clear_ready();
+            continue;
+        }
+        match listener.receive() {
+            Ok(Some(notification)) => return Some(News::Trapped(worker, notification)),
+            Ok(None) => {}
+            Err(_) => ready.clear_ready(),
+        }
+    }
+}
+
+/// Whether a call waits at this moment, so that taking it will not block.
+fn has_call(listener: &Listener) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let listener = listener.as_fd();
+    let mut fds = [PollFd::new(&listener, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut fds, Some(&at_once)), Ok(1)) && fds[0].revents().contains(PollFlags::IN)
+}

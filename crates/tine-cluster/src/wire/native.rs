@@ -1,0 +1,33 @@
+//! Our own protocol, for workers in any language: `docs/protocol-native.md` has every byte of it.
+//!
+//! ```text
+//!  worker ──▶ primary    hello   listen   took   close   ready
+//!  primary ──▶ worker    seat¹   handed-over   error   connection¹   stop        ¹ with a socket
+//! ```
+//!
+//! One JSON object a line over the UNIX stream socket whose number is in [`CHANNEL`]. A line that a
+//! socket accompanies says so with `"fds":1`. Fields that a reader does not know are ignored, and so
+//! are lines of a type that it does not know, together with their descriptors.
+
+mod message;
+mod session;
+
+pub use message::{
+    Listen, Malformed, ProtocolError, Seat, ToPrimary, ToWorker, Wanted, decode, encode,
+};
+pub use session::{Event, Session};
+
+use super::lines;
+
+/// The environment variable with the number of the worker's end of the channel, followed by a colon
+/// and the socket's inode number if the primary wants to spare the worker's children a mistake.
+pub const CHANNEL: &str = "TINE_CHANNEL_FD";
+
+/// The version of this protocol. What can be ignored does not change it.
+pub const VERSION: u32 = 1;
+
+/// What either side accepts from the other.
+pub const LIMITS: lines::Limits = lines::Limits { line: 64 * 1024, descriptors: 64 };
+
+/// The most that may wait for a worker to read, in bytes: some thousand connections.
+pub const QUEUE: usize = 1 << 20;

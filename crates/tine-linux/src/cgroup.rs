@@ -1,0 +1,156 @@
+//! One cgroup (version 2) per worker: what is in it can be ended in one write, whatever it forked.
+//!
+//! Not to be had everywhere: the hierarchy must be mounted and the own cgroup writable (root, or
+//! delegated by systemd). [cgroups(7)](https://man7.org/linux/man-pages/man7/cgroups.7.html)
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+};
+
+/// The own cgroup, below which a process may make others.
+#[derive(Clone, Debug)]
+pub struct Parent {
+    path: PathBuf,
+}
+
+/// A cgroup that this process made. Removed when dropped, if nobody is in it any more.
+#[derive(Debug)]
+pub struct Cgroup {
+    path: PathBuf,
+}
+
+impl Parent {
+    /// Finds the own cgroup.
+    ///
+    /// # Errors
+    ///
+    /// When there is no version 2 hierarchy, or the process is in none of it.
+    pub fn own() -> io::Result<Self> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+        let membership = fs::read_to_string("/proc/self/cgroup")?;
+        let path = locate(&mounts, &membership)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no cgroup v2 hierarchy"))?;
+        Ok(Self { path })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `mkdir(2)` — makes a cgroup of this name.
+    ///
+    /// # Errors
+    ///
+    /// `EACCES` or `EROFS` where the user may not.
+    pub fn create(&self, name: &str) -> io::Result<Cgroup> {
+        let path = self.path.join(name);
+        fs::create_dir(&path)?;
+        let cgroup = Cgroup { path };
+        // Without `cgroup.kill` (Linux 5.14) it would be of no use.
+        fs::metadata(cgroup.path.join("cgroup.kill"))?;
+        Ok(cgroup)
+    }
+
+    /// Removes the cgroups below whose names begin with `prefix` and in which nobody is: left behind
+    /// by a process that was killed.
+    pub fn sweep(&self, prefix: &str) {
+        let Ok(entries) = fs::read_dir(&self.path) else { return };
+        for entry in entries.flatten() {
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix)) {
+                // The kernel refuses (`EBUSY`) while somebody is in it.
+                let _ = fs::remove_dir(entry.path());
+            }
+        }
+    }
+}
+
+/// Joins mount point and membership: `0::/user.slice` below `/sys/fs/cgroup`.
+fn locate(mounts: &str, membership: &str) -> Option<PathBuf> {
+    let own = membership.lines().find_map(|line| line.strip_prefix("0::"))?;
+    mounts.lines().find_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        if after.split(' ').next() != Some("cgroup2") {
+            return None;
+        }
+        let mut fields = before.split(' ').skip(3);
+        let (root, point) = (fields.next()?, fields.next()?);
+        let below = own.strip_prefix(root.trim_end_matches('/'))?;
+        Some(Path::new(point).join(below.trim_start_matches('/')))
+    })
+}
+
+impl Cgroup {
+    /// Its `cgroup.procs`, open for writing: for [`crate::spawn::Spawn::cgroup`].
+    ///
+    /// # Errors
+    ///
+    /// As `open(2)` tells.
+    pub fn procs(&self) -> io::Result<File> {
+        OpenOptions::new().write(true).open(self.path.join("cgroup.procs"))
+    }
+
+    /// Sends `SIGKILL` to everything in it, also to what is forked meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As `write(2)` tells.
+    pub fn kill(&self) -> io::Result<()> {
+        fs::write(self.path.join("cgroup.kill"), "1")
+    }
+
+    /// Whether a process is in it. Zombies do not count.
+    ///
+    /// # Errors
+    ///
+    /// When `cgroup.events` cannot be read.
+    pub fn is_populated(&self) -> io::Result<bool> {
+        let events = fs::read_to_string(self.path.join("cgroup.events"))?;
+        Ok(events.lines().any(|line| line == "populated 1"))
+    }
+
+    /// The processes in it now.
+    ///
+    /// # Errors
+    ///
+    /// When `cgroup.procs` cannot be read.
+    pub fn members(&self) -> io::Result<Vec<rustix::process::Pid>> {
+        let text = fs::read_to_string(self.path.join("cgroup.procs"))?;
+        let pids = text.lines().filter_map(|line| line.parse().ok());
+        Ok(pids.filter_map(rustix::process::Pid::from_raw).collect())
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // Fails while a process is in it; then whoever made it sweeps later.
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_cgroup_is_found_in_a_unified_and_in_a_hybrid_hierarchy() {
+        let unified = "30 24 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw";
+        let own = "0::/user.slice/app.scope\n";
+        let found = locate(unified, own);
+        assert_eq!(found, Some("/sys/fs/cgroup/user.slice/app.scope".into()));
+        let hybrid = "31 30 0:27 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
+                      32 30 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw";
+        let found = locate(hybrid, "4:memory:/\n0::/\n");
+        assert_eq!(found, Some("/sys/fs/cgroup/unified/".into()));
+    }
+
+    #[test]
+    fn a_container_that_mounts_a_part_of_the_hierarchy_is_understood() {
+        let part = "30 24 0:26 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup2 rw";
+        assert_eq!(locate(part, "0::/docker/abc/web"), Some("/sys/fs/cgroup/web".into()));
+        assert_eq!(locate("", "0::/"), None);
+    }
+}

@@ -1,0 +1,138 @@
+//! Socket options and sockets that `std` and `rustix` do not reach.
+
+use std::{
+    io,
+    mem::MaybeUninit,
+    os::fd::{AsFd, AsRawFd},
+};
+
+use crate::{
+    cbpf::{Insn, Program},
+    checked,
+};
+
+/// The queue of connections that are established and wait to be accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AcceptQueue {
+    /// How many wait now.
+    pub length: u32,
+    /// How many may wait (the backlog, capped at `somaxconn`).
+    pub limit: u32,
+}
+
+/// `getsockopt(TCP_INFO)` — the accept queue of a listening TCP socket.
+///
+/// For a listener the kernel puts the length into `tcpi_unacked` and the limit into `tcpi_sacked`
+/// (`tcp_get_info` in net/ipv4/tcp.c).
+///
+/// # Errors
+///
+/// `EOPNOTSUPP` for sockets that are not TCP.
+pub fn accept_queue(socket: impl AsFd) -> io::Result<AcceptQueue> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    get(socket, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info)?;
+    // SAFETY: `tcp_info` is integers only, so zeroed memory into which the kernel has copied some
+    // bytes is a valid value.
+    let info = unsafe { info.assume_init() };
+    if info.tcpi_state != LISTEN {
+        return Ok(AcceptQueue::default());
+    }
+    Ok(AcceptQueue { length: info.tcpi_unacked, limit: info.tcpi_sacked })
+}
+
+/// `TCP_LISTEN` of `include/net/tcp_states.h`.
+const LISTEN: u8 = 10;
+
+/// Whether an established TCP connection waits for its client: everything that came was read, what
+/// was sent has arrived, and the last word was the server's (or nothing was ever said).
+///
+/// Both moments are known in ticks of the kernel's clock only; within one tick the connection counts
+/// as idle after a while of silence.
+///
+/// # Errors
+///
+/// When it is no TCP connection.
+pub fn is_idle_connection(socket: impl AsFd) -> io::Result<bool> {
+    /// Milliseconds.
+    const SILENCE: u32 = 200;
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    get(&socket, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info)?;
+    // SAFETY: as in `accept_queue`: integers only, zeroed at first.
+    let info = unsafe { info.assume_init() };
+    let unread = rustix::io::ioctl_fionread(&socket)?;
+    let (sent, received) = (info.tcpi_last_data_sent, info.tcpi_last_data_recv);
+    let answered = sent < received || (sent == received && sent >= SILENCE);
+    Ok(unread == 0 && info.tcpi_unacked == 0 && answered)
+}
+
+/// `getsockopt(SO_NETNS_COOKIE)` — a number for the network namespace that the socket lives in
+/// (Linux 5.14).
+///
+/// # Errors
+///
+/// `ENOPROTOOPT` on older kernels.
+pub fn network_namespace(socket: impl AsFd) -> io::Result<u64> {
+    const SO_NETNS_COOKIE: libc::c_int = 71;
+    let mut cookie = MaybeUninit::<u64>::zeroed();
+    get(socket, libc::SOL_SOCKET, SO_NETNS_COOKIE, &mut cookie)?;
+    // SAFETY: zeroed at first, and an integer whatever the kernel wrote.
+    Ok(unsafe { cookie.assume_init() })
+}
+
+fn get<T>(
+    socket: impl AsFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &mut MaybeUninit<T>,
+) -> io::Result<()> {
+    let mut length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: `value` is writable for `length` bytes, its own size; the kernel writes no more.
+    let rc =
+        unsafe { libc::getsockopt(fd, level, name, value.as_mut_ptr().cast(), &raw mut length) };
+    checked(rc).map(|_| ())
+}
+
+/// `bind(2)` with an address exactly as a program laid it out in memory.
+///
+/// # Errors
+///
+/// As `bind(2)` tells.
+pub fn bind_raw(socket: impl AsFd, address: &[u8]) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(address.len()).map_err(io::Error::other)?;
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the kernel reads `length` bytes of the borrowed slice and interprets them itself.
+    checked(unsafe { libc::bind(fd, address.as_ptr().cast(), length) })?;
+    Ok(())
+}
+
+/// Makes a TCP listener drop new connection requests without an answer, while those that began
+/// before go on: the client sends again a second later, and is then refused or served.
+///
+/// A socket filter that loses segments with SYN and without ACK (`SO_ATTACH_FILTER`, socket(7));
+/// needs no privilege.
+///
+/// # Errors
+///
+/// As `setsockopt(2)` tells.
+pub fn close_gate(listener: impl AsFd) -> io::Result<()> {
+    const FLAGS: u32 = 13;
+    const SYN: u32 = 0x02;
+    const SYN_AND_ACK: u32 = 0x12;
+    let insns = [
+        Insn::load_byte(FLAGS),
+        Insn::and(SYN_AND_ACK),
+        Insn::if_equal(SYN, 0, 1),
+        Insn::give(0),
+        Insn::give(u32::MAX),
+    ];
+    let program = Program::new(&insns).ok_or(rustix::io::Errno::INVAL)?;
+    let length = libc::socklen_t::try_from(size_of::<Program<'_>>()).map_err(io::Error::other)?;
+    let fd = listener.as_fd().as_raw_fd();
+    let value: *const Program<'_> = &raw const program;
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER);
+    // SAFETY: `program` is a live `struct sock_fprog` of the length given and borrows `insns`; the
+    // kernel copies both.
+    checked(unsafe { libc::setsockopt(fd, level, name, value.cast(), length) })?;
+    Ok(())
+}

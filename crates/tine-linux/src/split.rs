@@ -1,0 +1,119 @@
+//! Forks a young process into a watchdog and what it watches.
+
+use std::{fs, io};
+
+use rustix::process::{Pid, Signal};
+
+use crate::{checked, process::Process};
+
+/// Which of the two this process has become.
+#[derive(Debug)]
+pub enum Side {
+    /// The parent; holds the child.
+    Watchdog(Process),
+    /// The child; gets the signal that was agreed on when the parent ends.
+    Watched,
+}
+
+/// `fork(2)` — splits this process in two that go on from here.
+///
+/// # Errors
+///
+/// When the process has threads already (a fork would lose them, and any lock they hold), or the
+/// kernel refuses.
+pub fn split(when_parent_ends: Signal) -> io::Result<Side> {
+    if fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other("a process with threads cannot be split"));
+    }
+    let parent = rustix::process::getpid();
+    // SAFETY: this is the only thread, so the child is a complete copy of this process and may go on
+    // like any single-threaded program.
+    let pid = checked(unsafe { libc::fork() })?;
+    match Pid::from_raw(pid) {
+        Some(child) => Ok(Side::Watchdog(Process::open(child)?)),
+        None => watched(parent, when_parent_ends),
+    }
+}
+
+fn watched(parent: Pid, signal: Signal) -> io::Result<Side> {
+    rustix::process::set_parent_process_death_signal(Some(signal))?;
+    if rustix::process::getppid() != Some(parent) {
+        return Err(io::Error::other("the watchdog ended at once"));
+    }
+    Ok(Side::Watched)
+}
+
+/// A signal that this process was sent, with who sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Its number.
+    pub number: i32,
+    /// It came from the terminal (or the kernel otherwise), which sends it to the whole foreground
+    /// process group, children included.
+    pub from_kernel: bool,
+}
+
+/// The signals that a watchdog waits for, blocked so that none is lost.
+#[derive(Debug)]
+pub struct Inbox {
+    set: libc::sigset_t,
+}
+
+impl Inbox {
+    /// `sigprocmask(2)` — blocks `signals` in this thread, to be taken by [`Self::next`].
+    ///
+    /// # Errors
+    ///
+    /// As the call tells.
+    pub fn open(signals: &[i32]) -> io::Result<Self> {
+        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: writes the set that it is given.
+        unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+        // SAFETY: initialised by the call before.
+        let mut set = unsafe { set.assume_init() };
+        for signal in signals {
+            // SAFETY: `set` is a valid set; a number that is no signal is refused.
+            checked(unsafe { libc::sigaddset(&raw mut set, *signal) })?;
+        }
+        // SAFETY: `set` is valid for the call; the old mask is not asked for.
+        checked(unsafe {
+            libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut())
+        })?;
+        Ok(Self { set })
+    }
+
+    /// `sigprocmask(2)` — lets the signals through again, for the watched side.
+    ///
+    /// # Errors
+    ///
+    /// As the call tells.
+    pub fn close(self) -> io::Result<()> {
+        let set = &raw const self.set;
+        // SAFETY: `set` is valid for the call; the old mask is not asked for.
+        checked(unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, set, std::ptr::null_mut()) })?;
+        Ok(())
+    }
+
+    /// `sigwaitinfo(2)` — waits for the next of them.
+    ///
+    /// # Errors
+    ///
+    /// As the call tells; never `EINTR`.
+    pub fn next(&self) -> io::Result<Sent> {
+        loop {
+            let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+            // SAFETY: `set` is a valid set and `info` is writable for the call.
+            let number = unsafe { libc::sigwaitinfo(&raw const self.set, info.as_mut_ptr()) };
+            if number < 0 {
+                let error = io::Error::last_os_error();
+                if error.kind() == io::ErrorKind::Interrupted {
+                    continue;
+                }
+                return Err(error);
+            }
+            // SAFETY: zeroed at first and filled by the kernel; every field is an integer or bytes.
+            let info = unsafe { info.assume_init() };
+            return Ok(Sent { number, from_kernel: info.si_code == libc::SI_KERNEL });
+        }
+    }
+}

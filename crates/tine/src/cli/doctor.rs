@@ -1,0 +1,39 @@
+//! `tine doctor`: what is there, what is missing, why it matters and how to get it.
+
+mod checks;
+mod remedy;
+mod report;
+
+pub use report::{abilities, report};
+
+use std::process::ExitCode;
+
+use super::{print, print_json};
+use crate::render::{self, Screen};
+
+/// Arguments of `tine doctor`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print JSON (one object; `checks`, `host` and `mechanisms` have the facts)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Probes the host and prints; 1 only when an unmodified program cannot share a port here.
+///
+/// # Errors
+///
+/// When standard output cannot be written.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let report = report(&tine_linux::host::Host::probe(), &executable());
+    if args.json {
+        print_json(&report)?;
+    } else {
+        print(&render::doctor(&report, Screen::of_stdout()))?;
+    }
+    Ok(if report.any_program { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn executable() -> String {
+    std::env::current_exe().map_or_else(|_| "tine".into(), |path| path.display().to_string())
+}

@@ -1,0 +1,80 @@
+//! `tine ports`: who listens where, with seats and queues.
+
+mod foreign;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context;
+
+use super::{print, print_json};
+use crate::{
+    api::{PortsReport, PortsView, Request, Response, UnreachableManager, VERSION},
+    control::{Answer, ask_all},
+    home::Home,
+    render::{self, Screen},
+};
+
+/// What one manager may take; a hung one is named, the others are shown.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Arguments of `tine ports`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print JSON (one object: version, managers, unreachable, foreign)
+    #[arg(long)]
+    pub json: bool,
+    /// Show other programs' UNIX sockets as well
+    #[arg(long)]
+    pub unix: bool,
+}
+
+/// Prints every listening port; 0 also when a manager hangs.
+///
+/// # Errors
+///
+/// When the kernel does not tell its sockets, or the run directory is not this user's alone.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let view = view(&Home::from_env()?, args.unix)?;
+    if args.json {
+        print_json(&view)?;
+    } else {
+        print(&render::ports(&view, Screen::of_stdout()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks this user's managers and the kernel; `unix` takes foreign UNIX sockets in.
+///
+/// # Errors
+///
+/// When the kernel does not tell its sockets, or the run directory is not this user's alone.
+pub fn view(home: &Home, unix: bool) -> anyhow::Result<PortsView> {
+    let (managers, unreachable) = managers(home)?;
+    let foreign = foreign::listeners(&managers, unix)?;
+    Ok(PortsView { version: VERSION, managers, unreachable, foreign })
+}
+
+fn managers(home: &Home) -> anyhow::Result<(Vec<PortsReport>, Vec<UnreachableManager>)> {
+    let Some(directory) = home.run_dir_if_there()? else { return Ok(Default::default()) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("start the runtime that asks the managers")?;
+    let answers = runtime.block_on(ask_all(&directory, Request::Ports, PATIENCE))?;
+    Ok(sort_out(answers))
+}
+
+fn sort_out(answers: Vec<Answer>) -> (Vec<PortsReport>, Vec<UnreachableManager>) {
+    let (mut reports, mut unreachable) = (Vec::new(), Vec::new());
+    for Answer { manager, result } in answers {
+        let reason = match result {
+            Ok(Response::Ports(report)) => {
+                reports.push(report);
+                continue;
+            }
+            Ok(Response::Error(reason)) => reason,
+            Err(error) => error.to_string(),
+        };
+        let socket = manager.path.display().to_string();
+        unreachable.push(UnreachableManager { manager_pid: manager.pid, socket, reason });
+    }
+    (reports, unreachable)
+}

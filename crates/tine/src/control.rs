@@ -1,0 +1,13 @@
+//! The control socket of a manager: one JSON line each way, for front ends of the same user.
+//!
+//! ```text
+//!   tine ports ──{"request":"ports"}──▶ serve ──Question──▶ the manager's own loop
+//!              ◀──{"response":"ports"…}──      ◀──oneshot──
+//! ```
+
+mod client;
+mod line;
+mod server;
+
+pub use client::{Answer, AskError, ask, ask_all};
+pub use server::{ControlSocket, ControlSocketError, Question, serve};

@@ -1,0 +1,10 @@
+//! The parts of the `tine` command, as a library for its own tests.
+//!
+//! The command line, and later the other front ends, meet the managers in [`api`] alone.
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod cli;
+pub mod control;
+pub mod home;
+pub mod render;
