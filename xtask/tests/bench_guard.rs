@@ -1,4 +1,5 @@
 //! The guard of `cargo xtask bench` ends what the benchmark left behind.
+#![forbid(unsafe_code)]
 
 use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
