@@ -1,6 +1,7 @@
 //! The project's own commands, `cargo xtask NAME`: one vocabulary for people and CI.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod test;
 
 use std::process::ExitCode;
@@ -12,10 +13,12 @@ use clap::Parser;
 #[command(bin_name = "cargo xtask")]
 enum Xtask {
     Test(test::Args),
+    Bench(bench::Args),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match Xtask::parse() {
         Xtask::Test(args) => test::run(&args),
+        Xtask::Bench(args) => bench::run(&args),
     }
 }
