@@ -68,9 +68,15 @@ impl Endpoint {
         }
     }
 
-    /// An address of the internet; `v6only` is kept only where it makes a difference.
+    /// An address of the internet. An IPv4 address in the clothes of IPv6 (`::ffff:127.0.0.1`, what
+    /// Java binds) is that address; `v6only` is kept only where it makes a difference.
     #[must_use]
     pub fn inet(address: SocketAddr, v6only: bool) -> Self {
+        let address = match address.ip().to_canonical() {
+            ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+            // Kept whole, with scope and flow.
+            IpAddr::V6(_) => address,
+        };
         let any_v6 = matches!(address.ip(), IpAddr::V6(ip) if ip.is_unspecified());
         Self::Inet { address, v6only: v6only && any_v6 }
     }
@@ -102,5 +108,20 @@ impl fmt::Display for ListenKey {
             return write!(f, "udp:{}", self.endpoint);
         }
         self.endpoint.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_one_endpoint_however_it_is_written() {
+        let mapped = Endpoint::inet("[::ffff:127.0.0.1]:80".parse().unwrap(), false);
+        assert_eq!(mapped, Endpoint::inet("127.0.0.1:80".parse().unwrap(), true));
+        assert_eq!(mapped.to_string(), "127.0.0.1:80");
+        let any = |v6only| Endpoint::inet("[::]:80".parse().unwrap(), v6only);
+        assert_ne!(any(true), any(false));
+        assert_eq!(any(true).to_string(), "[::]:80 (IPv6 only)");
     }
 }
