@@ -66,7 +66,7 @@ impl Tine {
     #[must_use]
     pub fn ask(&self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Exit {
         let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-        let (mut child, mut output) = self.launcher.spawn(&self.scratch, &args);
+        let (mut child, mut output) = self.launcher.spawn(&self.scratch, &[], &args);
         let status = wait(&mut child).unwrap_or_else(|| {
             Process::read(child.id()).expect("not waited for").signal(Signal::KILL);
             panic!("tine {args:?} has not ended:\n{}", output.transcript())
@@ -78,6 +78,14 @@ impl Tine {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.pid
+    }
+
+    /// The pid of the manager: `tine` itself is its watchdog.
+    #[must_use]
+    pub fn manager(&self) -> u32 {
+        let mut below = process::below(self.process.pid).into_iter();
+        let manager = below.find(|child| child.parent == self.process.pid && child.name == "tine");
+        manager.expect("a running tine has a manager").pid
     }
 
     /// Waits for a line, of either stream, that was or will be said; `what` names it in the panic
