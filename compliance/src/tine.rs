@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -78,6 +79,12 @@ impl Tine {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.pid
+    }
+
+    /// The folder where it runs.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.scratch.path()
     }
 
     /// The pid of the manager: `tine` itself is its watchdog.
@@ -242,5 +249,14 @@ fn exit(status: ExitStatus, output: &mut Output) -> Exit {
         signal: status.signal(),
         stdout: output.text(Stream::Out),
         stderr: output.text(Stream::Err),
+    }
+}
+
+/// Waits until something is seen that says nothing by itself; panics with `what` when it never is.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "timed out waiting until {what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
