@@ -107,14 +107,15 @@ fn finishes_kindly(run: Run, port: u16, signal: Signal) {
     }
     let running = begin_slow(&mut tine, port);
     tine.signal(signal);
-    tine.wait_for(|line| line.starts_with("tine: app: stopping"), "an answer to the signal");
+    tine.wait_for_nth(2, |line| line.ends_with(" finishes its connections"), "both drains");
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let late = TcpStream::connect_timeout(&address, Duration::from_millis(200));
     assert!(late.is_err(), "it still accepts");
     for mut client in idle {
         assert!(client.ends(), "it was closed without a reset");
     }
-    assert!(read_all(running).ends_with("slow"), "the request was answered");
+    let answer = read_all(running);
+    assert!(answer.contains("slow"), "{answer:?}: {:#?}", tine.lines());
     let exit = tine.wait();
     assert_eq!(exit.code, Some(0), "{}", exit.stderr);
     assert!(!exit.stderr.contains("is cut off"), "{}", exit.stderr);
