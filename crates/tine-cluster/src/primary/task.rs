@@ -26,6 +26,7 @@ use super::{
     worker::{Output, Worker},
 };
 use crate::{
+    address::Transport,
     core::{
         instance::{Filling, Next, Place},
         worker::{Action, Event as LifeEvent, Life},
@@ -494,8 +495,11 @@ impl Task {
             choice: listener.choice,
             acquisition: listener.acquisition,
         };
+        let tcp = listener.key.transport == Transport::Tcp;
+        let port = tcp.then(|| listener.key.endpoint.port()).flatten();
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.listened = true;
+            worker.ports.extend(port);
         }
         self.join_handing(id, listener_id);
         self.step(id, LifeEvent::Listening);
