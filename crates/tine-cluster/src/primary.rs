@@ -21,6 +21,7 @@ mod drain;
 mod event;
 mod handing;
 mod input;
+mod loading;
 mod native;
 mod node;
 mod output;

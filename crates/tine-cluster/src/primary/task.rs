@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::process::Signal;
-use tine_linux::{process::Exit, seccomp, spawn::SpawnError, tree};
+use tine_linux::{balance::KernelOffsets, process::Exit, seccomp, spawn::SpawnError, tree};
 use tokio::sync::mpsc;
 
 use super::{
@@ -54,6 +54,10 @@ pub(super) struct Task {
     pub(super) declared: BTreeMap<WorkerId, Vec<SeatId>>,
     /// Of which seats it was told that a worker listens there.
     pub(super) told_listening: BTreeSet<(WorkerId, SeatId)>,
+    /// Seats that listen before their listener's policy has taken hold.
+    pub(super) unannounced: Vec<(WorkerId, SeatId)>,
+    /// Where this kernel keeps what the programs read, once known.
+    pub(super) offsets: Option<KernelOffsets>,
     pub(super) node: super::node::Servers,
     pub(super) news: mpsc::Sender<News>,
     pub(super) lines: mpsc::Sender<Event>,
@@ -85,6 +89,8 @@ impl Task {
             asks: Asks::default(),
             declared: BTreeMap::new(),
             told_listening: BTreeSet::new(),
+            unannounced: Vec::new(),
+            offsets: None,
             node: super::node::Servers::default(),
             news,
             lines,
@@ -153,8 +159,8 @@ impl Task {
                 }
             }
             News::Trapped(worker, notification) => self.trapped(worker, notification),
-            News::OutputEnded(worker, last) => self.output_ended(worker, last),
-            News::Node(worker, event) => self.node_said(worker, event),
+            News::OutputEnded(worker, last) => self.output_ended(worker, &last),
+            News::Node(worker, event) => self.node_said(worker, *event),
             News::Native(worker, event) => self.native_said(worker, event),
             News::Answered { worker, listener, accepted } => {
                 self.answered(worker, listener, accepted);
@@ -162,6 +168,7 @@ impl Task {
             News::ChannelClosed(worker) => self.channel_closed(worker),
             News::ChannelBroken(worker, error) => self.misbehaved(worker, error),
             News::Accepted(listener, connection) => self.accepted(listener, connection),
+            News::Loaded(listener, result) => self.program_loaded(listener, *result),
             News::AcceptPaused(listener, reason) => self.accept_paused(listener, reason),
         }
     }
@@ -232,9 +239,10 @@ impl Task {
         self.tell_of(worker, instance, What::NotStarted { error });
         let limits = self.settings.limits;
         // What cannot be executed at the very first try is a mistake that waiting does not mend.
-        let next = match self.ever_ran {
-            false => self.place(instance).map(Place::give_up),
-            true => self.place(instance).map(|p| p.failed_to_start(Instant::now(), &limits)),
+        let next = if self.ever_ran {
+            self.place(instance).map(|p| p.failed_to_start(Instant::now(), &limits))
+        } else {
+            self.place(instance).map(Place::give_up)
         };
         match next {
             Some(Next::Restart(after)) => {
@@ -540,12 +548,12 @@ impl Task {
         }
     }
 
-    fn output_ended(&mut self, id: WorkerId, last: Vec<Vec<u8>>) {
+    fn output_ended(&mut self, id: WorkerId, last: &[Vec<u8>]) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        let before = std::mem::replace(&mut worker.output, Output::Ended(last.clone()));
+        let before = std::mem::replace(&mut worker.output, Output::Ended(last.to_vec()));
         if let Output::Flowing(later) = before {
             for what in later {
-                self.tell(id, with_last_lines(what, &last));
+                self.tell(id, with_last_lines(what, last));
             }
         }
     }
