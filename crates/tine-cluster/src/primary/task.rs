@@ -287,7 +287,10 @@ impl Task {
         if let Err(error) = self.seats.drain(id) {
             self.trouble(id, "take a seat out of rotation", io::Error::other(error));
         }
-        self.leave_handing(id);
+        // When all leave, what was accepted is handed out first.
+        if !self.stopping {
+            self.leave_handing(id);
+        }
     }
 
     fn terminate(&mut self, id: WorkerId) {
