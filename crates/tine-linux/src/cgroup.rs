@@ -4,7 +4,7 @@
 //! delegated by systemd). [cgroups(7)](https://man7.org/linux/man-pages/man7/cgroups.7.html)
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
     path::{Path, PathBuf},
 };
@@ -84,13 +84,13 @@ fn locate(mounts: &str, membership: &str) -> Option<PathBuf> {
 }
 
 impl Cgroup {
-    /// Its `cgroup.procs`, open for writing: for [`crate::spawn::Spawn::cgroup`].
+    /// Its directory, open: for [`crate::spawn::Spawn::cgroup`].
     ///
     /// # Errors
     ///
     /// As `open(2)` tells.
-    pub fn procs(&self) -> io::Result<File> {
-        OpenOptions::new().write(true).open(self.path.join("cgroup.procs"))
+    pub fn directory(&self) -> io::Result<File> {
+        File::open(&self.path)
     }
 
     /// Sends `SIGKILL` to everything in it, also to what is forked meanwhile.

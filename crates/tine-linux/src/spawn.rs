@@ -60,7 +60,7 @@ pub enum Step {
     Session = 1,
     /// `prctl(PR_SET_PDEATHSIG)`.
     ParentDeath = 2,
-    /// Entering the cgroup.
+    /// Beginning in the cgroup.
     Cgroup = 3,
     /// `dup2(2)` of the descriptors into their places.
     Descriptors = 4,
@@ -191,9 +191,10 @@ impl<'a> Spawn<'a> {
         self
     }
 
-    /// Puts the program into a cgroup: the open `cgroup.procs` of it.
-    pub fn cgroup(&mut self, procs: BorrowedFd<'a>) -> &mut Self {
-        self.cgroup = Some(procs);
+    /// Lets the program be born in a cgroup: its open directory. To move it there later would make the
+    /// kernel wait for all processors, some ten milliseconds.
+    pub fn cgroup(&mut self, directory: BorrowedFd<'a>) -> &mut Self {
+        self.cgroup = Some(directory);
         self
     }
 
@@ -225,7 +226,7 @@ impl<'a> Spawn<'a> {
     pub fn start(&self) -> Result<Spawned, SpawnError> {
         let (mut ours, theirs) = UnixStream::pair().map_err(prepare("make a socket pair"))?;
         let mut plan = Plan::new(self, &theirs).map_err(prepare("number the descriptors"))?;
-        let process = plan.fork().map_err(prepare("fork"))?;
+        let process = plan.fork()?;
         drop(theirs);
         // The child speaks only if a trap was asked for or something failed; end of file means that
         // the program has taken over.
@@ -336,7 +337,7 @@ impl fmt::Display for Step {
         f.write_str(match self {
             Self::Session => "begin a session",
             Self::ParentDeath => "ask to end with the parent",
-            Self::Cgroup => "enter the cgroup",
+            Self::Cgroup => "begin in the cgroup",
             Self::Descriptors => "put the descriptors in place",
             Self::Directory => "enter the working directory",
             Self::NoNewPrivileges => "give up new privileges",

@@ -34,14 +34,23 @@ impl Task {
     }
 
     /// Whether connections wait that this worker has to accept: in a seat of its own, or in one that
-    /// is shared, for then all are leaving.
+    /// is shared when all are leaving.
     fn has_queue(&self, id: WorkerId, seats: &[SeatId]) -> bool {
         let waits = |seat: &SeatId| self.seats.queue(*seat).is_some_and(|length| length > 0);
         let leaves = |seat: &SeatId| {
             let holders = self.seats.registry().seat(*seat).map(|seat| seat.holders.as_slice());
             holders == Some(&[id][..]) || self.is_stopping()
         };
-        seats.iter().any(|seat| leaves(seat) && waits(seat))
+        let in_seats = seats.iter().any(|seat| leaves(seat) && waits(seat));
+        in_seats || (self.is_stopping() && self.has_handing_queue(waits))
+    }
+
+    /// Whether connections wait that the primary has accepted, or has to accept, for the workers.
+    fn has_handing_queue(&self, waits: impl Fn(&SeatId) -> bool) -> bool {
+        self.handing.iter().any(|(listener, handing)| {
+            let mut seats = self.seats.registry().seats_of(*listener);
+            handing.is_busy() || seats.any(|(seat, _)| waits(&seat))
+        })
     }
 
     /// Workers with a channel are told to go, once: they close their listeners, and end when they are
@@ -51,6 +60,7 @@ impl Task {
         if std::mem::replace(&mut worker.disconnected, true) {
             return;
         }
+        self.leave_handing(id);
         self.order(id, Order::Leave);
     }
 

@@ -126,8 +126,10 @@ impl Task {
         with: With,
     ) -> Result<Spawned, SpawnError> {
         let declared = self.declared_of(id);
-        let procs = match &parts.cgroup {
-            Some(cgroup) if with.cgroup => Some(cgroup.procs().map_err(prepare("open a cgroup"))?),
+        let cgroup = match &parts.cgroup {
+            Some(cgroup) if with.cgroup => {
+                Some(cgroup.directory().map_err(prepare("open a cgroup"))?)
+            }
             _ => None,
         };
         let nul = |_: NulError| io::Error::from(io::ErrorKind::InvalidInput);
@@ -145,8 +147,8 @@ impl Task {
         if with.trap {
             spawn.trap(self.means.trap);
         }
-        if let Some(procs) = &procs {
-            spawn.cgroup(procs.as_fd());
+        if let Some(cgroup) = &cgroup {
+            spawn.cgroup(cgroup.as_fd());
         }
         if let Some((soft, hard)) = self.settings.file_limit {
             spawn.file_limit(soft, hard);

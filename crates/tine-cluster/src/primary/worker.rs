@@ -27,6 +27,7 @@ use crate::{
 pub(super) const MARK: &str = "TINE_WORKER_ID";
 
 /// A process that fills an instance, with all that belongs to it.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not states")]
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) id: WorkerId,

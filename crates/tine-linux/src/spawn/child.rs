@@ -14,7 +14,7 @@ use std::{
 
 use rustix::process::Pid;
 
-use super::{Spawn, Step, own_pid};
+use super::{Spawn, SpawnError, Step, own_pid, prepare};
 use crate::{
     cbpf::{Insn, Program},
     checked,
@@ -92,13 +92,18 @@ impl<'a> Plan<'a> {
     }
 
     /// Forks. In the child this never returns.
-    pub(super) fn fork(&mut self) -> io::Result<Process> {
-        // SAFETY: the child calls async-signal-safe functions only and ends in `execve` or `_exit`:
-        // see `run`, and the module's first lines.
-        let pid = checked(unsafe { libc::fork() })?;
+    pub(super) fn fork(&mut self) -> Result<Process, SpawnError> {
+        let pid = match self.cgroup {
+            // SAFETY: the child calls async-signal-safe functions only and ends in `execve` or
+            // `_exit`: see `run`, and the module's first lines.
+            None => checked(unsafe { libc::fork() }).map_err(prepare("fork")),
+            Some(cgroup) => {
+                fork_into(cgroup).map_err(|source| SpawnError::Child { step: Step::Cgroup, source })
+            }
+        }?;
         let Some(pid) = Pid::from_raw(pid) else { self.run() };
         // Not waited for yet, so the number cannot have been given to another process.
-        Process::open(pid)
+        Process::open(pid).map_err(prepare("hold the child"))
     }
 
     /// The child's whole life before it becomes the program.
@@ -120,7 +125,6 @@ impl<'a> Plan<'a> {
     fn set_up(&mut self) -> Result<std::convert::Infallible, (Step, Number)> {
         // SAFETY: takes no memory.
         step(Step::Session, unsafe { libc::setsid() })?;
-        self.join_cgroup()?;
         self.place_descriptors()?;
         reset_signals();
         self.enter_directory()?;
@@ -143,13 +147,6 @@ impl<'a> Plan<'a> {
         }
         // The parent died before the request: the signal will never come.
         Err((Step::ParentDeath, libc::ESRCH))
-    }
-
-    fn join_cgroup(&self) -> Result<(), (Step, Number)> {
-        let Some(procs) = self.cgroup else { return Ok(()) };
-        // SAFETY: the buffer is one static byte; "0" means the writer itself (cgroups(7)).
-        let written = unsafe { libc::write(procs, c"0".as_ptr().cast(), 1) };
-        step(Step::Cgroup, Number::try_from(written).unwrap_or(-1))
     }
 
     /// Lifts every source above the highest place, so that no place is overwritten before its
@@ -225,6 +222,26 @@ impl<'a> Plan<'a> {
         Err((Step::Execute, errno()))
     }
 }
+
+/// `clone3(2)` with `CLONE_INTO_CGROUP` (Linux 5.7): a fork whose child begins in another cgroup.
+fn fork_into(cgroup: Number) -> io::Result<Number> {
+    // SAFETY: all zeros is a valid `struct clone_args`: an ordinary fork without any flag.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = CLONE_INTO_CGROUP;
+    args.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+    args.cgroup = u64::from(cgroup.unsigned_abs());
+    let length = size_of_val(&args);
+    // SAFETY: `args` is live and of the length given. No memory is shared with the child, so both
+    // return from here with an image of their own, as from `fork`; the child goes on as promised there.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, length) };
+    if pid < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Number::try_from(pid).map_err(io::Error::other)
+}
+
+/// `include/uapi/linux/sched.h`.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// `seccomp(2)`; gives the listener. Needs `no_new_privs` or `CAP_SYS_ADMIN`, else `EACCES`.
 fn install(program: &Program<'_>) -> Result<Number, Number> {
