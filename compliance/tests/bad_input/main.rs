@@ -2,6 +2,9 @@
 //! everybody else goes on.
 #![forbid(unsafe_code)]
 
+mod channel;
+mod host;
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::id;
 
@@ -139,7 +142,7 @@ fn held_by_us(holder: &str, host: &str) {
     let taken = taken.unwrap_or_else(|| panic!("{}", exit.stderr));
     // The ordinary user may not see whose it is.
     let whose = format!("pid {}", id());
-    let hidden = "by a process that this user may not see";
+    let hidden = "a process that this user may not see";
     assert!(taken.contains(&whose) || taken.contains(hidden), "{taken}");
 }
 
