@@ -8,6 +8,7 @@ use super::{
     worker::Output,
 };
 use crate::{
+    address::Transport,
     core::worker::Event as LifeEvent,
     id::{Instance, SeatId, WorkerId},
     policy::NotToBeHad,
@@ -25,8 +26,11 @@ impl Task {
             choice: listener.choice,
             acquisition: listener.acquisition,
         };
+        let tcp = listener.key.transport == Transport::Tcp;
+        let port = tcp.then(|| listener.key.endpoint.port()).flatten();
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.listened = true;
+            worker.ports.extend(port);
         }
         self.join_handing(id, listener_id);
         self.step(id, LifeEvent::Listening);
