@@ -20,8 +20,8 @@ pub enum Who {
 /// Debian's `nobody` and `nogroup`.
 pub(crate) const NOBODY: u32 = 65534;
 
-/// What the eBPF mechanism needs: `CAP_NET_ADMIN`, `CAP_PERFMON`, `CAP_BPF` (linux/capability.h).
-const BPF_CAPABILITIES: u64 = 1 << 12 | 1 << 38 | 1 << 39;
+/// What the eBPF mechanism needs: `CAP_PERFMON`, `CAP_BPF` (linux/capability.h).
+const BPF_CAPABILITIES: u64 = 1 << 38 | 1 << 39;
 
 impl Who {
     /// Why this user cannot be had here.

@@ -111,8 +111,8 @@ pub fn bind_raw(socket: impl AsFd, address: &[u8]) -> io::Result<()> {
 /// Makes a TCP listener drop new connection requests without an answer, while those that began
 /// before go on: the client sends again a second later, and is then refused or served.
 ///
-/// A socket filter that loses segments with SYN and without ACK (`SO_ATTACH_FILTER`, socket(7));
-/// needs no privilege.
+/// A socket filter that loses segments with SYN and without ACK (`SO_ATTACH_FILTER`, socket(7)).
+/// Some kernels (6.18.44) give TCP sockets one only with `CAP_NET_ADMIN`, and `EPERM` without.
 ///
 /// # Errors
 ///

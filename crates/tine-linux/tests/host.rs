@@ -79,7 +79,7 @@ fn ebpf_is_to_be_had_exactly_with_the_capabilities() {
 fn the_capabilities_are_those_of_proc() {
     let bits = u64::from_str_radix(&status("CapEff:"), 16).unwrap();
     let held: Vec<&str> = tine_linux::host::capabilities().names().collect();
-    for (bit, name) in [(39, "bpf"), (38, "perfmon"), (12, "net_admin"), (21, "sys_admin")] {
+    for (bit, name) in [(39, "bpf"), (38, "perfmon"), (21, "sys_admin")] {
         assert_eq!(held.contains(&name), bits >> bit & 1 == 1, "{name}");
     }
 }

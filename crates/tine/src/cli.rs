@@ -9,9 +9,17 @@ use std::{io::Write, process::ExitCode};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
+const EXAMPLES: &str = "\
+Begin with:
+  tine run -i 3 server.js      three processes of it share the port it listens on; Ctrl-C ends them
+  tine ports                   in another terminal: who listens where, and how busy they are
+  tine doctor                  what this machine lacks for round robin in the kernel
+
+`tine run --help` tells the rest.";
+
 /// Any server program, N processes, one port.
 #[derive(Debug, Parser)]
-#[command(name = "tine", version, arg_required_else_help = true)]
+#[command(name = "tine", version, arg_required_else_help = true, after_help = EXAMPLES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -103,7 +103,7 @@ fn an_ordinary_user_gets_the_setcap_line_and_exit_code_zero() {
     assert_eq!(rr_of_others(&report), Some(Mechanism::KernelCbpf));
     if !report.host.in_container || tine_linux::host::bounding_set_has_bpf() {
         let check = report.checks.iter().find(|check| check.name == CheckName::Ebpf).unwrap();
-        let wanted = format!("sudo setcap cap_bpf,cap_perfmon,cap_net_admin+ep {}", copy.display());
+        let wanted = format!("sudo setcap cap_bpf,cap_perfmon+ep {}", copy.display());
         assert_eq!(check.commands, [wanted]);
     }
 }

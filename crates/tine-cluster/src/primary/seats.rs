@@ -156,10 +156,8 @@ impl Seats {
         match info.key.transport {
             // Datagrams that reach a socket nobody reads are lost: the others must get them.
             Transport::Udp => true,
-            Transport::Tcp => {
-                self.groups.get(&listener).is_some_and(Group::migrates)
-                    || self.queue(seat) == Some(0)
-            }
+            // An empty queue is not enough: handshakes may be under way, and would be reset.
+            Transport::Tcp => self.groups.get(&listener).is_some_and(Group::migrates),
             Transport::UnixStream | Transport::UnixSeqPacket | Transport::UnixDatagram => false,
         }
     }

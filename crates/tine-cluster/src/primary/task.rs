@@ -67,6 +67,7 @@ pub(super) struct Task {
     pub(super) ever_ran: bool,
     pub(super) last_failure: Option<Exit>,
     next_round: Instant,
+    next_look: Instant,
 }
 
 impl Task {
@@ -100,6 +101,7 @@ impl Task {
             ever_ran: false,
             last_failure: None,
             next_round: Instant::now() + ROUND,
+            next_look: Instant::now(),
         }
     }
 
@@ -179,10 +181,11 @@ impl Task {
         for worker in due {
             self.step(worker, LifeEvent::Deadline);
         }
-        self.look_at_the_leaving();
-        let due = (0u32..).zip(&self.places).filter(|(_, place)| place.is_due(now));
-        let due: Vec<Instance> = due.map(|(number, _)| Instance(number)).collect();
-        for instance in due {
+        if self.next_look <= now {
+            self.next_look = now + LOOK;
+            self.look_at_the_leaving();
+        }
+        for instance in self.due_instances(now) {
             self.fill(instance);
         }
         self.hand_over(now);
@@ -190,6 +193,19 @@ impl Task {
             self.next_round = now + ROUND;
             self.look_at_the_seats();
         }
+    }
+
+    /// Instances whose next worker is due. Not before nothing is left of the last one, which may hold
+    /// what the next one needs: a seat with its queue, a lock, a file.
+    fn due_instances(&self, now: Instant) -> Vec<Instance> {
+        let places = (0u32..).zip(&self.places).filter(|(_, place)| place.is_due(now));
+        let due = places.map(|(number, _)| Instance(number));
+        due.filter(|instance| !self.is_occupied(*instance)).collect()
+    }
+
+    fn is_occupied(&self, instance: Instance) -> bool {
+        let mut workers = self.workers.values();
+        workers.any(|worker| worker.instance == instance && worker.life != Life::Gone)
     }
 
     pub(super) fn leaving(&self, which: impl Fn(Life) -> bool) -> Vec<WorkerId> {
@@ -201,11 +217,14 @@ impl Task {
     fn deadline(&self) -> Instant {
         let now = Instant::now();
         let lives = self.workers.values().filter_map(|worker| worker.life.deadline());
-        let looks = self.workers.values().filter(|w| !w.life.serves()).map(|_| now + LOOK);
-        let places = self.places.iter().filter_map(|place| match place.filling() {
-            Filling::Waiting { until } => Some(until),
-            Filling::Empty | Filling::Worker(_) | Filling::Finished | Filling::GivenUp => None,
-        });
+        let looks = self.workers.values().filter(|w| !w.life.serves()).map(|_| self.next_look);
+        let places =
+            (0u32..).zip(&self.places).filter_map(|(number, place)| match place.filling() {
+                // Its last worker's end will be seen at a look.
+                Filling::Waiting { .. } if self.is_occupied(Instance(number)) => None,
+                Filling::Waiting { until } => Some(until),
+                Filling::Empty | Filling::Worker(_) | Filling::Finished | Filling::GivenUp => None,
+            });
         let handing = self.handing.values().filter_map(Handing::poll_timeout);
         let round = (!self.seats.is_empty()).then_some(self.next_round);
         let all = lives.chain(looks).chain(places).chain(handing).chain(round);

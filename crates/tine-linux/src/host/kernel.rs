@@ -77,10 +77,9 @@ pub fn pidfd_getfd() -> Ability {
 pub struct Capabilities(CapabilitySet);
 
 impl Capabilities {
-    const NAMED: [(CapabilitySet, &'static str); 8] = [
+    const NAMED: [(CapabilitySet, &'static str); 7] = [
         (CapabilitySet::BPF, "bpf"),
         (CapabilitySet::PERFMON, "perfmon"),
-        (CapabilitySet::NET_ADMIN, "net_admin"),
         (CapabilitySet::SYS_ADMIN, "sys_admin"),
         (CapabilitySet::NET_BIND_SERVICE, "net_bind_service"),
         (CapabilitySet::SYS_PTRACE, "sys_ptrace"),
@@ -119,11 +118,11 @@ pub fn capabilities() -> Capabilities {
     Capabilities(sets.map_or(CapabilitySet::empty(), |sets| sets.effective))
 }
 
-/// Whether a file's capabilities could give this user bpf, perfmon and `net_admin`: they are in
-/// the bounding set. Docker takes them out of it.
+/// Whether a file's capabilities could give this user bpf and perfmon: they are in the bounding
+/// set. Docker takes them out of it.
 #[must_use]
 pub fn bounding_set_has_bpf() -> bool {
-    [CapabilitySet::BPF, CapabilitySet::PERFMON, CapabilitySet::NET_ADMIN]
+    [CapabilitySet::BPF, CapabilitySet::PERFMON]
         .into_iter()
         .all(|capability| capability_is_in_bounding_set(capability).unwrap_or(false))
 }

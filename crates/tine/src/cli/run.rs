@@ -22,7 +22,7 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Examples:
-  tine run -i 3 server.js                 three Node workers share the port that server.js listens on
+  tine run -i 3 server.js                 three workers share the port server.js listens on
   tine run -i max -- python3 app.py       one worker for each CPU; any program, unchanged
   tine run -i 4 --policy sticky ./server  the same client goes to the same worker
   tine run --listen 127.0.0.1:80 ./srv    bound beforehand, passed as systemd passes sockets";
@@ -31,7 +31,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// How many workers: a number, `max` for one per CPU, or -N for all CPUs but N
+    /// How many workers: a number, `max` (or 0) for one per CPU, or -N for all CPUs but N
     #[arg(short, long, default_value = "1", allow_hyphen_values = true, value_parser = units::instances)]
     instances: u32,
     /// Who gets the next connection: rr, random, sticky or shared
@@ -55,8 +55,8 @@ pub struct Args {
     /// A port that each worker has for itself, not shared; may be given again
     #[arg(long, value_name = "PORT")]
     private_port: Vec<u16>,
-    /// Bind this address before the start and pass it as `LISTEN_FDS`; may be given again
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    /// Bind this address before the start and pass it as systemd does; may be given again
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     listen: Vec<SocketAddr>,
     /// How long a worker has between the stop signal and SIGKILL
     #[arg(short, long, default_value = "1600ms", value_name = "TIME", value_parser = units::duration)]
@@ -101,6 +101,12 @@ fn variable(text: &str) -> Result<(OsString, OsString), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
         Some(_) | None => Err(format!("`{text}` is no NAME=VALUE")),
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let wrong =
+        |_| format!("`{text}` is no address with a port; write 127.0.0.1:8080 or [::1]:8080");
+    text.parse().map_err(wrong)
 }
 
 fn signal(name: &str) -> Result<Signal, String> {

@@ -11,14 +11,12 @@ const WANTED_FILES: u64 = 65_536;
 /// For eBPF with queue awareness.
 pub(super) fn capabilities(host: &Host, executable: &str) -> Vec<String> {
     if host.in_container && !host.bounding_set_has_bpf {
-        return vec![
-            "docker run --cap-add BPF --cap-add PERFMON --cap-add NET_ADMIN --user 0 …".into(),
-        ];
+        return vec!["docker run --cap-add BPF --cap-add PERFMON --user 0 …".into()];
     }
     // CAP_BPF and CAP_PERFMON were split off CAP_SYS_ADMIN in 5.8.
     let has_bpf_capability = (host.kernel.major, host.kernel.minor) >= (5, 8);
     let wanted = if has_bpf_capability { "cap_bpf,cap_perfmon" } else { "cap_sys_admin" };
-    vec![format!("sudo setcap {wanted},cap_net_admin+ep {}", quoted(executable))]
+    vec![format!("sudo setcap {wanted}+ep {}", quoted(executable))]
 }
 
 /// For a system call that a seccomp profile around us forbids.

@@ -134,7 +134,7 @@ mod tests {
         let report = report(&bare(), "/opt/my apps/tine");
         let found = check(&report, CheckName::Ebpf);
         assert_eq!(found.state, CheckState::Limited);
-        let command = "sudo setcap cap_bpf,cap_perfmon,cap_net_admin+ep '/opt/my apps/tine'";
+        let command = "sudo setcap cap_bpf,cap_perfmon+ep '/opt/my apps/tine'";
         assert_eq!(found.commands, [command]);
         assert!(report.any_program && !report.ebpf && !report.queue_aware);
         let choice = given(&report, Policy::Rr, Program::Other).unwrap();

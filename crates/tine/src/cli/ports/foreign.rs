@@ -32,10 +32,11 @@ pub(super) fn listeners(
     }
     let inodes: HashSet<Inode> = sockets.iter().map(|socket| socket.inode).collect();
     let mut holders = holders_of(&inodes);
+    let hidden = hidden(managers);
     let mut found = Vec::new();
     for socket in sockets {
         let processes = holders.remove(&socket.inode).unwrap_or_default();
-        if !is_managed(&socket, &processes, managers) {
+        if !is_managed(&socket, &processes, managers, &hidden) {
             found.push(foreign(socket, &processes));
         }
     }
@@ -43,9 +44,14 @@ pub(super) fn listeners(
 }
 
 /// A manager holds a duplicate of each of its seats: a socket of its address that it does not hold
-/// is a stranger's, even in the same group. Where nobody's descriptors can be seen, the address
-/// decides.
-fn is_managed(socket: &Socket, processes: &[ProcessName], managers: &[PortsReport]) -> bool {
+/// is a stranger's, even in the same group. Where nobody's descriptors can be seen, or the manager's
+/// cannot (it has capabilities of its file, so its `/proc` entries are root's), the address decides.
+fn is_managed(
+    socket: &Socket,
+    processes: &[ProcessName],
+    managers: &[PortsReport],
+    hidden: &HashSet<u32>,
+) -> bool {
     managers.iter().any(|manager| {
         let here = |listener: &ListenerReport| {
             listener.kind == socket.kind && is_same(&listener.address, socket)
@@ -53,8 +59,19 @@ fn is_managed(socket: &Socket, processes: &[ProcessName], managers: &[PortsRepor
         let holds = |process: &ProcessName| {
             u32::try_from(process.pid.as_raw_nonzero().get()) == Ok(manager.manager_pid)
         };
-        manager.listeners.iter().any(here) && (processes.is_empty() || processes.iter().any(holds))
+        let unseen = || processes.is_empty() || hidden.contains(&manager.manager_pid);
+        manager.listeners.iter().any(here) && (unseen() || processes.iter().any(holds))
     })
+}
+
+/// The managers whose descriptors this user may not see.
+fn hidden(managers: &[PortsReport]) -> HashSet<u32> {
+    let pids = managers.iter().map(|manager| manager.manager_pid);
+    let is_hidden = |pid: &u32| {
+        let seen = std::fs::read_dir(format!("/proc/{pid}/fd"));
+        seen.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+    };
+    pids.filter(is_hidden).collect()
 }
 
 /// The kernel tells a UNIX path as the program wrote it, which may be the end of the whole path.
@@ -144,17 +161,34 @@ mod tests {
     fn a_stranger_on_a_managers_address_stays_a_stranger() {
         let managers = [manager(7, Kind::Tcp, "0.0.0.0:80")];
         let here = socket(Kind::Tcp, "0.0.0.0:80");
-        assert!(is_managed(&here, &held_by(7), &managers));
-        assert!(!is_managed(&here, &held_by(8), &managers));
-        assert!(is_managed(&here, &[], &managers), "descriptors that nobody may see");
-        assert!(!is_managed(&socket(Kind::Udp, "0.0.0.0:80"), &held_by(7), &managers));
-        assert!(!is_managed(&socket(Kind::Tcp, "0.0.0.0:8"), &held_by(7), &managers));
+        let managed = |socket: &Socket, by: &[ProcessName]| {
+            is_managed(socket, by, &managers, &HashSet::new())
+        };
+        assert!(managed(&here, &held_by(7)));
+        assert!(!managed(&here, &held_by(8)));
+        assert!(managed(&here, &[]), "descriptors that nobody may see");
+        assert!(!managed(&socket(Kind::Udp, "0.0.0.0:80"), &held_by(7)));
+        assert!(!managed(&socket(Kind::Tcp, "0.0.0.0:8"), &held_by(7)));
+    }
+
+    #[test]
+    fn the_workers_of_a_manager_that_hides_what_it_holds_are_no_strangers() {
+        let managers = [manager(7, Kind::Tcp, "0.0.0.0:80"), manager(9, Kind::Tcp, "0.0.0.0:81")];
+        let managed = |address: &str| {
+            let socket = socket(Kind::Tcp, address);
+            is_managed(&socket, &held_by(8), &managers, &HashSet::from([7]))
+        };
+        assert!(managed("0.0.0.0:80"));
+        assert!(!managed("0.0.0.0:81"));
+        assert!(!managed("0.0.0.0:82"));
     }
 
     #[test]
     fn a_relative_unix_path_is_known_by_its_end() {
         let managers = [manager(7, Kind::Unix, "unix:/srv/app/run/web.sock")];
-        let managed = |told: &str| is_managed(&socket(Kind::Unix, told), &held_by(7), &managers);
+        let managed = |told: &str| {
+            is_managed(&socket(Kind::Unix, told), &held_by(7), &managers, &HashSet::new())
+        };
         assert!(managed("unix:/srv/app/run/web.sock"));
         assert!(managed("unix:run/web.sock"));
         assert!(!managed("unix:eb.sock"));
