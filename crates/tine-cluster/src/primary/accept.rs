@@ -16,42 +16,72 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Whether connections are accepted now. Accepting ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Gate(watch::Sender<bool>);
+pub(super) struct Gate(watch::Sender<Flow>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Open,
+    Paused,
+    /// What waits is still accepted; then the socket stops listening.
+    Closing,
+}
 
 impl Gate {
     pub(super) fn set(&self, open: bool) {
-        self.0.send_if_modified(|was| std::mem::replace(was, open) != open);
+        let now = if open { Flow::Open } else { Flow::Paused };
+        self.0
+            .send_if_modified(|flow| *flow != Flow::Closing && std::mem::replace(flow, now) != now);
+    }
+
+    /// For good.
+    pub(super) fn close(&self) {
+        self.0.send_replace(Flow::Closing);
     }
 }
 
-/// Accepts from `socket` until the gate is dropped.
+/// Accepts from `socket` until the gate is closed or dropped.
 pub(super) fn start(listener: ListenerId, socket: OwnedFd, tell: mpsc::Sender<News>) -> Gate {
-    let (gate, open) = watch::channel(true);
+    let (gate, flow) = watch::channel(Flow::Open);
     tokio::spawn(async move {
         let Ok(socket) = ready::watch(socket, Interest::READABLE) else { return };
-        let mut closed = open.clone();
-        let work = accept(listener, socket, open, tell);
+        let mut dropped = flow.clone();
         tokio::select! {
-            () = work => (),
+            () = accept(listener, socket, flow, tell) => (),
             // Only the end of the sender ends this wait.
-            () = async { while closed.changed().await.is_ok() {} } => (),
+            () = async { while dropped.changed().await.is_ok() {} } => (),
         }
     });
     Gate(gate)
 }
 
+/// Empties the queue, and refuses everybody from then on.
+async fn accept_the_last(listener: ListenerId, socket: &OwnedFd, tell: &mpsc::Sender<News>) {
+    while let Ok(connection) = accept_one(socket) {
+        if tell.send(News::Accepted(listener, connection)).await.is_err() {
+            return;
+        }
+    }
+    // It listens in the seat's descriptor as well, which is the same socket.
+    let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Read);
+}
+
 async fn accept(
     listener: ListenerId,
     socket: AsyncFd<OwnedFd>,
-    mut open: watch::Receiver<bool>,
+    mut flow: watch::Receiver<Flow>,
     tell: mpsc::Sender<News>,
 ) {
     let mut paused = false;
     loop {
-        if open.wait_for(|open| *open).await.is_err() {
-            return;
+        match flow.wait_for(|flow| *flow != Flow::Paused).await.map(|flow| *flow) {
+            Ok(Flow::Open | Flow::Paused) => {}
+            Ok(Flow::Closing) => return accept_the_last(listener, socket.get_ref(), &tell).await,
+            Err(_) => return,
         }
-        let result = socket.async_io(Interest::READABLE, accept_one).await;
+        let result = tokio::select! {
+            result = socket.async_io(Interest::READABLE, accept_one) => result,
+            _ = flow.changed() => continue,
+        };
         let news = match result {
             Ok(connection) if paused => {
                 paused = false;

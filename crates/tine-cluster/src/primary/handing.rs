@@ -112,6 +112,13 @@ impl Task {
         }
     }
 
+    /// What waits to be accepted is the last that these listeners take.
+    pub(super) fn end_handing(&self, listeners: &[ListenerId]) {
+        for handing in listeners.iter().filter_map(|listener| self.handing.get(listener)) {
+            handing.gate.close();
+        }
+    }
+
     /// The worker is leaving.
     pub(super) fn leave_handing(&mut self, worker: WorkerId) {
         for handing in self.handing.values_mut() {

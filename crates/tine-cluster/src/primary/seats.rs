@@ -1,5 +1,7 @@
 //! The sockets behind the registry's seats, and the groups that they form.
 
+mod gate;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -21,6 +23,8 @@ pub(super) struct Seats {
     registry: Registry,
     sockets: BTreeMap<SeatId, Socket>,
     groups: BTreeMap<ListenerId, Group>,
+    /// Those that turn clients away.
+    full: Vec<gate::FullSeat>,
 }
 
 /// The primary's own descriptor of a seat: it outlives the worker, and with it the queue.
@@ -241,15 +245,5 @@ impl Seats {
             self.registry.remove_listener(listener);
             self.groups.remove(&listener);
         }
-    }
-
-    /// Every seat of every listener drops new connection requests without an answer from now on.
-    pub(super) fn close_gates(&self) -> io::Result<()> {
-        let is_tcp = |seat: &SeatId| {
-            let listener = self.listener_of(*seat);
-            listener.is_some_and(|(_, listener)| listener.key.transport == Transport::Tcp)
-        };
-        let mut sockets = self.sockets.iter().filter(|(seat, _)| is_tcp(seat));
-        sockets.try_for_each(|(_, socket)| tine_linux::socket::close_gate(&socket.fd))
     }
 }

@@ -236,8 +236,11 @@ impl Task {
     fn stop(&mut self) {
         self.stopping = true;
         self.places.iter_mut().for_each(Place::cancel);
-        if let Err(error) = self.seats.close_gates() {
-            self.trouble(WorkerId(0), "close the listeners to new connections", error);
+        match self.seats.close_gates() {
+            Ok(open) => self.end_handing(&open),
+            Err(error) => {
+                self.trouble(WorkerId(0), "close the listeners to new connections", error);
+            }
         }
         let all: Vec<WorkerId> = self.workers.keys().copied().collect();
         for worker in all {
