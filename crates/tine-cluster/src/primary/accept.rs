@@ -1,6 +1,10 @@
 //! Accepts connections for hand-over.
 
-use std::{io, os::fd::OwnedFd, time::Duration};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
 
 use rustix::{io::Errno, net::SocketFlags};
 use tokio::{
@@ -16,11 +20,18 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Whether connections are accepted now. Accepting ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Gate(watch::Sender<bool>);
+pub(super) struct Gate(Option<watch::Sender<bool>>);
 
 impl Gate {
     pub(super) fn set(&self, open: bool) {
-        self.0.send_if_modified(|was| std::mem::replace(was, open) != open);
+        if let Some(sender) = &self.0 {
+            sender.send_if_modified(|was| std::mem::replace(was, open) != open);
+        }
+    }
+
+    /// Ends accepting.
+    pub(super) fn close(&mut self) {
+        self.0 = None;
     }
 }
 
@@ -37,7 +48,7 @@ pub(super) fn start(listener: ListenerId, socket: OwnedFd, tell: mpsc::Sender<Ne
             () = async { while closed.changed().await.is_ok() {} } => (),
         }
     });
-    Gate(gate)
+    Gate(Some(gate))
 }
 
 async fn accept(
@@ -51,7 +62,9 @@ async fn accept(
         if open.wait_for(|open| *open).await.is_err() {
             return;
         }
-        let result = socket.async_io(Interest::READABLE, accept_one).await;
+        let result = socket
+            .async_io(Interest::READABLE, |socket: &OwnedFd| accept_one(socket.as_fd()))
+            .await;
         let news = match result {
             Ok(connection) if paused => {
                 paused = false;
@@ -78,7 +91,7 @@ async fn accept(
 }
 
 /// Non-blocking, for Node does not set that on what it is passed.
-fn accept_one(socket: &OwnedFd) -> io::Result<OwnedFd> {
+pub(super) fn accept_one(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     loop {
         match rustix::net::accept_with(socket, flags) {

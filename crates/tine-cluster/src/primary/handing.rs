@@ -85,6 +85,23 @@ impl Task {
         }
     }
 
+    /// The app stops: what waits in the kernel's queue is accepted, and then nothing any more.
+    pub(super) fn accept_the_rest(&mut self, listener: ListenerId) {
+        let seats: Vec<_> =
+            self.seats.registry().seats_of(listener).map(|(seat, _)| seat).collect();
+        let Some(handing) = self.handing.get_mut(&listener) else { return };
+        for seat in &seats {
+            while let Some(Ok(connection)) = self.seats.socket(*seat).map(accept::accept_one) {
+                handing.queue.connection(Arc::new(connection));
+            }
+        }
+        handing.gate.close();
+        for seat in seats {
+            // Nothing is to be rotated: no worker holds the socket.
+            self.seats.close_socket(seat);
+        }
+    }
+
     /// A worker answered for a connection.
     pub(super) fn answered(&mut self, worker: WorkerId, listener: ListenerId, accepted: bool) {
         let Some(handing) = self.handing.get_mut(&listener) else { return };

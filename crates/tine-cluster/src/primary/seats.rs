@@ -206,6 +206,11 @@ impl Seats {
         left.and_then(|()| self.rotate(listener))
     }
 
+    /// Closes the socket and keeps the seat: its listener is still spoken of.
+    pub(super) fn close_socket(&mut self, seat: SeatId) {
+        self.sockets.remove(&seat);
+    }
+
     /// Tells the kernel who is in rotation for the listener of `seat`.
     fn rotate_of(&mut self, seat: SeatId) -> Result<(), GroupError> {
         let listener = self.registry.seat(seat).map(|seat| seat.listener);
@@ -241,15 +246,5 @@ impl Seats {
             self.registry.remove_listener(listener);
             self.groups.remove(&listener);
         }
-    }
-
-    /// Every seat of every listener drops new connection requests without an answer from now on.
-    pub(super) fn close_gates(&self) -> io::Result<()> {
-        let is_tcp = |seat: &SeatId| {
-            let listener = self.listener_of(*seat);
-            listener.is_some_and(|(_, listener)| listener.key.transport == Transport::Tcp)
-        };
-        let mut sockets = self.sockets.iter().filter(|(seat, _)| is_tcp(seat));
-        sockets.try_for_each(|(_, socket)| tine_linux::socket::close_gate(&socket.fd))
     }
 }
