@@ -77,12 +77,7 @@ pub struct Args {
     #[arg(long, default_value = "100ms", value_name = "TIME", value_parser = units::duration)]
     restart_delay: Duration,
     /// The script, or the command after `--`, with its arguments
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "COMMAND"
-    )]
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
