@@ -1,4 +1,5 @@
 //! `tine` with the capabilities that `tine doctor` tells to give its file, as an ordinary user.
+#![forbid(unsafe_code)]
 
 use std::{
     fs,
