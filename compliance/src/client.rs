@@ -49,6 +49,11 @@ impl KeepAlive {
         String::from_utf8(body).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
+    /// Whether the server closes the connection, without a reset, and has nothing more to say.
+    pub fn ends(&mut self) -> bool {
+        self.stream.read(&mut [0]).is_ok_and(|length| length == 0)
+    }
+
     fn read_head(&mut self) -> io::Result<String> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {

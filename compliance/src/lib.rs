@@ -35,7 +35,7 @@ pub use port::free_port;
 pub use process::{descendants, is_alive};
 pub use program::Program;
 pub use run::Run;
-pub use tine::{DEADLINE, Exit, Tine};
+pub use tine::{DEADLINE, Exit, Tine, eventually};
 pub use who::Who;
 
 /// What a test returns early with: the reason why it cannot run here.

@@ -19,12 +19,15 @@ pub struct Run {
     env: Vec<(OsString, OsString)>,
     files: Vec<(String, String)>,
     copies: Vec<PathBuf>,
+    through: Vec<OsString>,
     who: Who,
 }
 
 impl Run {
     pub(crate) fn new(args: Vec<OsString>) -> Self {
-        Self { args, env: Vec::new(), files: Vec::new(), copies: Vec::new(), who: Who::Root }
+        let (env, files) = (Vec::new(), Vec::new());
+        let (copies, through) = (Vec::new(), Vec::new());
+        Self { args, env, files, copies, through, who: Who::Root }
     }
 
     /// A variable in the environment of `tine`, which holds no other but `PATH`, `HOME`, `LANG`,
@@ -46,6 +49,13 @@ impl Run {
         self
     }
 
+    /// Started by this command, which gets the path of `tine` and its arguments as its last words:
+    /// `prlimit --nofile=64`, `env -u HOME`.
+    pub fn through(mut self, words: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.through = words.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// As [`Who::User`] instead of the user who runs the tests.
     pub fn as_user(self) -> Self {
         self.as_who(Who::User)
@@ -62,7 +72,7 @@ impl Run {
     pub fn start(self) -> Tine {
         let scratch = self.furnish().expect("/tmp is writable");
         let launcher = Launcher::new(self.who, self.env, &scratch);
-        let (child, output) = launcher.spawn(&scratch, &self.args);
+        let (child, output) = launcher.spawn(&scratch, &self.through, &self.args);
         Tine::new(child, output, scratch, launcher)
     }
 
@@ -100,9 +110,10 @@ impl Launcher {
     pub(crate) fn spawn(
         &self,
         scratch: &Scratch,
+        through: &[OsString],
         args: &[OsString],
     ) -> (std::process::Child, Output) {
-        let mut command = self.command(scratch.path());
+        let mut command = self.command(scratch.path(), through);
         command.args(args).env(MARK, scratch.mark());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = child.stdout.take().expect("it was asked to be a pipe");
@@ -111,14 +122,14 @@ impl Launcher {
     }
 
     /// setpriv(1) changes the user, asks for death with the parent, and becomes `tine`.
-    fn command(&self, folder: &Path) -> Command {
+    fn command(&self, folder: &Path, through: &[OsString]) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         if self.who.drops_rights() {
             let nobody = NOBODY.to_string();
             command.args(["--reuid", &nobody, "--regid", &nobody, "--clear-groups"]);
         }
-        command.arg(&self.program);
+        command.args(through).arg(&self.program);
         command.env_clear().env("PATH", search_path()).env("LANG", "C.UTF-8");
         command.env("HOME", folder).env("TINE_HOME", folder.join(".tine"));
         command.envs(self.env.iter().map(|(name, value)| (name, value))).current_dir(folder);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -66,7 +67,7 @@ impl Tine {
     #[must_use]
     pub fn ask(&self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Exit {
         let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-        let (mut child, mut output) = self.launcher.spawn(&self.scratch, &args);
+        let (mut child, mut output) = self.launcher.spawn(&self.scratch, &[], &args);
         let status = wait(&mut child).unwrap_or_else(|| {
             Process::read(child.id()).expect("not waited for").signal(Signal::KILL);
             panic!("tine {args:?} has not ended:\n{}", output.transcript())
@@ -78,6 +79,20 @@ impl Tine {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.pid
+    }
+
+    /// The folder where it runs.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// The pid of the manager: `tine` itself is its watchdog.
+    #[must_use]
+    pub fn manager(&self) -> u32 {
+        let mut below = process::below(self.process.pid).into_iter();
+        let manager = below.find(|child| child.parent == self.process.pid && child.name == "tine");
+        manager.expect("a running tine has a manager").pid
     }
 
     /// Waits for a line, of either stream, that was or will be said; `what` names it in the panic
@@ -234,5 +249,14 @@ fn exit(status: ExitStatus, output: &mut Output) -> Exit {
         signal: status.signal(),
         stdout: output.text(Stream::Out),
         stderr: output.text(Stream::Err),
+    }
+}
+
+/// Waits until something is seen that says nothing by itself; panics with `what` when it never is.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "timed out waiting until {what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }

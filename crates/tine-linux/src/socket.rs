@@ -62,7 +62,9 @@ pub fn is_idle_connection(socket: impl AsFd) -> io::Result<bool> {
     let unread = rustix::io::ioctl_fionread(&socket)?;
     let (sent, received) = (info.tcpi_last_data_sent, info.tcpi_last_data_recv);
     let answered = sent < received || (sent == received && sent >= SILENCE);
-    Ok(unread == 0 && info.tcpi_unacked == 0 && answered)
+    // Before the first word both moments are that of the connection's beginning.
+    let never_answered = info.tcpi_bytes_received > 0 && info.tcpi_data_segs_out == 0;
+    Ok(unread == 0 && info.tcpi_unacked == 0 && answered && !never_answered)
 }
 
 /// `getsockopt(SO_NETNS_COOKIE)` — a number for the network namespace that the socket lives in

@@ -122,6 +122,7 @@ impl Wanted {
 }
 
 /// How far the run has come.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each set once")]
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
     /// It was told to stop.

@@ -105,7 +105,9 @@ pub fn find(wanted: &Wanted) -> Result<Program, NoProgram> {
         check_directory(directory)?;
     }
     let words = command_words(wanted)?;
-    let (first, args) = words.split_first().expect("an interpreter, a command or a script");
+    let Some((first, args)) = words.split_first() else {
+        return Err(NoProgram::NotFound { name: String::new(), directory: None });
+    };
     let file = locate(first, wanted)?;
     let kind = kind(&file, args);
     Ok(Program {
@@ -130,7 +132,7 @@ fn check_directory(directory: &Path) -> Result<(), NoProgram> {
 
 /// The words with the interpreter before them, where one is needed.
 fn command_words(wanted: &Wanted) -> Result<Vec<OsString>, NoProgram> {
-    let script = &wanted.words[0];
+    let Some(script) = wanted.words.first() else { return Ok(Vec::new()) };
     let with = |before: Vec<OsString>| [before, wanted.words.clone()].concat();
     if let Some(interpreter) = &wanted.interpreter {
         let none = interpreter == "none";
@@ -258,7 +260,7 @@ fn kind(file: &Path, args: &[OsString]) -> ProgramKind {
 /// command's.
 #[must_use]
 pub fn name(wanted: &Wanted) -> String {
-    let word = wanted.words[0].to_string_lossy().into_owned();
+    let word = wanted.words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
     let first = word.split(' ').next().unwrap_or_default();
     let stem = Path::new(first).file_stem().unwrap_or_default().to_string_lossy().into_owned();
     if stem.is_empty() { "app".to_owned() } else { stem }

@@ -72,7 +72,7 @@ pub fn spoken(duration: Duration) -> String {
     let ms = duration.as_millis();
     match ms {
         0..1000 => format!("{ms} ms"),
-        1000..60_000 if ms % 1000 == 0 => format!("{} s", ms / 1000),
+        1000..60_000 if ms.is_multiple_of(1000) => format!("{} s", ms / 1000),
         1000..60_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
         _ => format!("{} min", ms / 60_000),
     }

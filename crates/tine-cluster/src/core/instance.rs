@@ -160,7 +160,7 @@ mod tests {
         assert!(matches!(place.ended(CRASH, now, &limits), Next::Restart(_)));
         assert_eq!(place.ended(CRASH, now, &limits), Next::GiveUp { early_ends: 2 });
         assert_eq!(place.filling(), Filling::GivenUp);
-        assert!(!place.is_due(now + Duration::from_secs(3600)));
+        assert!(!place.is_due(now + Duration::from_hours(1)));
     }
 
     #[test]
@@ -184,6 +184,6 @@ mod tests {
         let (mut place, now, limits) = (Place::default(), Instant::now(), Limits::default());
         place.ended(CRASH, now, &limits);
         place.cancel();
-        assert!(!place.is_due(now + Duration::from_secs(3600)));
+        assert!(!place.is_due(now + Duration::from_hours(1)));
     }
 }

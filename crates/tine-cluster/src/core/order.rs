@@ -2,7 +2,7 @@
 //!
 //! A classic BPF program answers with an index into that list, so its order must be known: a socket
 //! that begins to listen is added at the end; when one leaves, the last takes its place
-//! (`reuseport_add_sock` and `__reuseport_detach_sock` in net/core/sock_reuseport.c).
+//! (`reuseport_add_sock` and `__reuseport_detach_sock` in `net/core/sock_reuseport.c`).
 
 use crate::id::SeatId;
 

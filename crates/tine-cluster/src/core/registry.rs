@@ -191,6 +191,13 @@ impl Registry {
         true
     }
 
+    /// What was chosen for the listener is not to be had after all.
+    pub fn choose_again(&mut self, id: ListenerId, choice: Choice) {
+        if let Some(listener) = self.listeners.get_mut(&id) {
+            listener.choice = choice;
+        }
+    }
+
     /// Forgets a listener that has no seat.
     pub fn remove_listener(&mut self, id: ListenerId) {
         if let Some(listener) = self.listeners.remove(&id) {

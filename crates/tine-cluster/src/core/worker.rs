@@ -199,11 +199,11 @@ mod tests {
 
     #[test]
     fn a_worker_is_drained_before_it_is_told_to_stop() {
+        use Action::{Drain, None, Release, Terminate};
         use Event::{Drained, Exited, Listening, Stop, TreeGone};
         let (life, actions) =
             run(&[(0, Listening), (5, Stop), (6, Drained), (6, Exited), (6, TreeGone)]);
         assert_eq!(life, Life::Gone);
-        use Action::{Drain, None, Release, Terminate};
         assert_eq!(actions, [None, Drain, Terminate, Terminate, Release]);
     }
 

@@ -51,7 +51,7 @@ async fn accept(
         if open.wait_for(|open| *open).await.is_err() {
             return;
         }
-        let result = socket.async_io(Interest::READABLE, |socket| accept_one(socket)).await;
+        let result = socket.async_io(Interest::READABLE, accept_one).await;
         let news = match result {
             Ok(connection) if paused => {
                 paused = false;

@@ -177,7 +177,7 @@ impl Task {
         (transport, address, v6only): (Transport, SocketAddr, bool),
     ) -> Result<SeatId, Errno> {
         let key = |address| ListenKey { transport, endpoint: Endpoint::inet(address, v6only) };
-        match self.bind_probed(transport, address, v6only) {
+        match bind_probed(transport, address, v6only) {
             Ok((socket, address)) => {
                 let key = key(address);
                 // The same address under another name (`localhost` beside `127.0.0.1`).
@@ -195,25 +195,6 @@ impl Task {
                 Err(errno)
             }
         }
-    }
-
-    /// A socket bound to an address that was free, with the port that it got.
-    fn bind_probed(
-        &self,
-        transport: Transport,
-        address: SocketAddr,
-        v6only: bool,
-    ) -> Result<(OwnedFd, SocketAddr), Errno> {
-        if address.port() != 0 {
-            probe::is_free(transport, address, v6only)?;
-        }
-        let socket = probe::socket(transport, address, v6only).map_err(errno)?;
-        // Set in time for the bind, and taken back where no group is wanted.
-        sockopt::set_socket_reuseport(&socket, true)?;
-        rustix::net::bind(&socket, &address)?;
-        let bound = rustix::net::getsockname(&socket)?;
-        let bound = SocketAddr::try_from(bound).map_err(|_| Errno::INVAL)?;
-        Ok((socket, bound))
     }
 
     /// The worker holds the seat; it gets a duplicate, or the promise of connections.
@@ -322,6 +303,24 @@ impl Task {
         self.asks.given.retain(|(holder, _), _| *holder != worker);
         self.told_listening.retain(|(holder, _)| *holder != worker);
     }
+}
+
+/// A socket bound to an address that was free, with the port that it got.
+fn bind_probed(
+    transport: Transport,
+    address: SocketAddr,
+    v6only: bool,
+) -> Result<(OwnedFd, SocketAddr), Errno> {
+    if address.port() != 0 {
+        probe::is_free(transport, address, v6only)?;
+    }
+    let socket = probe::socket(transport, address, v6only).map_err(errno)?;
+    // Set in time for the bind, and taken back where no group is wanted.
+    sockopt::set_socket_reuseport(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    let bound = rustix::net::getsockname(&socket)?;
+    let bound = SocketAddr::try_from(bound).map_err(|_| Errno::INVAL)?;
+    Ok((socket, bound))
 }
 
 impl Asks {

@@ -17,6 +17,11 @@ use crate::{
 /// Who gets the next connection of one listener, as the kernel was told.
 #[derive(Debug)]
 pub(super) enum Group {
+    /// An eBPF program that is being loaded; until then the kernel's own hash chooses.
+    Loading {
+        /// Who has joined meanwhile, in the kernel's order.
+        order: Order,
+    },
     /// An eBPF program over slots.
     Ebpf(Box<Slots>),
     /// A classic BPF program over the kernel's order of the group.
@@ -55,43 +60,47 @@ pub(super) enum GroupError {
     Attach(#[source] io::Error),
 }
 
-/// What all eBPF programs of a cluster share: read once, when the first is loaded.
-#[derive(Debug, Default)]
-pub(super) struct Kernel {
-    offsets: Option<Option<KernelOffsets>>,
-}
-
-impl Kernel {
-    /// Where the kernel keeps the lengths of the accept queues; `None` without type information: then
-    /// the rotation is strict.
-    fn offsets(&mut self) -> Option<&KernelOffsets> {
-        self.offsets.get_or_insert_with(|| KernelOffsets::read().ok()).as_ref()
-    }
-}
-
 impl Group {
-    /// Prepares a group for this choice.
-    pub(super) fn new(choice: Choice, kernel: &mut Kernel) -> Result<Self, GroupError> {
-        let sticky = choice.policy == Policy::Sticky;
-        Ok(match choice.mechanism {
-            Mechanism::KernelEbpf => {
-                let balance = if sticky { Balance::Sticky } else { Balance::RoundRobin };
-                let balancer = Balancer::load(balance, kernel.offsets())?;
-                Self::Ebpf(Box::new(Slots { balancer, attached: false, of: BTreeMap::new() }))
-            }
-            Mechanism::KernelCbpf => {
-                let draw = if sticky { Draw::ClientAddress } else { Draw::Random };
-                Self::Cbpf { draw, order: Order::default() }
-            }
+    /// Prepares a group for this choice. Under eBPF its program is yet to come: [`Self::loaded`].
+    pub(super) fn new(choice: Choice) -> Self {
+        match choice.mechanism {
+            Mechanism::KernelEbpf => Self::Loading { order: Order::default() },
+            Mechanism::KernelCbpf => Self::cbpf(choice.policy, Order::default()),
             Mechanism::KernelHash | Mechanism::OneQueue | Mechanism::HandOver => Self::Plain,
-        })
+        }
+    }
+
+    fn cbpf(policy: Policy, order: Order) -> Self {
+        let sticky = policy == Policy::Sticky;
+        Self::Cbpf { draw: if sticky { Draw::ClientAddress } else { Draw::Random }, order }
+    }
+
+    /// Here is the program. Gives the seats that have joined meanwhile, to join again.
+    pub(super) fn loaded(&mut self, balancer: Balancer) -> Vec<SeatId> {
+        let slots = Slots { balancer, attached: false, of: BTreeMap::new() };
+        match std::mem::replace(self, Self::Ebpf(Box::new(slots))) {
+            Self::Loading { order } => order.seats().to_vec(),
+            Self::Ebpf(_) | Self::Cbpf { .. } | Self::Plain => Vec::new(),
+        }
+    }
+
+    /// There is no program: a classic one does what it can.
+    pub(super) fn do_without(&mut self, policy: Policy) {
+        if let Self::Loading { order } = self {
+            *self = Self::cbpf(policy, std::mem::take(order));
+        }
+    }
+
+    /// Whether the program is yet to come.
+    pub(super) const fn is_loading(&self) -> bool {
+        matches!(self, Self::Loading { .. })
     }
 
     /// The seat's socket has begun to listen: the kernel has added it to the group.
     pub(super) fn joined(&mut self, seat: SeatId, socket: impl AsFd) -> Result<(), GroupError> {
         match self {
             Self::Ebpf(slots) => slots.joined(seat, socket),
-            Self::Cbpf { order, .. } => {
+            Self::Loading { order } | Self::Cbpf { order, .. } => {
                 order.joined(seat);
                 Ok(())
             }
@@ -103,7 +112,7 @@ impl Group {
     pub(super) fn left(&mut self, seat: SeatId) -> Result<(), GroupError> {
         match self {
             Self::Ebpf(slots) => slots.left(seat),
-            Self::Cbpf { order, .. } => {
+            Self::Loading { order } | Self::Cbpf { order, .. } => {
                 order.left(seat);
                 Ok(())
             }
@@ -120,7 +129,8 @@ impl Group {
                 let program = reuseport::program(*draw, &table)?;
                 reuseport::attach(any, &program).map_err(GroupError::Attach)
             }
-            Self::Plain => Ok(()),
+            // Until it is loaded, the kernel's hash chooses.
+            Self::Loading { .. } | Self::Plain => Ok(()),
         }
     }
 
@@ -128,13 +138,30 @@ impl Group {
     pub(super) fn taken(&self, seat: SeatId) -> Option<u64> {
         match self {
             Self::Ebpf(slots) => slots.balancer.taken(*slots.of.get(&seat)?).ok(),
-            Self::Cbpf { .. } | Self::Plain => None,
+            Self::Loading { .. } | Self::Cbpf { .. } | Self::Plain => None,
         }
     }
 
     /// Whether closing a seat moves its queue to the others.
     pub(super) const fn migrates(&self) -> bool {
         matches!(self, Self::Ebpf(_))
+    }
+}
+
+/// Loads the program for a listener: a few milliseconds of the kernel's verifier, and of reading where
+/// this kernel keeps the lengths of its queues. Workers start and bind meanwhile.
+pub(super) fn load(
+    policy: Policy,
+    known: Option<KernelOffsets>,
+) -> Result<(Balancer, Option<KernelOffsets>), BalanceError> {
+    let balance = if policy == Policy::Sticky { Balance::Sticky } else { Balance::RoundRobin };
+    // Without type information the rotation is strict.
+    let offsets = known.or_else(|| KernelOffsets::read().ok());
+    match Balancer::load(balance, offsets.as_ref()) {
+        Ok(balancer) => Ok((balancer, offsets)),
+        // A kernel that is locked down lets nobody read its memory.
+        Err(_) if offsets.is_some() => Ok((Balancer::load(balance, None)?, None)),
+        Err(error) => Err(error),
     }
 }
 

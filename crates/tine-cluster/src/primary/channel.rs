@@ -212,14 +212,14 @@ impl ChannelTask {
                 Session::Node(session) => session.receiver(),
                 Session::Native(session) => session.receiver(),
             };
-            let received =
+            let outcome =
                 self.socket.try_io_mut(Interest::READABLE, |socket| {
                     match lines::receive(&*socket, receiver)? {
                         Received::WouldBlock => Err(io::ErrorKind::WouldBlock.into()),
                         got => Ok(got),
                     }
                 });
-            match received {
+            match outcome {
                 Ok(Received::Bytes(_)) => self.tell_events().await?,
                 Ok(Received::Closed) => return Ok(false),
                 Ok(Received::WouldBlock) => return Ok(!self.ending),
@@ -264,7 +264,7 @@ impl ChannelTask {
             node::Event::HandleRefused(Refused::Connection(seq)) => self.answered(*seq, false),
             _ => None,
         };
-        answered.unwrap_or(News::Node(self.worker, event))
+        answered.unwrap_or_else(|| News::Node(self.worker, Box::new(event)))
     }
 
     fn answered(&mut self, number: u64, accepted: bool) -> Option<News> {

@@ -5,7 +5,7 @@
 //! through a duplicate: the server sees the client's end of stream, and a request that came just
 //! before is still read and answered.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use rustix::process::Pid;
 use tine_linux::{
@@ -16,10 +16,7 @@ use tine_linux::{
 };
 
 use super::{channel::Order, task::Task};
-use crate::{
-    address::Transport,
-    id::{SeatId, WorkerId},
-};
+use crate::id::{SeatId, WorkerId};
 
 impl Task {
     /// Whether nothing is left that the worker has to finish. What can be ended kindly is ended.
@@ -29,7 +26,7 @@ impl Task {
             return false;
         }
         self.ask_to_leave(id);
-        let busy = self.open_connections(id, &seats);
+        let busy = self.open_connections(id);
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.open_connections = busy;
         }
@@ -37,14 +34,23 @@ impl Task {
     }
 
     /// Whether connections wait that this worker has to accept: in a seat of its own, or in one that
-    /// is shared, for then all are leaving.
+    /// is shared when all are leaving.
     fn has_queue(&self, id: WorkerId, seats: &[SeatId]) -> bool {
         let waits = |seat: &SeatId| self.seats.queue(*seat).is_some_and(|length| length > 0);
         let leaves = |seat: &SeatId| {
             let holders = self.seats.registry().seat(*seat).map(|seat| seat.holders.as_slice());
             holders == Some(&[id][..]) || self.is_stopping()
         };
-        seats.iter().any(|seat| leaves(seat) && waits(seat))
+        let in_seats = seats.iter().any(|seat| leaves(seat) && waits(seat));
+        in_seats || (self.is_stopping() && self.has_handing_queue(waits))
+    }
+
+    /// Whether connections wait that the primary has accepted, or has to accept, for the workers.
+    fn has_handing_queue(&self, waits: impl Fn(&SeatId) -> bool) -> bool {
+        self.handing.iter().any(|(listener, handing)| {
+            let mut seats = self.seats.registry().seats_of(*listener);
+            handing.is_busy() || seats.any(|(seat, _)| waits(&seat))
+        })
     }
 
     /// Workers with a channel are told to go, once: they close their listeners, and end when they are
@@ -54,38 +60,29 @@ impl Task {
         if std::mem::replace(&mut worker.disconnected, true) {
             return;
         }
+        self.leave_handing(id);
         self.order(id, Order::Leave);
     }
 
     /// How many connections of our listeners the worker's processes hold. The idle ones among them are
     /// told that their client has nothing more to say.
-    fn open_connections(&self, id: WorkerId, seats: &[SeatId]) -> usize {
+    fn open_connections(&self, id: WorkerId) -> usize {
         let Some(worker) = self.workers.get(&id) else { return 0 };
-        let open = self.connections_of(seats);
+        let open = connections(&worker.ports);
         if open.is_empty() {
             return 0;
         }
         worker.members().into_iter().map(|pid| close_idle(pid, &open)).sum()
     }
+}
 
-    /// The established connections that came in by these seats' ports, whoever holds them.
-    fn connections_of(&self, seats: &[SeatId]) -> HashSet<Inode> {
-        let ports = seats.iter().filter_map(|seat| {
-            let key = &self.seats.listener_of(*seat)?.1.key;
-            (key.transport == Transport::Tcp).then(|| key.endpoint.port()).flatten()
-        });
-        // A worker under hand-over holds no seat; what it has comes in by any listener's port.
-        let handed = self
-            .handing
-            .keys()
-            .filter_map(|listener| self.seats.registry().listener(*listener)?.key.endpoint.port());
-        let ports: HashSet<u16> = ports.chain(handed).collect();
-        let all = ports.into_iter().filter_map(|port| sock_diag::tcp_connections(Some(port)).ok());
-        let open = all.flatten().filter(|connection| {
-            matches!(connection.state, TcpState::Established | TcpState::CloseWait)
-        });
-        open.map(|connection| connection.inode).filter(|inode| *inode != Inode(0)).collect()
-    }
+/// The established connections that came in by these ports, whoever holds them.
+fn connections(ports: &BTreeSet<u16>) -> HashSet<Inode> {
+    let all = ports.iter().filter_map(|port| sock_diag::tcp_connections(Some(*port)).ok());
+    let open = all.flatten().filter(|connection| {
+        matches!(connection.state, TcpState::Established | TcpState::CloseWait)
+    });
+    open.map(|connection| connection.inode).filter(|inode| *inode != Inode(0)).collect()
 }
 
 /// Closes what is idle among the process's connections; gives how many there are.

@@ -57,6 +57,11 @@ impl Handing {
         self.names.keys().copied()
     }
 
+    /// Whether connections wait for a worker, or for a worker's answer.
+    pub(super) fn is_busy(&self) -> bool {
+        self.queue.pending() > 0 || self.queue.in_flight() > 0
+    }
+
     /// Connections accepted that no worker has taken yet.
     pub(super) fn waiting(&self) -> usize {
         self.queue.pending()

@@ -3,7 +3,10 @@
 use std::os::fd::OwnedFd;
 
 use rustix::process::Signal;
-use tine_linux::seccomp::Notification;
+use tine_linux::{
+    balance::{BalanceError, Balancer, KernelOffsets},
+    seccomp::Notification,
+};
 use tokio::sync::oneshot;
 
 use super::event::Report;
@@ -40,6 +43,9 @@ pub(super) enum Input {
     Tick,
 }
 
+/// A program, with what was learnt for the next one.
+pub(super) type Loaded = Result<(Balancer, Option<KernelOffsets>), BalanceError>;
+
 /// Something that happened.
 #[derive(Debug)]
 pub(super) enum News {
@@ -52,7 +58,7 @@ pub(super) enum News {
     /// Both output pipes were read to their end; with the last lines.
     OutputEnded(WorkerId, Vec<Vec<u8>>),
     /// A Node worker said something.
-    Node(WorkerId, node::Event),
+    Node(WorkerId, Box<node::Event>),
     /// A worker that speaks our protocol said something.
     Native(WorkerId, native::Event),
     /// A worker answered for a connection.
@@ -70,6 +76,8 @@ pub(super) enum News {
     ChannelBroken(WorkerId, String),
     /// The primary accepted a connection.
     Accepted(ListenerId, OwnedFd),
+    /// A listener's program was loaded, or was not.
+    Loaded(ListenerId, Box<Loaded>),
     /// Accepting pauses (`Some`, with the reason) or goes on again.
     AcceptPaused(ListenerId, Option<std::io::Error>),
 }

@@ -187,12 +187,11 @@ impl Task {
             return Err(Errno::INVAL);
         }
         let made;
-        let fd = match &asked.socket.own {
-            Some(own) => own,
-            None => {
-                made = asked.socket.another().map_err(errno)?;
-                &made
-            }
+        let fd = if let Some(own) = &asked.socket.own {
+            own
+        } else {
+            made = asked.socket.another().map_err(errno)?;
+            &made
         };
         bind(fd.as_fd()).map_err(errno)?;
         let kept = fd.try_clone().map_err(errno)?;

@@ -62,6 +62,7 @@ pub(super) fn reuse_address(socket: impl AsFd, transport: Transport) -> io::Resu
 }
 
 /// What the kernel said; I/O errors that are no errno do not come from the kernel.
+#[expect(clippy::needless_pass_by_value, reason = "it ends here: the shape that `map_err` wants")]
 pub(super) fn errno(error: io::Error) -> Errno {
     Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }

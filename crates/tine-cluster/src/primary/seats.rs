@@ -6,12 +6,14 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use super::balance::{Group, GroupError, Kernel};
+use super::balance::{Group, GroupError};
 use crate::{
     address::{ListenKey, Transport},
     core::registry::{Claim, Listener, Registry, SeatState},
     id::{Instance, ListenerId, SeatId, WorkerId},
+    policy::Choice,
 };
+use tine_linux::balance::Balancer;
 
 /// The listeners of a cluster with their sockets.
 #[derive(Debug, Default)]
@@ -19,7 +21,6 @@ pub(super) struct Seats {
     registry: Registry,
     sockets: BTreeMap<SeatId, Socket>,
     groups: BTreeMap<ListenerId, Group>,
-    kernel: Kernel,
 }
 
 /// The primary's own descriptor of a seat: it outlives the worker, and with it the queue.
@@ -43,11 +44,33 @@ impl Seats {
     }
 
     /// Makes an address known, with the group that carries out its policy.
-    pub(super) fn add_listener(&mut self, listener: Listener) -> Result<ListenerId, GroupError> {
-        let group = Group::new(listener.choice, &mut self.kernel)?;
+    pub(super) fn add_listener(&mut self, listener: Listener) -> ListenerId {
+        let group = Group::new(listener.choice);
         let id = self.registry.add_listener(listener);
         self.groups.insert(id, group);
-        Ok(id)
+        id
+    }
+
+    /// The listener's program is loaded: it takes over.
+    pub(super) fn loaded(&mut self, id: ListenerId, balancer: Balancer) -> Result<(), GroupError> {
+        let Some(group) = self.groups.get_mut(&id) else { return Ok(()) };
+        for seat in group.loaded(balancer) {
+            self.joined(seat)?;
+        }
+        self.rotate(id)
+    }
+
+    /// The listener's program cannot be loaded: another choice holds from now on.
+    pub(super) fn do_without(&mut self, id: ListenerId, choice: Choice) -> Result<(), GroupError> {
+        self.registry.choose_again(id, choice);
+        let Some(group) = self.groups.get_mut(&id) else { return Ok(()) };
+        group.do_without(choice.policy);
+        self.rotate(id)
+    }
+
+    /// Whether the listener's policy is yet to take hold.
+    pub(super) fn is_loading(&self, id: ListenerId) -> bool {
+        self.groups.get(&id).is_some_and(Group::is_loading)
     }
 
     /// Makes a bound socket a seat of the listener.
@@ -133,10 +156,8 @@ impl Seats {
         match info.key.transport {
             // Datagrams that reach a socket nobody reads are lost: the others must get them.
             Transport::Udp => true,
-            Transport::Tcp => {
-                self.groups.get(&listener).is_some_and(Group::migrates)
-                    || self.queue(seat) == Some(0)
-            }
+            // An empty queue is not enough: handshakes may be under way, and would be reset.
+            Transport::Tcp => self.groups.get(&listener).is_some_and(Group::migrates),
             Transport::UnixStream | Transport::UnixSeqPacket | Transport::UnixDatagram => false,
         }
     }

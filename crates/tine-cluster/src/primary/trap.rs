@@ -152,26 +152,18 @@ impl Task {
             Errno::OPNOTSUPP
         })?;
         let listener = Listener { key: key.clone(), choice, acquisition };
-        match self.seats.add_listener(listener.clone()) {
-            Ok(id) => Ok(id),
-            // The kernel has eBPF but does not take the program: the next best, unless it was forced.
-            Err(error) if self.settings.mechanism.is_none() => {
-                self.trouble(worker, "load the balancing program", std::io::Error::other(error));
-                self.settings.abilities.ebpf = false;
-                let choice =
-                    self.choose(key.transport, acquisition).map_err(|_| Errno::OPNOTSUPP)?;
-                let listener = Listener { choice, ..listener };
-                self.seats.add_listener(listener).map_err(|_| Errno::OPNOTSUPP)
-            }
-            Err(error) => {
-                self.trouble(worker, "load the balancing program", std::io::Error::other(error));
-                self.unfit(worker, NotToBeHad::NoEbpf);
-                Err(Errno::OPNOTSUPP)
-            }
+        let id = self.seats.add_listener(listener);
+        if self.seats.is_loading(id) {
+            self.load_program(id, choice.policy);
         }
+        Ok(id)
     }
 
-    fn choose(&self, transport: Transport, by: Acquisition) -> Result<Choice, NotToBeHad> {
+    pub(super) fn choose(
+        &self,
+        transport: Transport,
+        by: Acquisition,
+    ) -> Result<Choice, NotToBeHad> {
         let settings = &self.settings;
         match transport {
             Transport::Tcp => {
@@ -194,13 +186,12 @@ impl Task {
         let grouped = self.is_grouped(listener);
         let transport = asked.socket.transport;
         let made;
-        let fd = match &asked.socket.own {
-            Some(own) => own,
-            None => {
-                made = probe::socket(transport, address, v6only).map_err(errno)?;
-                rustix::fs::fcntl_setfl(&made, flags_of(asked.socket))?;
-                &made
-            }
+        let fd = if let Some(own) = &asked.socket.own {
+            own
+        } else {
+            made = probe::socket(transport, address, v6only).map_err(errno)?;
+            rustix::fs::fcntl_setfl(&made, flags_of(asked.socket))?;
+            &made
         };
         probe::reuse_address(fd, transport).map_err(errno)?;
         if grouped {
@@ -341,7 +332,12 @@ impl Task {
         if let Err(error) = told {
             self.trouble(worker, "put a seat into rotation", std::io::Error::other(error));
         }
-        self.worker_listens(worker, seat);
+        let listener = self.seats.listener_of(seat).map(|(id, _)| id);
+        if listener.is_some_and(|listener| self.seats.is_loading(listener)) {
+            self.unannounced.push((worker, seat));
+        } else {
+            self.worker_listens(worker, seat);
+        }
     }
 
     fn forget_if_empty(&mut self, listener: ListenerId) {

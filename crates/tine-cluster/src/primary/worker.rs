@@ -1,7 +1,7 @@
 //! One worker, as the primary holds it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -27,6 +27,7 @@ use crate::{
 pub(super) const MARK: &str = "TINE_WORKER_ID";
 
 /// A process that fills an instance, with all that belongs to it.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not states")]
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) id: WorkerId,
@@ -38,6 +39,9 @@ pub(super) struct Worker {
     pub(super) started: Instant,
     /// It has listened on something.
     pub(super) listened: bool,
+    /// The TCP ports by which it gets connections. A worker that leaves may have closed its listeners
+    /// long before its connections end.
+    pub(super) ports: BTreeSet<u16>,
     /// It was told to go.
     pub(super) asked: bool,
     /// How its first process ended.
@@ -87,6 +91,7 @@ impl Worker {
             channel: None,
             started: Instant::now(),
             listened: false,
+            ports: BTreeSet::new(),
             asked: false,
             exit: None,
             v6only: HashMap::new(),

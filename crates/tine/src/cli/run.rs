@@ -55,7 +55,7 @@ pub struct Args {
     /// A port that each worker has for itself, not shared; may be given again
     #[arg(long, value_name = "PORT")]
     private_port: Vec<u16>,
-    /// Bind this address before the start and pass it as LISTEN_FDS; may be given again
+    /// Bind this address before the start and pass it as systemd does; may be given again
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     listen: Vec<SocketAddr>,
     /// How long a worker has between the stop signal and SIGKILL

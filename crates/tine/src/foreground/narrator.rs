@@ -76,7 +76,7 @@ impl Narrator {
         let worker = event.worker;
         match &event.what {
             What::Started { pid } => {
-                self.about(event, &format!("worker {worker} started, pid {pid}"))
+                self.about(event, &format!("worker {worker} started, pid {pid}"));
             }
             What::NotStarted { error } => self.about(event, &not_started(error)),
             What::Listening { key, choice, acquisition } => {
@@ -95,7 +95,7 @@ impl Narrator {
             }
             What::Unfit { reason } => self.about(event, &reason.to_string()),
             What::Draining => {
-                self.about(event, &format!("worker {worker} finishes its connections"))
+                self.about(event, &format!("worker {worker} finishes its connections"));
             }
             What::Cut { connections } => {
                 self.about(
@@ -111,17 +111,17 @@ impl Narrator {
                 self.about(event, &format!("worker {worker} {exit}{end}"));
             }
             What::Restarting { after } if after.is_zero() => {
-                self.about(event, "another worker starts")
+                self.about(event, "another worker starts");
             }
             What::Restarting { after } => {
                 self.about(event, &format!("another worker starts in {}", spoken(*after)));
             }
             What::GivenUp { early_ends, last_lines, .. } => {
-                self.given_up(event, *early_ends, last_lines)
+                self.given_up(event, *early_ends, last_lines);
             }
             What::AcceptsAgain => self.say("connections are accepted again"),
             What::Trouble { doing, error } => {
-                self.about(event, &format!("could not {doing}: {error}"))
+                self.about(event, &format!("could not {doing}: {error}"));
             }
             // What is yet to come is for newer front ends.
             _ => {}
@@ -190,7 +190,8 @@ fn not_started(error: &SpawnError) -> String {
     let mut text = format!("could not be started: {error}");
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
         source = cause.source();
     }
     text.push_str(hint(error));

@@ -68,11 +68,11 @@ fn listener(listener: ListenerReport) -> api::ListenerReport {
         mechanism: listener.choice.mechanism,
         degraded: listener.choice.degraded,
         acquisition: listener.acquisition,
-        seats: listener.seats.into_iter().map(seat).collect(),
+        seats: listener.seats.iter().map(seat).collect(),
     }
 }
 
-fn seat(seat: SeatReport) -> api::SeatReport {
+fn seat(seat: &SeatReport) -> api::SeatReport {
     api::SeatReport {
         worker: seat.worker.map(|worker| worker.0),
         instance: seat.instance.0,

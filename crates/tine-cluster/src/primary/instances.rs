@@ -1,0 +1,62 @@
+//! Keeps the instances filled: what starts, what starts again, what is given up.
+
+use std::time::Instant;
+
+use tine_linux::spawn::SpawnError;
+
+use super::{event::What, task::Task, worker::Worker};
+use crate::{
+    core::instance::{Next, Place},
+    id::{Instance, WorkerId},
+};
+
+impl Task {
+    pub(super) fn fill(&mut self, instance: Instance) {
+        match self.start_worker(instance) {
+            Ok(id) => self.filled(instance, id),
+            Err(error) => self.not_started(instance, error),
+        }
+    }
+
+    fn filled(&mut self, instance: Instance, id: WorkerId) {
+        self.ever_ran = true;
+        if let Some(place) = self.place(instance) {
+            place.filled(id);
+        }
+        if let Some(pid) = self.workers.get(&id).map(Worker::pid) {
+            self.tell(id, What::Started { pid });
+        }
+        self.open_declared(id);
+    }
+
+    fn not_started(&mut self, instance: Instance, error: SpawnError) {
+        let worker = WorkerId(self.last_worker);
+        self.tell_of(worker, instance, What::NotStarted { error });
+        let limits = self.settings.limits;
+        // What cannot be executed at the very first try is a mistake that waiting does not mend.
+        let next = if self.ever_ran {
+            self.place(instance).map(|p| p.failed_to_start(Instant::now(), &limits))
+        } else {
+            self.place(instance).map(Place::give_up)
+        };
+        match next {
+            Some(Next::Restart(after)) => {
+                self.tell_of(worker, instance, What::Restarting { after });
+            }
+            Some(Next::GiveUp { early_ends }) => {
+                let what = What::GivenUp { early_ends, exit: None, last_lines: Vec::new() };
+                self.tell_of(worker, instance, what);
+            }
+            Some(Next::Rest) | None => {}
+        }
+    }
+
+    pub(super) fn place(&mut self, instance: Instance) -> Option<&mut Place> {
+        self.places.get_mut(usize::try_from(instance.0).ok()?)
+    }
+
+    pub(super) fn next_worker(&mut self) -> WorkerId {
+        self.last_worker += 1;
+        WorkerId(self.last_worker)
+    }
+}

@@ -1,0 +1,206 @@
+//! Carries out what a worker's life demands, step by step.
+
+use std::{io, time::Instant};
+
+use rustix::process::Signal;
+use tine_linux::{process::Exit, tree};
+
+use super::{event::What, task::Task, worker::Output};
+use crate::{
+    core::{
+        instance::Next,
+        worker::{Action, Event as LifeEvent, Life},
+    },
+    id::{SeatId, WorkerId},
+};
+
+impl Task {
+    /// One step of a worker's life, with what follows from it.
+    pub(super) fn step(&mut self, id: WorkerId, event: LifeEvent) {
+        let patience = self.settings.patience;
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let (life, action) = worker.life.step(event, Instant::now(), &patience);
+        worker.life = life;
+        match action {
+            Action::None => {}
+            Action::Drain => self.begin_drain(id),
+            Action::Terminate => self.terminate(id),
+            Action::Kill => self.kill_worker(id),
+            Action::Release => self.release(id),
+        }
+    }
+
+    fn begin_drain(&mut self, id: WorkerId) {
+        self.tell(id, What::Draining);
+        if let Err(error) = self.seats.drain(id) {
+            self.trouble(id, "take a seat out of rotation", io::Error::other(error));
+        }
+        // When all leave, what was accepted is handed out first.
+        if !self.stopping {
+            self.leave_handing(id);
+        }
+    }
+
+    pub(super) fn terminate(&mut self, id: WorkerId) {
+        let signal = self.settings.stop_signal;
+        self.tell_cut(id);
+        let Some(worker) = self.workers.get(&id) else { return };
+        if let Err(error) = worker.terminate(signal) {
+            self.trouble(id, "send the stop signal", error);
+        }
+    }
+
+    /// A drain that did not come to its end cuts connections.
+    fn tell_cut(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let connections = std::mem::take(&mut worker.open_connections);
+        if connections > 0 && worker.exit.is_none() {
+            self.tell(id, What::Cut { connections });
+        }
+    }
+
+    fn kill_worker(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        if let Err(error) = worker.kill() {
+            self.trouble(id, "kill a worker", error);
+        }
+    }
+
+    /// The first process ended: its instance gets a successor, if it is to have one.
+    pub(super) fn exited(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Ok(Some(exit)) = worker.process.try_wait() else { return };
+        worker.exit = Some(exit);
+        let (instance, end) = (worker.instance, worker.end(exit));
+        if let Some(channel) = &worker.channel {
+            channel.read_to_end();
+        }
+        if !end.asked && !end.clean {
+            self.last_failure = Some(exit);
+        }
+        let what = What::Exited { exit, lived: end.lived, asked: end.asked };
+        self.tell_after_output(id, what);
+        let limits = self.settings.limits;
+        let stopping = self.stopping;
+        let next = self.place(instance).map(|place| {
+            if stopping { place.rest() } else { place.ended(end, Instant::now(), &limits) }
+        });
+        self.tell_next(id, next, exit);
+        if let Err(error) = self.seats.drain(id) {
+            self.trouble(id, "take a seat out of rotation", io::Error::other(error));
+        }
+        self.step(id, LifeEvent::Exited);
+        self.look_at(id);
+    }
+
+    fn tell_next(&mut self, id: WorkerId, next: Option<Next>, exit: Exit) {
+        match next {
+            Some(Next::Restart(after)) => self.tell_after_output(id, What::Restarting { after }),
+            Some(Next::GiveUp { early_ends }) => {
+                let exit = Some(exit);
+                let what = What::GivenUp { early_ends, exit, last_lines: Vec::new() };
+                self.tell_after_output(id, what);
+            }
+            Some(Next::Rest) | None => {}
+        }
+    }
+
+    /// Nothing of it is left: its seats go to others, or wait for its successor.
+    fn release(&mut self, id: WorkerId) {
+        for seat in self.seats.registry().held_by(id) {
+            self.let_go(seat, id);
+        }
+        self.forget_given(id);
+        self.declared.remove(&id);
+        self.restore_paths();
+    }
+
+    pub(super) fn let_go(&mut self, seat: SeatId, id: WorkerId) {
+        if let Err(error) = self.seats.let_go(seat, id) {
+            self.trouble(id, "give a seat to the others", io::Error::other(error));
+        }
+    }
+
+    /// Those that are leaving: is there anything left of them, or of their connections?
+    pub(super) fn look_at_the_leaving(&mut self) {
+        for id in self.leaving(|life| !life.serves()) {
+            self.look_at(id);
+        }
+        self.workers.retain(|_, worker| {
+            worker.life != Life::Gone || matches!(worker.output, Output::Flowing(_))
+        });
+    }
+
+    pub(super) fn look_at(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        match worker.life {
+            Life::Draining { .. } => {
+                if self.is_drained(id) {
+                    self.step(id, LifeEvent::Drained);
+                }
+            }
+            Life::Ended { .. } | Life::Killed | Life::Stopping { .. } if worker.is_gone() => {
+                self.step(id, LifeEvent::TreeGone);
+            }
+            Life::Killed => self.kill_again(id),
+            Life::Starting
+            | Life::Online
+            | Life::Stopping { .. }
+            | Life::Ended { .. }
+            | Life::Gone => {}
+        }
+    }
+
+    /// Something survived: forked in the moment of the kill, or hidden from the process table's
+    /// ancestry, in which case it is a child of this subreaper by now.
+    fn kill_again(&mut self, id: WorkerId) {
+        self.kill_worker(id);
+        self.reap_orphans();
+        let last = self.workers.values().all(|worker| !worker.life.serves());
+        if !(self.settings.owns_all_children && last) {
+            return;
+        }
+        let own = rustix::process::getpid();
+        for entry in tree::processes().unwrap_or_default() {
+            if entry.parent == Some(own) && !entry.zombie && !self.is_leader(entry.pid) {
+                let roots = tree::Roots { leader: entry.pid, mark: None, reaper: own };
+                // What cannot be killed now is tried again at the next look.
+                let _ = roots.signal(Signal::KILL);
+            }
+        }
+    }
+
+    fn is_leader(&self, pid: rustix::process::Pid) -> bool {
+        self.workers.values().any(|worker| worker.exit.is_none() && worker.pid() == pid)
+    }
+
+    pub(super) fn reap_orphans(&mut self) {
+        // Without /proc there are no orphans to be found.
+        let _ = tree::reap_orphans(|pid| self.is_leader(pid));
+    }
+
+    /// It said something wrong on its channel: it is ended, and its successor may do better.
+    pub(super) fn misbehaved(&mut self, id: WorkerId, error: String) {
+        self.tell(id, What::Misbehaved { error });
+        self.step(id, LifeEvent::Kill);
+    }
+
+    /// The seats of a worker whose program closed them, though it lives: found by their queues.
+    pub(super) fn look_at_the_seats(&mut self) {
+        let mut left = Vec::new();
+        for worker in self.workers.values().filter(|worker| worker.life.serves()) {
+            for seat in self.seats.registry().held_by(worker.id) {
+                if self.seats.is_stuck(seat)
+                    && let Some(inode) = self.seats.inode(seat)
+                    && !worker.holds(inode)
+                {
+                    left.push((seat, worker.id));
+                }
+            }
+        }
+        for (seat, worker) in left {
+            self.let_go(seat, worker);
+        }
+        self.restore_paths();
+    }
+}
