@@ -1,4 +1,5 @@
 //! The worker's side, with the test in the part of the primary.
+#![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
 use std::{
