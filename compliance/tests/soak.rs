@@ -150,7 +150,7 @@ impl Kills {
             let worker = tine.workers().get(self.killed.len() % WORKERS).copied();
             let Some(Worker { pid, .. }) = worker else { continue };
             if self.killed.insert(pid) {
-                let sudden = one_at_a_time && self.killed.len() % 2 == 0;
+                let sudden = one_at_a_time && self.killed.len().is_multiple_of(2);
                 let killed = if sudden { self.at_once(pid) } else { self.knowingly(pid) };
                 killed.unwrap_or_else(|error| panic!("{pid}: {error}: {:#?}", tine.lines()));
             }
