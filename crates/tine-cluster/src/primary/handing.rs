@@ -10,6 +10,7 @@ use super::{
     event::What,
     input::News,
     task::Task,
+    worker::Talk,
 };
 use crate::{
     core::handover::HandOver,
@@ -144,6 +145,7 @@ impl Task {
         }
         if let Some(worker) = self.workers.get_mut(&worker) {
             worker.channel = None;
+            worker.talk = Talk::Closed(Instant::now());
         }
     }
 
@@ -154,6 +156,15 @@ impl Task {
             None => What::AcceptsAgain,
         };
         self.tell(WorkerId(0), what);
+    }
+
+    /// The worker knows of its channel.
+    pub(super) fn speaks(&mut self, worker: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&worker)
+            && worker.talk == Talk::Silent
+        {
+            worker.talk = Talk::Speaks;
+        }
     }
 
     pub(super) fn order(&self, worker: WorkerId, order: Order) {
