@@ -42,7 +42,8 @@ require('./hello.js');
 fn run(script: &str, what: &str, port: u16) -> Run {
     let variable = format!("PORT={port}");
     let words = ["-i", "2", "--name", "app", "--max-restarts", "2", "--restart-delay", "10ms"];
-    let words = [&words[..], &["--env", &variable, script, what]].concat();
+    // Even when it takes a while until all of it is read, that was too early an end.
+    let words = [&words[..], &["--min-uptime", "1m", "--env", &variable, script, what]].concat();
     Tine::run(words).file("says.py", PYTHON).file("says.js", NODE)
 }
 

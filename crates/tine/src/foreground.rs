@@ -3,6 +3,7 @@
 mod holder;
 mod narrator;
 mod ports;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -16,6 +17,7 @@ use tokio::{
 
 use crate::{control::Question, watchdog::Signals};
 use narrator::Narrator;
+use terminal::Terminal;
 
 /// What is run.
 #[derive(Clone, Debug)]
@@ -42,14 +44,14 @@ pub fn run(app: App, signals: Signals) -> anyhow::Result<ExitCode> {
 async fn manage(app: App, held: Signals) -> anyhow::Result<ExitCode> {
     let mut signals = Wanted::listen()?;
     held.release()?;
-    let mut narrator = Narrator::new(&app.name);
+    let mut narrator = Narrator::new(&app.name, Terminal::open()?);
     narrator.begin(&app.settings);
     let mut questions = ports::listen(&mut narrator);
     let (cluster, mut events) = Cluster::start(app.settings);
     let mut manager = Manager { name: app.name, cluster, narrator, state: State::default() };
     loop {
         let wake = tokio::select! {
-            event = events.next() => Wake::Event(event),
+            event = manager.next(&mut events) => Wake::Event(event),
             request = signals.next() => Wake::Signal(request),
             Some(question) = questions.recv() => Wake::Question(question),
         };
@@ -143,6 +145,12 @@ struct Manager {
 }
 
 impl Manager {
+    /// What happened next, once there is room to tell it. Cancel safe.
+    async fn next(&mut self, events: &mut Events) -> Option<Event> {
+        self.narrator.terminal().room(self.state.stopping).await;
+        events.next().await
+    }
+
     /// `false`: the cluster has ended.
     async fn handle(&mut self, wake: Wake) -> bool {
         match wake {
@@ -212,6 +220,7 @@ impl Manager {
             Ending::Finished { .. } => "every worker has failed",
             Ending::NeverStarted => "could not be started",
         });
+        self.narrator.terminal().flush().await;
         Ok(code)
     }
 }

@@ -149,6 +149,16 @@ impl Task {
         }
     }
 
+    /// The worker broke the rules of its channel, and is ended for it. What it has not answered for
+    /// goes to others when it is dead: until then it may accept it.
+    pub(super) fn channel_broken(&mut self, worker: WorkerId, error: String) {
+        if let Some(worker) = self.workers.get_mut(&worker) {
+            worker.channel = None;
+        }
+        self.leave_handing(worker);
+        self.misbehaved(worker, error);
+    }
+
     /// Accepting pauses, or goes on again.
     pub(super) fn accept_paused(&mut self, _: ListenerId, reason: Option<std::io::Error>) {
         let what = match reason {

@@ -72,8 +72,9 @@ impl Task {
         let Ok(Some(exit)) = worker.process.try_wait() else { return };
         worker.exit = Some(exit);
         let (instance, end) = (worker.instance, worker.end(exit));
-        if let Some(channel) = &worker.channel {
-            channel.read_to_end();
+        match &worker.channel {
+            Some(channel) => channel.read_to_end(),
+            None => self.channel_closed(id),
         }
         if !end.asked && !end.clean {
             self.last_failure = Some(exit);

@@ -169,7 +169,7 @@ impl Task {
                 self.answered(worker, listener, accepted);
             }
             News::ChannelClosed(worker) => self.channel_closed(worker),
-            News::ChannelBroken(worker, error) => self.misbehaved(worker, error),
+            News::ChannelBroken(worker, error) => self.channel_broken(worker, error),
             News::Accepted(listener, connection) => self.accepted(listener, connection),
             News::Loaded(listener, result) => self.program_loaded(listener, *result),
             News::AcceptPaused(listener, reason) => self.accept_paused(listener, reason),

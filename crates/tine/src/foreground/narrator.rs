@@ -4,10 +4,7 @@
 //! them, with `name/instance | ` before each. Colours appear on a terminal only, and not when
 //! `NO_COLOR` is set.
 
-use std::{
-    collections::BTreeSet,
-    io::{IsTerminal, Write},
-};
+use std::{collections::BTreeSet, io::IsTerminal};
 
 use tine_cluster::{
     id::Instance,
@@ -16,12 +13,14 @@ use tine_cluster::{
 };
 use tine_linux::spawn::{SpawnError, Step};
 
+use super::terminal::Terminal;
 use crate::units::spoken;
 
 /// Tells the story of one app.
 #[derive(Debug)]
 pub(super) struct Narrator {
     name: String,
+    terminal: Terminal,
     out_colours: bool,
     err_colours: bool,
     /// What is said once only.
@@ -34,10 +33,11 @@ const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
 
 impl Narrator {
-    pub(super) fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str, terminal: Terminal) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self {
             name: name.to_owned(),
+            terminal,
             out_colours: wanted && std::io::stdout().is_terminal(),
             err_colours: wanted && std::io::stderr().is_terminal(),
             said: BTreeSet::new(),
@@ -50,6 +50,11 @@ impl Narrator {
         let words: Vec<_> = words.map(|word| word.to_string_lossy().into_owned()).collect();
         let (count, policy) = (settings.instances, settings.policy);
         self.say(&format!("{count} × {}, policy {policy}", words.join(" ")));
+    }
+
+    /// Where it all goes.
+    pub(super) fn terminal(&mut self) -> &mut Terminal {
+        &mut self.terminal
     }
 
     /// A sentence about the app.
@@ -154,13 +159,12 @@ impl Narrator {
         format!("{}/{instance}", self.name)
     }
 
-    fn own_line(&self, text: &str) {
+    fn own_line(&mut self, text: &str) {
         let (bold, plain) = if self.err_colours { (BOLD, PLAIN) } else { ("", "") };
-        // A terminal that has gone must not end the app.
-        let _ = writeln!(std::io::stderr().lock(), "{bold}tine:{plain} {text}");
+        self.terminal.say(Stream::Err, format!("{bold}tine:{plain} {text}\n").into_bytes());
     }
 
-    fn output(&self, instance: Instance, stream: Stream, line: &[u8]) {
+    fn output(&mut self, instance: Instance, stream: Stream, line: &[u8]) {
         let colours = match stream {
             Stream::Out => self.out_colours,
             Stream::Err => self.err_colours,
@@ -169,10 +173,7 @@ impl Narrator {
         let mut text = format!("{colour}{} |{plain} ", self.place(instance)).into_bytes();
         text.extend_from_slice(line);
         text.push(b'\n');
-        let _ = match stream {
-            Stream::Out => std::io::stdout().lock().write_all(&text),
-            Stream::Err => std::io::stderr().lock().write_all(&text),
-        };
+        self.terminal.say(stream, text);
     }
 }
 
