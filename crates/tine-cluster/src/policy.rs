@@ -150,13 +150,26 @@ pub enum NotToBeHad {
     )]
     NoChannel,
     /// The mechanism cannot carry out this policy.
-    #[error("the mechanism {mechanism} cannot carry out the policy {policy}")]
+    #[error(
+        "the mechanism {mechanism} cannot carry out the policy {policy}; it goes with {}",
+        goes_with(*mechanism)
+    )]
     Mismatch {
         /// What was asked for.
         policy: Policy,
         /// What cannot do it.
         mechanism: Mechanism,
     },
+}
+
+const fn goes_with(mechanism: Mechanism) -> &'static str {
+    match mechanism {
+        Mechanism::KernelEbpf => "--policy rr or sticky",
+        Mechanism::KernelCbpf => "--policy random or sticky",
+        Mechanism::KernelHash => "none: it is taken for datagrams by itself",
+        Mechanism::OneQueue => "--policy shared",
+        Mechanism::HandOver => "--policy rr",
+    }
 }
 
 /// Chooses the mechanism for TCP listeners of an app.
@@ -199,7 +212,8 @@ fn check(
     has_channel: bool,
 ) -> Result<(), NotToBeHad> {
     let fits = match mechanism {
-        Mechanism::KernelEbpf | Mechanism::KernelCbpf => policy != Policy::Shared,
+        Mechanism::KernelEbpf => matches!(policy, Policy::Rr | Policy::Sticky),
+        Mechanism::KernelCbpf => policy != Policy::Shared,
         Mechanism::OneQueue => policy == Policy::Shared,
         Mechanism::HandOver => policy == Policy::Rr,
         Mechanism::KernelHash => false,

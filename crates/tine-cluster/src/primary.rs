@@ -19,6 +19,7 @@ mod channel;
 mod declared;
 mod drain;
 mod event;
+mod gate;
 mod handing;
 mod input;
 mod instances;

@@ -1,4 +1,5 @@
 //! Lines, descriptors, and the two system calls, on real socket pairs.
+#![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
 use std::{

@@ -1,4 +1,5 @@
 //! The native protocol: the lines of `docs/protocol-native.md`, and a fake worker.
+#![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
 use std::{io::Write, os::fd::OwnedFd, sync::Arc};

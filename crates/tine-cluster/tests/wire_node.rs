@@ -1,4 +1,5 @@
 //! A fake Node worker, byte by byte, against the session that the primary holds for it.
+#![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
 use std::{io::Write, net::SocketAddr, os::fd::OwnedFd, sync::Arc};

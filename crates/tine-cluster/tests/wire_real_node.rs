@@ -1,4 +1,5 @@
 //! A real Node worker, served by the session and the hand-over queue.
+#![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
 use std::{

@@ -1,4 +1,5 @@
 //! `tine` with the capabilities that `tine doctor` tells to give its file, as an ordinary user.
+#![forbid(unsafe_code)]
 
 use std::{
     fs,
@@ -15,7 +16,7 @@ use tine::api::{PortsView, doctor::DoctorReport};
 use tine_cluster::policy::Mechanism;
 
 /// For all that a loaded machine can do meanwhile.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A directory of `nobody`'s, with a copy of the program that has capabilities.
 struct Place(PathBuf);

@@ -1,4 +1,5 @@
 //! The control socket, with clients that do everything wrong.
+#![forbid(unsafe_code)]
 
 use std::{
     fs,

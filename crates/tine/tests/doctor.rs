@@ -1,4 +1,5 @@
 //! `tine doctor` against what is known of this host another way.
+#![forbid(unsafe_code)]
 
 use std::{
     fs,

@@ -1,4 +1,5 @@
 //! `tine ports` against sockets of this process.
+#![forbid(unsafe_code)]
 
 use std::{
     fs,

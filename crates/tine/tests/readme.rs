@@ -1,4 +1,5 @@
 //! What the README tells people to type is there.
+#![forbid(unsafe_code)]
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 

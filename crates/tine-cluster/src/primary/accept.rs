@@ -1,6 +1,10 @@
 //! Accepts connections for hand-over.
 
-use std::{io, os::fd::OwnedFd, time::Duration};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
 
 use rustix::{io::Errno, net::SocketFlags};
 use tokio::{
@@ -16,72 +20,51 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Whether connections are accepted now. Accepting ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Gate(watch::Sender<Flow>);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flow {
-    Open,
-    Paused,
-    /// What waits is still accepted; then the socket stops listening.
-    Closing,
-}
+pub(super) struct Gate(Option<watch::Sender<bool>>);
 
 impl Gate {
     pub(super) fn set(&self, open: bool) {
-        let now = if open { Flow::Open } else { Flow::Paused };
-        self.0
-            .send_if_modified(|flow| *flow != Flow::Closing && std::mem::replace(flow, now) != now);
+        if let Some(sender) = &self.0 {
+            sender.send_if_modified(|was| std::mem::replace(was, open) != open);
+        }
     }
 
-    /// For good.
-    pub(super) fn close(&self) {
-        self.0.send_replace(Flow::Closing);
+    /// Ends accepting.
+    pub(super) fn close(&mut self) {
+        self.0 = None;
     }
 }
 
-/// Accepts from `socket` until the gate is closed or dropped.
+/// Accepts from `socket` until the gate is dropped.
 pub(super) fn start(listener: ListenerId, socket: OwnedFd, tell: mpsc::Sender<News>) -> Gate {
-    let (gate, flow) = watch::channel(Flow::Open);
+    let (gate, open) = watch::channel(true);
     tokio::spawn(async move {
         let Ok(socket) = ready::watch(socket, Interest::READABLE) else { return };
-        let mut dropped = flow.clone();
+        let mut closed = open.clone();
+        let work = accept(listener, socket, open, tell);
         tokio::select! {
-            () = accept(listener, socket, flow, tell) => (),
+            () = work => (),
             // Only the end of the sender ends this wait.
-            () = async { while dropped.changed().await.is_ok() {} } => (),
+            () = async { while closed.changed().await.is_ok() {} } => (),
         }
     });
-    Gate(gate)
-}
-
-/// Empties the queue, and refuses everybody from then on.
-async fn accept_the_last(listener: ListenerId, socket: &OwnedFd, tell: &mpsc::Sender<News>) {
-    while let Ok(connection) = accept_one(socket) {
-        if tell.send(News::Accepted(listener, connection)).await.is_err() {
-            return;
-        }
-    }
-    // It listens in the seat's descriptor as well, which is the same socket.
-    let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Read);
+    Gate(Some(gate))
 }
 
 async fn accept(
     listener: ListenerId,
     socket: AsyncFd<OwnedFd>,
-    mut flow: watch::Receiver<Flow>,
+    mut open: watch::Receiver<bool>,
     tell: mpsc::Sender<News>,
 ) {
     let mut paused = false;
     loop {
-        match flow.wait_for(|flow| *flow != Flow::Paused).await.map(|flow| *flow) {
-            Ok(Flow::Open | Flow::Paused) => {}
-            Ok(Flow::Closing) => return accept_the_last(listener, socket.get_ref(), &tell).await,
-            Err(_) => return,
+        if open.wait_for(|open| *open).await.is_err() {
+            return;
         }
-        let result = tokio::select! {
-            result = socket.async_io(Interest::READABLE, accept_one) => result,
-            _ = flow.changed() => continue,
-        };
+        let result = socket
+            .async_io(Interest::READABLE, |socket: &OwnedFd| accept_one(socket.as_fd()))
+            .await;
         let news = match result {
             Ok(connection) if paused => {
                 paused = false;
@@ -108,7 +91,7 @@ async fn accept(
 }
 
 /// Non-blocking, for Node does not set that on what it is passed.
-fn accept_one(socket: &OwnedFd) -> io::Result<OwnedFd> {
+pub(super) fn accept_one(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     loop {
         match rustix::net::accept_with(socket, flags) {

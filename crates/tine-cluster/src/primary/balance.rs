@@ -134,16 +134,6 @@ impl Group {
         }
     }
 
-    /// This socket, which has just begun to listen, gets every connection from now on, for good.
-    pub(super) fn end_with(&mut self, socket: impl AsFd) -> Result<(), GroupError> {
-        let Self::Cbpf { draw, order } = self else { return Ok(()) };
-        let last = u32::try_from(order.seats().len()).map_err(|_| GroupError::Full)?;
-        let program = reuseport::program(*draw, &[last])?;
-        reuseport::attach(socket, &program).map_err(GroupError::Attach)?;
-        *self = Self::Plain;
-        Ok(())
-    }
-
     /// Connections that the seat was given so far; `None` where nobody counts.
     pub(super) fn taken(&self, seat: SeatId) -> Option<u64> {
         match self {

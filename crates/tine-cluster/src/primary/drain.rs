@@ -5,7 +5,10 @@
 //! through a duplicate: the server sees the client's end of stream, and a request that came just
 //! before is still read and answered.
 
-use std::collections::{BTreeSet, HashSet};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::{Duration, Instant},
+};
 
 use rustix::process::Pid;
 use tine_linux::{
@@ -15,8 +18,11 @@ use tine_linux::{
     socket,
 };
 
-use super::{channel::Order, task::Task};
+use super::{channel::Order, settings::ProgramKind, task::Task, worker::Talk};
 use crate::id::{SeatId, WorkerId};
+
+/// From the last word over the channel to the end of the process: what it does at its exit.
+const LAST_STEPS: Duration = Duration::from_millis(200);
 
 impl Task {
     /// Whether nothing is left that the worker has to finish. What can be ended kindly is ended.
@@ -30,7 +36,7 @@ impl Task {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.open_connections = busy;
         }
-        busy == 0
+        busy == 0 && self.has_left(id)
     }
 
     /// Whether connections wait that this worker has to accept: in a seat of its own, or in one that
@@ -57,11 +63,25 @@ impl Task {
     /// done. Not before their queue is empty, for what is queued then would be stranded.
     fn ask_to_leave(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        if std::mem::replace(&mut worker.disconnected, true) {
+        if worker.talk != Talk::Speaks {
             return;
         }
+        worker.talk = Talk::ToldToLeave(Instant::now());
         self.leave_handing(id);
         self.order(id, Order::Leave);
+    }
+
+    /// Whether a worker that was told to leave has had its time to end by itself. Node closes its channel
+    /// when it has finished everything; programs of other kinds may keep theirs open to their end.
+    fn has_left(&self, id: WorkerId) -> bool {
+        let Some(worker) = self.workers.get(&id) else { return true };
+        match (worker.talk, self.settings.program.kind) {
+            (Talk::ToldToLeave(_), ProgramKind::Node) => false,
+            (Talk::ToldToLeave(since), ProgramKind::Other) | (Talk::Closed(since), _) => {
+                since.elapsed() >= LAST_STEPS
+            }
+            (Talk::Silent | Talk::Speaks, _) => true,
+        }
     }
 
     /// How many connections of our listeners the worker's processes hold. The idle ones among them are

@@ -10,6 +10,7 @@ use super::{
     event::What,
     input::News,
     task::Task,
+    worker::Talk,
 };
 use crate::{
     core::handover::HandOver,
@@ -85,6 +86,23 @@ impl Task {
         }
     }
 
+    /// The app stops: what waits in the kernel's queue is accepted, and then nothing any more.
+    pub(super) fn accept_the_rest(&mut self, listener: ListenerId) {
+        let seats: Vec<_> =
+            self.seats.registry().seats_of(listener).map(|(seat, _)| seat).collect();
+        let Some(handing) = self.handing.get_mut(&listener) else { return };
+        for seat in &seats {
+            while let Some(Ok(connection)) = self.seats.socket(*seat).map(accept::accept_one) {
+                handing.queue.connection(Arc::new(connection));
+            }
+        }
+        handing.gate.close();
+        for seat in seats {
+            // Nothing is to be rotated: no worker holds the socket.
+            self.seats.close_socket(seat);
+        }
+    }
+
     /// A worker answered for a connection.
     pub(super) fn answered(&mut self, worker: WorkerId, listener: ListenerId, accepted: bool) {
         let Some(handing) = self.handing.get_mut(&listener) else { return };
@@ -112,13 +130,6 @@ impl Task {
         }
     }
 
-    /// What waits to be accepted is the last that these listeners take.
-    pub(super) fn end_handing(&self, listeners: &[ListenerId]) {
-        for handing in listeners.iter().filter_map(|listener| self.handing.get(listener)) {
-            handing.gate.close();
-        }
-    }
-
     /// The worker is leaving.
     pub(super) fn leave_handing(&mut self, worker: WorkerId) {
         for handing in self.handing.values_mut() {
@@ -134,6 +145,7 @@ impl Task {
         }
         if let Some(worker) = self.workers.get_mut(&worker) {
             worker.channel = None;
+            worker.talk = Talk::Closed(Instant::now());
         }
     }
 
@@ -154,6 +166,15 @@ impl Task {
             None => What::AcceptsAgain,
         };
         self.tell(WorkerId(0), what);
+    }
+
+    /// The worker knows of its channel.
+    pub(super) fn speaks(&mut self, worker: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&worker)
+            && worker.talk == Talk::Silent
+        {
+            worker.talk = Talk::Speaks;
+        }
     }
 
     pub(super) fn order(&self, worker: WorkerId, order: Order) {

@@ -18,6 +18,7 @@ use crate::{
 
 impl Task {
     pub(super) fn native_said(&mut self, worker: WorkerId, event: Event) {
+        self.speaks(worker);
         match event {
             Event::Listen(listen) => self.native_listen(worker, &listen),
             Event::Close { key } => self.given_closed(worker, &key),

@@ -32,6 +32,7 @@ pub(super) struct Servers {
 
 impl Task {
     pub(super) fn node_said(&mut self, worker: WorkerId, event: Event) {
+        self.speaks(worker);
         match event {
             Event::QueryServer { seq, query } => self.query_server(worker, seq, &query),
             Event::Listening(query) => {

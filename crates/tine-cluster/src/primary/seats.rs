@@ -1,7 +1,5 @@
 //! The sockets behind the registry's seats, and the groups that they form.
 
-mod gate;
-
 use std::{
     collections::BTreeMap,
     io,
@@ -23,8 +21,6 @@ pub(super) struct Seats {
     registry: Registry,
     sockets: BTreeMap<SeatId, Socket>,
     groups: BTreeMap<ListenerId, Group>,
-    /// Those that turn clients away.
-    full: Vec<gate::FullSeat>,
 }
 
 /// The primary's own descriptor of a seat: it outlives the worker, and with it the queue.
@@ -208,6 +204,11 @@ impl Seats {
             return left;
         }
         left.and_then(|()| self.rotate(listener))
+    }
+
+    /// Closes the socket and keeps the seat: its listener is still spoken of.
+    pub(super) fn close_socket(&mut self, seat: SeatId) {
+        self.sockets.remove(&seat);
     }
 
     /// Tells the kernel who is in rotation for the listener of `seat`.

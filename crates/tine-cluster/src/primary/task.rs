@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::{
     asks::Asks,
     event::{Ending, Event},
+    gate::Sinks,
     handing::Handing,
     input::{Command, Input, News},
     paths::Paths,
@@ -52,6 +53,7 @@ pub(super) struct Task {
     pub(super) declared: BTreeMap<WorkerId, Vec<SeatId>>,
     /// Of which seats it was told that a worker listens there.
     pub(super) told_listening: BTreeSet<(WorkerId, SeatId)>,
+    pub(super) sinks: Sinks,
     /// Seats that listen before their listener's policy has taken hold.
     pub(super) unannounced: Vec<(WorkerId, SeatId)>,
     /// Where this kernel keeps what the programs read, once known.
@@ -88,6 +90,7 @@ impl Task {
             asks: Asks::default(),
             declared: BTreeMap::new(),
             told_listening: BTreeSet::new(),
+            sinks: Sinks::default(),
             unannounced: Vec::new(),
             offsets: None,
             node: super::node::Servers::default(),
@@ -234,18 +237,16 @@ impl Task {
     // === Requests ===
 
     fn stop(&mut self) {
-        self.stopping = true;
-        self.places.iter_mut().for_each(Place::cancel);
-        match self.seats.close_gates() {
-            Ok(open) => self.end_handing(&open),
-            Err(error) => {
-                self.trouble(WorkerId(0), "close the listeners to new connections", error);
-            }
+        if std::mem::replace(&mut self.stopping, true) {
+            return;
         }
+        self.places.iter_mut().for_each(Place::cancel);
+        self.close_gates();
         let all: Vec<WorkerId> = self.workers.keys().copied().collect();
         for worker in all {
             self.ask_to_go(worker);
         }
+        self.fill_sinks();
     }
 
     fn ask_to_go(&mut self, id: WorkerId) {

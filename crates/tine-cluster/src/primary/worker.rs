@@ -27,7 +27,6 @@ use crate::{
 pub(super) const MARK: &str = "TINE_WORKER_ID";
 
 /// A process that fills an instance, with all that belongs to it.
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, not states")]
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) id: WorkerId,
@@ -48,8 +47,8 @@ pub(super) struct Worker {
     pub(super) exit: Option<Exit>,
     /// `IPV6_V6ONLY` of its sockets by inode, where only the trapped `setsockopt` tells.
     pub(super) v6only: HashMap<u64, bool>,
-    /// It was told to disconnect, in Node's way or ours.
-    pub(super) disconnected: bool,
+    /// What was said over its channel so far.
+    pub(super) talk: Talk,
     /// Connections that it had open when it was last looked at, while it drains.
     pub(super) open_connections: usize,
     /// Its output was read to the end.
@@ -58,6 +57,19 @@ pub(super) struct Worker {
     filter_gone: bool,
     cgroup: Option<Cgroup>,
     roots: tree::Roots,
+}
+
+/// How far the conversation over a worker's channel has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Talk {
+    /// It never said a word: its program may not know of the channel.
+    Silent,
+    /// It speaks.
+    Speaks,
+    /// It was told to leave.
+    ToldToLeave(Instant),
+    /// It has closed the channel.
+    Closed(Instant),
 }
 
 /// Whether a worker's output has come to its end: what is told of its own end waits for that, so that
@@ -95,7 +107,7 @@ impl Worker {
             asked: false,
             exit: None,
             v6only: HashMap::new(),
-            disconnected: false,
+            talk: Talk::Silent,
             open_connections: 0,
             output: Output::Flowing(Vec::new()),
             filter_gone: false,
