@@ -229,7 +229,18 @@ fn daemons_go(environment: &str, who: Who) {
         return skip(reason);
     }
     let variable = format!("PORT={}", free_port());
-    let words = ["-i", "2", "--env", &variable, "--", "python3", "daemon.py", environment];
+    let words = [
+        "-i",
+        "2",
+        "--min-uptime",
+        "1ms",
+        "--env",
+        &variable,
+        "--",
+        "python3",
+        "daemon.py",
+        environment,
+    ];
     let run = Tine::run(words).file("daemon.py", DAEMONISES).as_who(who);
     let mut tine = run.start();
     tine.wait_listening(2);
@@ -242,6 +253,9 @@ fn daemons_go(environment: &str, who: Who) {
         daemons = (0..2).filter_map(daemon).collect();
         daemons.len() == 2
     });
+    let victim = tine.pids()[0];
+    tine.signal_worker(victim, Signal::KILL);
+    tine.wait_for(|line| line.contains("/0: worker 3 listens"), "the successor of a killed one");
     let exit = tine.stop();
     assert_eq!(exit.code, Some(0), "{}", exit.stderr);
     assert!(!daemons.iter().any(|pid| is_alive(*pid)), "{daemons:?}: {}", exit.stderr);

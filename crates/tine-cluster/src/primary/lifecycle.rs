@@ -5,7 +5,11 @@ use std::{io, time::Instant};
 use rustix::process::Signal;
 use tine_linux::{process::Exit, tree};
 
-use super::{event::What, task::Task, worker::Output};
+use super::{
+    event::What,
+    task::Task,
+    worker::{Output, Worker},
+};
 use crate::{
     core::{
         instance::Next,
@@ -159,7 +163,7 @@ impl Task {
         self.reap_orphans();
         let last = self.workers.values().all(|worker| !worker.life.serves());
         if !(self.settings.owns_all_children && last) {
-            return;
+            return self.give_up_the_hidden(id);
         }
         let own = rustix::process::getpid();
         for entry in tree::processes().unwrap_or_default() {
@@ -168,6 +172,14 @@ impl Task {
                 // What cannot be killed now is tried again at the next look.
                 let _ = roots.signal(Signal::KILL);
             }
+        }
+    }
+
+    /// What is left of the worker hides from the process table, and cannot be told from what others
+    /// have started: its instance does not wait for it. It ends with the app.
+    fn give_up_the_hidden(&mut self, id: WorkerId) {
+        if self.workers.get(&id).is_some_and(Worker::has_nothing_in_sight) {
+            self.step(id, LifeEvent::TreeGone);
         }
     }
 

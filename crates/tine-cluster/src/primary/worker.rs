@@ -193,6 +193,11 @@ impl Worker {
         self.roots.count().is_ok_and(|count| count == 0)
     }
 
+    /// Whether its first process has ended, and nothing else can be found of it.
+    pub(super) fn has_nothing_in_sight(&self) -> bool {
+        self.exit.is_some() && self.members().is_empty()
+    }
+
     /// Whether some process of the tree has the socket with this inode open.
     pub(super) fn holds(&self, inode: u64) -> bool {
         self.members().into_iter().any(|pid| tine_linux::foreign::holds_socket(pid, inode))
