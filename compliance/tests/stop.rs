@@ -311,7 +311,7 @@ fn the_cgroups_of_workers_go_with_them() {
         if cgroups(manager).is_empty() {
             return skip("no writable cgroup here");
         }
-        assert_eq!(cgroups(manager).len(), 2);
+        assert_eq!(cgroups(manager).len(), 2, "{:?}: {:#?}", cgroups(manager), tine.lines());
         let victim = tine.pids()[0];
         tine.signal_worker(victim, Signal::KILL);
         tine.wait_for(|line| line.contains("worker 3 listens"), "its successor");
