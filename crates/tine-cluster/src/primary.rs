@@ -29,6 +29,7 @@ mod native;
 mod node;
 mod output;
 mod paths;
+mod presumed;
 mod probe;
 mod ready;
 mod report;

@@ -244,6 +244,7 @@ impl Task {
         self.put(asked, socket)?;
         let instance = self.workers.get(&asked.worker).map(|w| w.instance).unwrap_or_default();
         self.seats.take(seat, asked.worker, instance);
+        self.presume(asked.worker, seat);
         self.bound(asked.worker, seat);
         Ok(())
     }
