@@ -74,6 +74,12 @@ impl Tine {
         exit(status, &mut output)
     }
 
+    /// The folder where it runs, which is its own.
+    #[must_use]
+    pub fn folder(&self) -> &std::path::Path {
+        self.scratch.path()
+    }
+
     /// The pid of `tine` itself.
     #[must_use]
     pub fn pid(&self) -> u32 {
