@@ -11,6 +11,7 @@
 //! One task owns all state; everybody else sends it messages. What to do is decided by
 //! [`crate::core`]; the modules here carry it out.
 
+mod abandoned;
 mod accept;
 mod asks;
 mod balance;

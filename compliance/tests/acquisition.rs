@@ -1,0 +1,14 @@
+//! How unmodified programs come to their sockets: what they do by themselves must hold under tine.
+#![forbid(unsafe_code)]
+
+#[path = "acquisition/support.rs"]
+mod support;
+
+#[path = "acquisition/errors.rs"]
+mod errors;
+#[path = "acquisition/inet.rs"]
+mod inet;
+#[path = "acquisition/unix.rs"]
+mod unix;
+#[path = "acquisition/without.rs"]
+mod without;
