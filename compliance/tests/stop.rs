@@ -2,7 +2,7 @@
 //! accepted, and nothing is left behind.
 #![forbid(unsafe_code)]
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use compliance::{
     DEADLINE, KeepAlive, Program, Run, Tine, Who, eventually, free_port, is_alive, skip,
 };
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 
 /// `/` at once; `/slow` one second after it has said so.
@@ -65,6 +66,8 @@ func main() {
 fn go() -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let (source, program) = (folder.join("slow.go"), folder.join("slow"));
+    let lock = File::create(folder.join("slow.lock")).expect("the target folder is writable");
+    flock(&lock, FlockOperation::LockExclusive).expect("a lock on a plain file");
     fs::write(&source, GO).expect("the target folder is writable");
     let mut go = Command::new("go");
     go.args(["build", "-o"]).arg(&program).arg(&source).env("CGO_ENABLED", "0");

@@ -9,10 +9,12 @@
 //! | [`instance`] | what becomes of a place when its worker has ended: start again, when, or give up |
 //! | [`backoff`] | how long to wait before trying again |
 //! | [`registry`] | which socket a worker gets for an address |
+//! | [`closing`] | when a seat that nobody holds is closed |
 //! | [`order`] | where each socket stands in the kernel's list of a group |
 //! | [`handover`] | which worker gets an accepted connection, when the primary hands them over |
 
 pub mod backoff;
+pub mod closing;
 pub mod handover;
 pub mod instance;
 pub mod order;

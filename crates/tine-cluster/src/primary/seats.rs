@@ -4,12 +4,16 @@ use std::{
     collections::BTreeMap,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Instant,
 };
 
 use super::balance::{Group, GroupError};
 use crate::{
     address::{ListenKey, Transport},
-    core::registry::{Claim, Listener, Registry, SeatState},
+    core::{
+        closing::Closing,
+        registry::{Claim, Listener, Registry, SeatState},
+    },
     id::{Instance, ListenerId, SeatId, WorkerId},
     policy::Choice,
 };
@@ -21,6 +25,7 @@ pub(super) struct Seats {
     registry: Registry,
     sockets: BTreeMap<SeatId, Socket>,
     groups: BTreeMap<ListenerId, Group>,
+    closing: Closing,
 }
 
 /// The primary's own descriptor of a seat: it outlives the worker, and with it the queue.
@@ -137,13 +142,37 @@ impl Seats {
     }
 
     /// The worker does not hold the seat any more. Where the kernel moves queues and another seat is
-    /// there to take them, the seat is closed; else it waits for a worker with all that is queued.
+    /// there to take them, the seat is closed, soon; else it waits for a worker with all that is queued.
     pub(super) fn let_go(&mut self, seat: SeatId, worker: WorkerId) -> Result<(), GroupError> {
         if !self.registry.let_go(seat, worker) {
             return Ok(());
         }
         self.rotate_of(seat)?;
-        if self.can_close(seat) { self.close(seat) } else { Ok(()) }
+        if self.transport(seat) == Some(Transport::Udp) && self.can_close(seat) {
+            return self.close(seat);
+        }
+        self.closing.left(seat, Instant::now());
+        Ok(())
+    }
+
+    fn transport(&self, seat: SeatId) -> Option<Transport> {
+        self.listener_of(seat).map(|(_, listener)| listener.key.transport)
+    }
+
+    /// When a seat is to be closed.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.closing.poll_timeout()
+    }
+
+    /// Closes what nobody has taken in time.
+    pub(super) fn close_due(&mut self, now: Instant) -> Result<(), GroupError> {
+        for seat in self.closing.take_due(now) {
+            let state = self.registry.seat(seat).map(|seat| seat.state);
+            if state == Some(SeatState::Waiting) && self.can_close(seat) {
+                self.close(seat)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether nothing is lost when the seat closes.

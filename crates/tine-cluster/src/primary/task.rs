@@ -196,6 +196,9 @@ impl Task {
         }
         self.look_at_the_presumed(now);
         self.hand_over(now);
+        if let Err(error) = self.seats.close_due(now) {
+            self.trouble(WorkerId(0), "give a seat to the others", std::io::Error::other(error));
+        }
         if self.next_round <= now {
             self.next_round = now + ROUND;
             self.look_at_the_seats();
@@ -233,11 +236,13 @@ impl Task {
                 Filling::Empty | Filling::Worker(_) | Filling::Finished | Filling::GivenUp => None,
             });
         let handing = self.handing.values().filter_map(Handing::poll_timeout);
+        let closing = self.seats.poll_timeout();
         let round = (!self.seats.is_empty()).then_some(self.next_round);
         let all = lives
             .chain(looks)
             .chain(places)
             .chain(handing)
+            .chain(closing)
             .chain(round)
             .chain(self.presumed.deadline());
         all.min().unwrap_or(now + Duration::from_hours(1))
