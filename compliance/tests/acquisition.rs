@@ -4,10 +4,14 @@
 #[path = "acquisition/support.rs"]
 mod support;
 
+#[path = "acquisition/declared.rs"]
+mod declared;
 #[path = "acquisition/errors.rs"]
 mod errors;
 #[path = "acquisition/inet.rs"]
 mod inet;
+#[path = "acquisition/native.rs"]
+mod native;
 #[path = "acquisition/unix.rs"]
 mod unix;
 #[path = "acquisition/without.rs"]
