@@ -28,6 +28,25 @@ pub(crate) fn cargo_built(package: &str) -> PathBuf {
     profile_folder().join(package)
 }
 
+/// An example of the library.
+///
+/// # Panics
+///
+/// When it cannot be built.
+#[must_use]
+pub fn example(name: &str) -> PathBuf {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--quiet", "-p", "tine-cluster", "--examples"]);
+        if profile_folder().ends_with("release") {
+            cargo.arg("--release");
+        }
+        succeed(cargo.current_dir(root()));
+    });
+    profile_folder().join("examples").join(name)
+}
+
 fn cargo_build() {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "-p", "tine", "-p", "hello-std", "-p", "hello-axum"]);

@@ -29,6 +29,7 @@ mod scratch;
 mod tine;
 mod who;
 
+pub use build::example;
 pub use client::{KeepAlive, get, get_from, pid_in};
 pub use output::{Line, Listening, Stream, Worker};
 pub use port::free_port;

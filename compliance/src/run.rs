@@ -20,6 +20,7 @@ pub struct Run {
     files: Vec<(String, String)>,
     copies: Vec<PathBuf>,
     through: Vec<OsString>,
+    denied: Option<&'static str>,
     who: Who,
 }
 
@@ -27,7 +28,7 @@ impl Run {
     pub(crate) fn new(args: Vec<OsString>) -> Self {
         let (env, files) = (Vec::new(), Vec::new());
         let (copies, through) = (Vec::new(), Vec::new());
-        Self { args, env, files, copies, through, who: Who::Root }
+        Self { args, env, files, copies, through, denied: None, who: Who::Root }
     }
 
     /// A variable in the environment of `tine`, which holds no other but `PATH`, `HOME`, `LANG`,
@@ -43,6 +44,16 @@ impl Run {
         self
     }
 
+    /// A folder with copies of files that are in the run's own folder by [`Self::file`].
+    pub fn folder(mut self, folder: &str, names: &[&str]) -> Self {
+        let wanted = |file: &&(String, String)| names.contains(&file.0.as_str());
+        let copies = self.files.iter().filter(wanted);
+        let copies = copies.map(|(name, text)| (format!("{folder}/{name}"), text.clone()));
+        let copies: Vec<(String, String)> = copies.collect();
+        self.files.extend(copies);
+        self
+    }
+
     /// A copy, under its own name, of a file or folder.
     pub fn copy(mut self, from: impl Into<PathBuf>) -> Self {
         self.copies.push(from.into());
@@ -53,6 +64,13 @@ impl Run {
     /// `prlimit --nofile=64`, `env -u HOME`.
     pub fn through(mut self, words: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         self.through = words.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Under a filter that answers `EPERM` to this system call, as a container's profile does:
+    /// `seccomp` or `pidfd_getfd`.
+    pub fn without(mut self, call: &'static str) -> Self {
+        self.denied = Some(call);
         self
     }
 
@@ -71,7 +89,7 @@ impl Run {
     #[must_use]
     pub fn start(self) -> Tine {
         let scratch = self.furnish().expect("/tmp is writable");
-        let launcher = Launcher::new(self.who, self.env, &scratch);
+        let launcher = Launcher::new((self.who, self.denied), self.env, &scratch);
         let (child, output) = launcher.spawn(&scratch, &self.through, &self.args);
         Tine::new(child, output, scratch, launcher)
     }
@@ -93,18 +111,37 @@ impl Run {
 pub(crate) struct Launcher {
     who: Who,
     env: Vec<(OsString, OsString)>,
+    denied: Option<&'static str>,
     program: PathBuf,
 }
 
+/// Denies the system call named first to the program that it becomes.
+const DENY: &str = r"
+import ctypes, os, platform, struct, sys
+number = {'seccomp': {'x86_64': 317, 'aarch64': 277}, 'pidfd_getfd': {'x86_64': 438, 'aarch64': 438}}
+number = number[sys.argv[1]][platform.machine()]
+steps = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *step) for step in steps))
+program = struct.pack('HxxxxxxQ', len(steps), ctypes.addressof(code))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, program, 0, 0) == 0
+os.execv(sys.argv[2], sys.argv[2:])
+";
+
 impl Launcher {
-    fn new(who: Who, env: Vec<(OsString, OsString)>, scratch: &Scratch) -> Self {
+    fn new(
+        (who, denied): (Who, Option<&'static str>),
+        env: Vec<(OsString, OsString)>,
+        scratch: &Scratch,
+    ) -> Self {
         let built = build::tine();
         let program = if who.drops_rights() && !is_open_to_all(&built) {
             scratch.copy(&built).expect("/tmp has room for tine")
         } else {
             built
         };
-        Self { who, env, program }
+        Self { who, env, denied, program }
     }
 
     pub(crate) fn spawn(
@@ -128,6 +165,9 @@ impl Launcher {
         if self.who.drops_rights() {
             let nobody = NOBODY.to_string();
             command.args(["--reuid", &nobody, "--regid", &nobody, "--clear-groups"]);
+        }
+        if let Some(call) = self.denied {
+            command.args(["python3", "-c", DENY, call]);
         }
         command.args(through).arg(&self.program);
         command.env_clear().env("PATH", search_path()).env("LANG", "C.UTF-8");

@@ -56,6 +56,10 @@ impl Scratch {
     /// Writes a file, of mode 755 so that it may be a script.
     pub(crate) fn write(&self, name: &str, text: &str) -> io::Result<()> {
         let path = self.path.join(name);
+        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+            fs::create_dir(folder)?;
+            open_to_all(folder)?;
+        }
         fs::write(&path, text)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o755))
     }

@@ -112,10 +112,23 @@ impl Tine {
 
     /// Waits until `n` workers that still run listen; gives all their seats.
     pub fn wait_listening(&mut self, n: usize) -> Vec<Listening> {
+        self.wait_listening_where(|_| true, n)
+    }
+
+    /// Likewise, on this address.
+    pub fn wait_listening_at(&mut self, address: &str, n: usize) -> Vec<Listening> {
+        self.wait_listening_where(|seat| seat.address == address, n)
+    }
+
+    fn wait_listening_where(
+        &mut self,
+        which: impl Fn(&Listening) -> bool,
+        n: usize,
+    ) -> Vec<Listening> {
         let find = |output: &mut Output| {
             let running: BTreeSet<u32> = output.workers().iter().map(|worker| worker.id).collect();
             let mut seats = output.listening();
-            seats.retain(|seat| running.contains(&seat.worker));
+            seats.retain(|seat| running.contains(&seat.worker) && which(seat));
             let workers: BTreeSet<u32> = seats.iter().map(|seat| seat.worker).collect();
             (workers.len() >= n).then_some(seats)
         };

@@ -57,7 +57,8 @@ impl App {
         let port = free_port();
         let options = ["-i", "3", "--name", "app", "--policy", policy.name()];
         let mut tine = program.run(port, &options).start();
-        let seats = tine.wait_listening(3);
+        // gunicorn has a control socket besides.
+        let seats = tine.wait_listening_at(&format!("127.0.0.1:{port}"), 3);
         (Self { tine, port }, seats)
     }
 
@@ -89,9 +90,8 @@ fn holds(program: fn(Who) -> Result<Program, String>, policy: Policy, who: Who) 
     };
     let (mut app, seats) = App::start(&program, policy);
     let mechanism = policy.mechanism(&program, who);
-    let address = format!("127.0.0.1:{}", app.port);
     for seat in &seats {
-        assert_eq!((seat.address.as_str(), seat.mechanism.as_str()), (&*address, mechanism));
+        assert_eq!(seat.mechanism, mechanism);
     }
     answers(&mut app, policy, mechanism);
     let exit = app.tine.stop();

@@ -11,6 +11,7 @@
 //! One task owns all state; everybody else sends it messages. What to do is decided by
 //! [`crate::core`]; the modules here carry it out.
 
+mod abandoned;
 mod accept;
 mod asks;
 mod balance;
@@ -29,6 +30,7 @@ mod native;
 mod node;
 mod output;
 mod paths;
+mod presumed;
 mod probe;
 mod ready;
 mod report;

@@ -189,7 +189,9 @@ impl Manager {
                 self.narrator.about(&event, &format!("{key} is taken: {holder}"));
                 self.state.refused |= !self.state.ever_listened;
             }
-            What::Exited { asked: false, .. } if self.state.refused => {
+            What::Exited { asked: false, .. }
+                if self.state.refused && !self.state.ever_listened =>
+            {
                 self.give_up("no worker can listen there").await;
             }
             What::Unfit { .. } => self.give_up("the mechanism asked for is not to be had").await,

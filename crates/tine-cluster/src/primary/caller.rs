@@ -8,7 +8,7 @@ use std::{
 
 use rustix::{
     io::Errno,
-    net::{AddressFamily, SocketType, sockopt},
+    net::{AddressFamily, SocketAddrUnix, SocketType, sockopt},
     process::Pid,
 };
 use tine_linux::{
@@ -62,9 +62,21 @@ pub(super) enum RawAddress {
     Other,
 }
 
+/// `CAP_NET_BIND_SERVICE` of capabilities(7).
+const NET_BIND_SERVICE: u32 = 10;
+
 impl Caller {
     pub(super) fn new(thread: Pid, number: i32) -> io::Result<Self> {
         Ok(Self { process: foreign::process_of_thread(thread)?, thread, number })
+    }
+
+    /// Whether the caller itself might bind this port: the manager may have more rights than a program
+    /// that became another user.
+    pub(super) fn may_bind(&self, port: u16) -> bool {
+        let first_free = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+        let first_free = first_free.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024);
+        let is_able = || foreign::has_capability(self.thread, NET_BIND_SERVICE).unwrap_or(true);
+        port >= first_free || is_able()
     }
 
     /// The address at that place of its memory.
@@ -148,6 +160,19 @@ fn is_here(theirs: &OwnedFd) -> bool {
 }
 
 impl CallersSocket {
+    /// Whether the socket has a name already, as far as can be seen.
+    pub(super) fn is_bound(&self) -> bool {
+        let name = self.own.as_ref().and_then(|own| rustix::net::getsockname(own).ok());
+        let Some(name) = name else { return false };
+        if let Ok(address) = SocketAddr::try_from(name.clone()) {
+            return address.port() != 0;
+        }
+        // rustix gives a socket without a name an empty one.
+        let is_named = |name: Option<&[u8]>| name.is_some_and(|name| !name.is_empty());
+        SocketAddrUnix::try_from(name)
+            .is_ok_and(|name| is_named(name.path_bytes()) || is_named(name.abstract_name()))
+    }
+
     /// A new socket of the same kind, non-blocking if the program's was.
     pub(super) fn another(&self) -> io::Result<OwnedFd> {
         use rustix::net::SocketFlags;
@@ -163,6 +188,16 @@ impl CallersSocket {
 }
 
 impl RawAddress {
+    /// Of which sockets it is an address.
+    pub(super) const fn family(&self) -> Option<AddressFamily> {
+        match self {
+            Self::Inet(SocketAddr::V4(_)) => Some(AddressFamily::INET),
+            Self::Inet(SocketAddr::V6(_)) => Some(AddressFamily::INET6),
+            Self::Path(_) | Self::Abstract(_) => Some(AddressFamily::UNIX),
+            Self::Other => None,
+        }
+    }
+
     /// Reads `struct sockaddr`. What is too short for its family is left to the kernel to refuse.
     pub(super) fn read(bytes: &[u8]) -> Self {
         let Some((family, rest)) = bytes.split_first_chunk::<2>() else { return Self::Other };

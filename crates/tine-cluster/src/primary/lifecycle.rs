@@ -197,23 +197,4 @@ impl Task {
         self.tell(id, What::Misbehaved { error });
         self.step(id, LifeEvent::Kill);
     }
-
-    /// The seats of a worker whose program closed them, though it lives: found by their queues.
-    pub(super) fn look_at_the_seats(&mut self) {
-        let mut left = Vec::new();
-        for worker in self.workers.values().filter(|worker| worker.life.serves()) {
-            for seat in self.seats.registry().held_by(worker.id) {
-                if self.seats.is_stuck(seat)
-                    && let Some(inode) = self.seats.inode(seat)
-                    && !worker.holds(inode)
-                {
-                    left.push((seat, worker.id));
-                }
-            }
-        }
-        for (seat, worker) in left {
-            self.let_go(seat, worker);
-        }
-        self.restore_paths();
-    }
 }

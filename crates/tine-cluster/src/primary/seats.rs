@@ -210,6 +210,28 @@ impl Seats {
         std::mem::replace(&mut socket.waited, waits) && waits
     }
 
+    /// The seats whose program connected its socket: a client that chose its own port. While a
+    /// duplicate is kept, the other side does not see the end of the connection.
+    pub(super) fn connected(&self) -> Vec<SeatId> {
+        let is_connected =
+            |socket: &Socket| rustix::net::getpeername(&socket.fd).is_ok_and(|peer| peer.is_some());
+        let inet = |seat: &SeatId| {
+            self.listener_of(*seat).is_some_and(|(_, l)| l.key.endpoint.port().is_some())
+        };
+        let connected = self.sockets.iter().filter(|(seat, s)| inet(seat) && is_connected(s));
+        connected.map(|(seat, _)| *seat).collect()
+    }
+
+    /// The seats of every listener at this port, whatever its address.
+    pub(super) fn at_port(&self, transport: Transport, port: u16) -> Vec<SeatId> {
+        let is_there = |seat: &SeatId| {
+            self.listener_of(*seat).is_some_and(|(_, listener)| {
+                listener.key.transport == transport && listener.key.endpoint.port() == Some(port)
+            })
+        };
+        self.sockets.keys().copied().filter(is_there).collect()
+    }
+
     /// Connections that the seat was given so far.
     pub(super) fn taken(&self, seat: SeatId) -> Option<u64> {
         let listener = self.registry.seat(seat)?.listener;

@@ -20,6 +20,7 @@ use super::{
     handing::Handing,
     input::{Command, Input, News},
     paths::Paths,
+    presumed::Presumed,
     seats::Seats,
     settings::Settings,
     start::Means,
@@ -54,6 +55,7 @@ pub(super) struct Task {
     /// Of which seats it was told that a worker listens there.
     pub(super) told_listening: BTreeSet<(WorkerId, SeatId)>,
     pub(super) sinks: Sinks,
+    pub(super) presumed: Presumed,
     /// Seats that listen before their listener's policy has taken hold.
     pub(super) unannounced: Vec<(WorkerId, SeatId)>,
     /// Where this kernel keeps what the programs read, once known.
@@ -91,6 +93,7 @@ impl Task {
             declared: BTreeMap::new(),
             told_listening: BTreeSet::new(),
             sinks: Sinks::default(),
+            presumed: Presumed::default(),
             unannounced: Vec::new(),
             offsets: None,
             node: super::node::Servers::default(),
@@ -191,6 +194,7 @@ impl Task {
         for instance in self.due_instances(now) {
             self.fill(instance);
         }
+        self.look_at_the_presumed(now);
         self.hand_over(now);
         if let Err(error) = self.seats.close_due(now) {
             self.trouble(WorkerId(0), "give a seat to the others", std::io::Error::other(error));
@@ -234,7 +238,13 @@ impl Task {
         let handing = self.handing.values().filter_map(Handing::poll_timeout);
         let closing = self.seats.poll_timeout();
         let round = (!self.seats.is_empty()).then_some(self.next_round);
-        let all = lives.chain(looks).chain(places).chain(handing).chain(closing).chain(round);
+        let all = lives
+            .chain(looks)
+            .chain(places)
+            .chain(handing)
+            .chain(closing)
+            .chain(round)
+            .chain(self.presumed.deadline());
         all.min().unwrap_or(now + Duration::from_hours(1))
     }
 

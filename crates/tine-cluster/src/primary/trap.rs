@@ -9,9 +9,11 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-use rustix::{io::Errno, net::sockopt, process::Pid};
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, sockopt},
+};
 use tine_linux::{
-    foreign,
     seccomp::{Call, Notification},
     socket,
 };
@@ -92,6 +94,11 @@ impl Task {
         if !self.trap_of(worker)?.is_waiting(notification) {
             return None;
         }
+        // The kernel refuses these, each with its own word.
+        let named = socket.is_bound() || self.seats.find(socket.inode).is_some();
+        if named || raw.family() != Some(socket.family) {
+            return Some(Answer::Pass);
+        }
         let asked = Asked { worker, notification, caller: &caller, socket: &socket };
         Some(match raw {
             RawAddress::Inet(inet) => self.bind_inet(asked, inet, &bytes),
@@ -110,7 +117,7 @@ impl Task {
         if !matches!(asked.socket.transport, Transport::Tcp | Transport::Udp) {
             return Answer::Pass;
         }
-        if !may_bind(asked.caller.thread, address.port()) {
+        if !asked.caller.may_bind(address.port()) {
             return Answer::Result(Err(Errno::ACCESS));
         }
         let v6only = self.v6only(asked);
@@ -119,6 +126,7 @@ impl Task {
         let result = match self.seats.claim(&key, asked.worker) {
             Claim::First => self.bind_first(asked, &key, (address, v6only, bytes)),
             Claim::Join(listener) => self.bind_seat(asked, listener, (address, v6only, bytes)),
+            Claim::Take(seat) if !self.fits(asked, seat) => Err(Errno::ADDRINUSE),
             Claim::Take(seat) => self.share(asked, seat),
             Claim::Mine(seat) => self.bind_again(asked, seat, (address, v6only, bytes)),
         };
@@ -135,9 +143,22 @@ impl Task {
         key: &ListenKey,
         at: (SocketAddr, bool, &[u8]),
     ) -> Result<(), Errno> {
-        probe::is_free(key.transport, at.0, at.1)?;
+        self.check_free(key.transport, at)?;
         let listener = self.new_listener(asked.worker, key, Acquisition::BindTrap)?;
         self.bind_seat(asked, listener, at)
+    }
+
+    fn check_free(
+        &mut self,
+        transport: Transport,
+        (address, v6only, _): (SocketAddr, bool, &[u8]),
+    ) -> Result<(), Errno> {
+        match probe::is_free(transport, address, v6only) {
+            Err(Errno::ADDRINUSE) if self.close_abandoned(transport, address.port()) => {
+                probe::is_free(transport, address, v6only)
+            }
+            other => other,
+        }
     }
 
     /// Makes a listener known under the mechanism that is to be had.
@@ -244,11 +265,20 @@ impl Task {
     /// Gives the caller a socket that exists, in place of its own.
     pub(super) fn share(&mut self, asked: Asked<'_>, seat: SeatId) -> Result<(), Errno> {
         let socket = self.seats.socket(seat).ok_or(Errno::BADF)?;
-        // The flag belongs to the open file; the caller expects it as it had set it.
-        rustix::fs::fcntl_setfl(socket, flags_of(asked.socket))?;
+        let others = self
+            .seats
+            .registry()
+            .seat(seat)
+            .is_some_and(|seat| seat.holders.iter().any(|holder| *holder != asked.worker));
+        // The flag belongs to the open file. The caller expects it as it had set it; but it must not
+        // be taken from others, whose `accept` would wait for ever. Programs set it late.
+        if asked.socket.flags.non_blocking || !others {
+            rustix::fs::fcntl_setfl(socket, flags_of(asked.socket))?;
+        }
         self.put(asked, socket)?;
         let instance = self.workers.get(&asked.worker).map(|w| w.instance).unwrap_or_default();
         self.seats.take(seat, asked.worker, instance);
+        self.presume(asked.worker, seat);
         self.bound(asked.worker, seat);
         Ok(())
     }
@@ -272,17 +302,28 @@ impl Task {
         at: (SocketAddr, bool, &[u8]),
     ) -> Result<(), Errno> {
         let inode = self.seats.inode(seat).unwrap_or_default();
-        // Before Linux 5.19 a signal interrupts the call, which is then made anew.
-        if inode == asked.socket.inode {
-            return Err(Errno::INVAL);
-        }
         let held = self.workers.get(&asked.worker).is_some_and(|worker| worker.holds(inode));
         let listener = self.seats.listener_of(seat).map(|(id, _)| id).ok_or(Errno::INVAL)?;
-        match (held, asked.socket.reuseport && self.is_grouped(listener)) {
-            (true, true) => self.bind_seat(asked, listener, at),
+        match (held, asked.socket.reuseport) {
+            (true, true) if self.is_grouped(listener) => self.bind_seat(asked, listener, at),
             (true, false) => Err(Errno::ADDRINUSE),
-            (false, _) => self.share(asked, seat),
+            (false, _) if !self.fits(asked, seat) => {
+                let (_, listener) = self.seats.listener_of(seat).ok_or(Errno::INVAL)?;
+                let key = listener.key.clone();
+                self.bind_first(asked, &key, at)
+            }
+            (true, true) | (false, _) => self.share(asked, seat),
         }
+    }
+
+    /// Whether the seat's socket can stand for the caller's: `::ffff:127.0.0.1` and `127.0.0.1` are
+    /// one place, but not one kind of socket.
+    fn fits(&self, asked: Asked<'_>, seat: SeatId) -> bool {
+        let Some(socket) = self.seats.socket(seat) else { return false };
+        // The kernel sets the option by itself at the bind of most addresses, never takes it back.
+        let takes_v4 = || sockopt::ipv6_v6only(socket) == Ok(false);
+        sockopt::socket_domain(socket) == Ok(asked.socket.family)
+            && (asked.socket.family != AddressFamily::INET6 || !(takes_v4() && self.v6only(asked)))
     }
 
     fn v6only(&self, asked: Asked<'_>) -> bool {
@@ -359,15 +400,4 @@ fn flags_of(socket: &CallersSocket) -> rustix::fs::OFlags {
     let mut flags = rustix::fs::OFlags::empty();
     flags.set(rustix::fs::OFlags::NONBLOCK, socket.flags.non_blocking);
     flags
-}
-
-/// `CAP_NET_BIND_SERVICE` of capabilities(7).
-const NET_BIND_SERVICE: u32 = 10;
-
-/// Whether the caller itself might bind this port: the manager may have more rights than a program
-/// that became another user.
-fn may_bind(thread: Pid, port: u16) -> bool {
-    let first_free = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
-    let first_free = first_free.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024u16);
-    port >= first_free || foreign::has_capability(thread, NET_BIND_SERVICE).unwrap_or(true)
 }

@@ -1,0 +1,49 @@
+//! Programs that use the library.
+
+use std::collections::BTreeSet;
+
+use compliance::{Tine, Who, example, free_port};
+
+use crate::support::{V4, each_answers_alone, tcp};
+
+#[test]
+fn a_worker_of_the_library_is_served_by_every_mechanism() {
+    let ways: [(&[&str], &str, Who); 4] = [
+        (&[], "kernel-ebpf", Who::Root),
+        (&["--policy", "shared"], "one-queue", Who::Root),
+        (&["--mechanism", "hand-over"], "hand-over", Who::Root),
+        (&[], "hand-over", Who::User),
+    ];
+    for (options, mechanism, who) in ways.into_iter().filter(|way| way.2.missing().is_none()) {
+        let port = free_port();
+        let address = format!("127.0.0.1:{port}");
+        let args = ["-i", "3", "--name", "app"].iter().chain(options);
+        let run = Tine::run(args.chain(&["./worker", &address])).copy(example("worker"));
+        let mut tine = run.as_who(who).start();
+        for seat in tine.wait_listening(3) {
+            assert_eq!((&*seat.mechanism, &*seat.acquisition), (mechanism, "native"));
+        }
+        if mechanism == "one-queue" {
+            each_answers_alone(&mut tine, || tcp(V4, port));
+        } else {
+            let order: Vec<u32> = (0..9).map(|_| tcp(V4, port).expect("an answer")).collect();
+            assert_eq!(order[..3].iter().collect::<BTreeSet<_>>().len(), 3, "{order:?}");
+            assert!(order.windows(4).all(|turn| turn[0] == turn[3]), "{order:?}");
+        }
+        let exit = tine.stop();
+        assert_eq!(exit.code, Some(0), "{}", exit.stderr);
+        assert_eq!(exit.stdout.matches("left in peace").count(), 3, "{}", exit.stderr);
+    }
+}
+
+#[test]
+fn started_by_hand_the_same_program_simply_listens() {
+    let port = free_port();
+    let mut alone = std::process::Command::new(example("worker"));
+    let mut alone = alone.arg(format!("127.0.0.1:{port}")).spawn().expect("it was built");
+    crate::support::until("it listens", || tcp(V4, port).is_ok());
+    assert_eq!(tcp(V4, port).expect("an answer"), alone.id());
+    let pid = rustix::process::Pid::from_child(&alone);
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("our child");
+    alone.wait().expect("our child");
+}

@@ -1,0 +1,71 @@
+//! Seats whose program does not listen on them any more, though it lives.
+//!
+//! Nothing tells of a `close`: asking about that call would cost every connection. So it is found out
+//! when it matters: when connections wait that nobody accepts, and when an address is in the way of
+//! another one.
+
+use std::io;
+
+use super::task::Task;
+use crate::{
+    address::Transport,
+    id::{SeatId, WorkerId},
+};
+
+impl Task {
+    /// Once in a while: closed seats go to the others, a client's sockets to their program.
+    pub(super) fn look_at_the_seats(&mut self) {
+        for (seat, worker) in self.stranded() {
+            self.let_go(seat, worker);
+        }
+        for seat in self.seats.connected() {
+            self.close_seat(seat, "let go of a socket that became a client's");
+        }
+        self.restore_paths();
+    }
+
+    /// Seats where connections wait though their worker has closed them.
+    fn stranded(&mut self) -> Vec<(SeatId, WorkerId)> {
+        let mut left = Vec::new();
+        for worker in self.workers.values().filter(|worker| worker.life.serves()) {
+            for seat in self.seats.registry().held_by(worker.id) {
+                if self.seats.is_stuck(seat)
+                    && let Some(inode) = self.seats.inode(seat)
+                    && !worker.holds(inode)
+                {
+                    left.push((seat, worker.id));
+                }
+            }
+        }
+        left
+    }
+
+    /// Closes the seats at this port that their programs have closed: to the kernel they would not be
+    /// there any more. Whether there was any.
+    pub(super) fn close_abandoned(&mut self, transport: Transport, port: u16) -> bool {
+        let abandoned = self.seats.at_port(transport, port);
+        let abandoned: Vec<SeatId> =
+            abandoned.into_iter().filter(|seat| self.is_abandoned(*seat)).collect();
+        for seat in &abandoned {
+            self.told_listening.retain(|(_, told)| told != seat);
+            self.close_seat(*seat, "close a seat that its program closed");
+        }
+        !abandoned.is_empty()
+    }
+
+    /// Whether workers were given the seat, and all have closed it.
+    fn is_abandoned(&self, seat: SeatId) -> bool {
+        let (Some(known), Some(inode)) = (self.seats.registry().seat(seat), self.seats.inode(seat))
+        else {
+            return false;
+        };
+        let holds = |id: &WorkerId| self.workers.get(id).is_some_and(|worker| worker.holds(inode));
+        !known.holders.is_empty() && !known.holders.iter().any(holds)
+    }
+
+    fn close_seat(&mut self, seat: SeatId, doing: &'static str) {
+        if let Err(error) = self.seats.close(seat) {
+            self.trouble(WorkerId(0), doing, io::Error::other(error));
+        }
+    }
+}
