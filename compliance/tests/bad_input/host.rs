@@ -113,7 +113,8 @@ fn a_reader_that_sleeps_keeps_nobody_from_being_served_nor_tine_from_stopping() 
     let port = free_port();
     let pipe = "\"$0\" \"$@\" | { read line; echo $line; sleep 600; }";
     let mut tine = talking(port).through(["sh", "-c", pipe]).start();
-    tine.wait_listening(2);
+    // What the second says of itself may be behind the first one's flood.
+    tine.wait_listening(1);
     tine.wait_for(|line| line.ends_with("xxx"), "the one line");
     let (watchdog, manager) = (watchdog_below(&tine), manager_below(&tine));
     eventually("the pipe is full", || is_quiet(manager));
