@@ -16,3 +16,5 @@ mod native;
 mod unix;
 #[path = "acquisition/without.rs"]
 mod without;
+#[path = "acquisition/wrapped.rs"]
+mod wrapped;

@@ -29,7 +29,9 @@ serve(
     checked(('::', ports[4]), v6, options=[V6ONLY]),
     checked(('127.0.0.1', ports[0]), kind=datagrams),
     checked(('::1', ports[0]), v6, datagrams),
-    checked('stream.sock', local))
+    checked('stream.sock', local),
+    checked('letters.sock', local, datagrams),
+    checked('packets.sock', local, socket.SOCK_SEQPACKET))
 ";
     for (policy, who) in ways() {
         let ports: [u16; 5] = std::array::from_fn(|_| free_port());
@@ -37,7 +39,7 @@ serve(
         let options = ["--policy", policy, "--env", &words];
         let run = python("2", 0, &options, script).as_who(who).without("pidfd_getfd");
         let mut tine = run.start();
-        wait_ready(&mut tine, 2, 9);
+        wait_ready(&mut tine, 2, 11);
         let asked = [
             (V4, ports[0]),
             (V6, ports[1]),

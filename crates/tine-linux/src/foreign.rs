@@ -14,7 +14,10 @@ use std::{
     path::PathBuf,
 };
 
-use rustix::process::{ForeignRawFd, Pid, PidfdGetfdFlags};
+use rustix::{
+    net::SocketType,
+    process::{ForeignRawFd, Pid, PidfdGetfdFlags},
+};
 
 use crate::process::Process;
 
@@ -141,6 +144,23 @@ pub fn socket_protocol(of: Pid, number: i32) -> io::Result<String> {
     let name = &name[..length];
     let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
     Ok(String::from_utf8_lossy(&name[..end]).into_owned())
+}
+
+/// The type of a UNIX socket (`SOCK_STREAM`, …), from `/proc/PID/net/unix`, which lists those without
+/// a name too. `None` when the network namespace of the process does not have it.
+///
+/// # Errors
+///
+/// When the process is gone.
+pub fn unix_socket_type(of: Pid, inode: u64) -> io::Result<Option<SocketType>> {
+    let table = fs::read_to_string(format!("/proc/{}/net/unix", of.as_raw_pid()))?;
+    // Num RefCount Protocol Flags Type St Inode Path
+    let kind = table.lines().find_map(|line| {
+        let mut fields = line.split_whitespace().skip(4);
+        let (kind, number) = (fields.next()?, fields.nth(1)?);
+        (number.parse() == Ok(inode)).then(|| u32::from_str_radix(kind, 16).ok())?
+    });
+    Ok(kind.map(SocketType::from_raw))
 }
 
 /// One field of `/proc/PID/status`, without its name; also of a thread.

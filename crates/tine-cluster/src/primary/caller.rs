@@ -110,7 +110,14 @@ impl Caller {
             "TCPv6" | "MPTCPv6" => (Transport::Tcp, AddressFamily::INET6),
             "UDP" => (Transport::Udp, AddressFamily::INET),
             "UDPv6" => (Transport::Udp, AddressFamily::INET6),
+            // Linux 5.15 tells streams apart, and nothing else.
             "UNIX-STREAM" => (Transport::UnixStream, AddressFamily::UNIX),
+            "UNIX" => match foreign::unix_socket_type(self.process.pid(), inode)? {
+                Some(SocketType::STREAM) => (Transport::UnixStream, AddressFamily::UNIX),
+                Some(SocketType::DGRAM) => (Transport::UnixDatagram, AddressFamily::UNIX),
+                Some(SocketType::SEQPACKET) => (Transport::UnixSeqPacket, AddressFamily::UNIX),
+                _ => return Ok(None),
+            },
             _ => return Ok(None),
         };
         let (own, v6only, reuseport) = (None, None, false);
