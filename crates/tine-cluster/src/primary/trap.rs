@@ -249,15 +249,12 @@ impl Task {
         self.seats.add_seat(listener, (instance, Some(worker)), fd).map_err(errno)
     }
 
-    /// Sockets without connections are in their group, and get datagrams, as soon as they are bound. And
-    /// one that listens already, because it was another worker's before, may stay without a `listen`:
-    /// a program that asks (`SO_ACCEPTCONN`) is told that there is no need.
+    /// Without connections a socket is in its group as soon as it is bound. One that listened before,
+    /// for another worker, may see no `listen`: a program that asks (`SO_ACCEPTCONN`) has no need.
     pub(super) fn bound(&mut self, worker: WorkerId, seat: SeatId) {
-        let needs_listen =
-            self.seats.listener_of(seat).is_some_and(|(_, l)| l.key.transport.listens());
-        let socket = self.seats.socket(seat);
+        let (socket, known) = (self.seats.socket(seat), self.seats.listener_of(seat));
         let listens = socket.is_some_and(|fd| sockopt::socket_acceptconn(fd).unwrap_or(false));
-        if !needs_listen || listens {
+        if listens || known.is_none_or(|(_, l)| !l.key.transport.listens()) {
             self.seat_listens(worker, seat);
         }
     }
