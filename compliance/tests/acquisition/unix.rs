@@ -65,7 +65,9 @@ fn programs_that_unlink_a_stale_path_first_all_stay_reachable() {
 name = 'app.sock'
 if os.path.exists(name):
     os.unlink(name)
-serve(listener(name, socket.AF_UNIX))
+on = listener(name, socket.AF_UNIX)
+open('bound', 'w').close()
+serve(on)
 ";
     // Left by somebody who died.
     let before = "import socket\nsocket.socket(socket.AF_UNIX).bind('app.sock')";
@@ -73,6 +75,8 @@ serve(listener(name, socket.AF_UNIX))
         "import subprocess
 if os.environ['TINE_INSTANCE'] == '0' and not os.path.exists('app.sock'):
     subprocess.run([sys.executable, '-c', {before:?}])
+while os.environ['TINE_INSTANCE'] != '0' and not os.path.exists('bound'):
+    select.select([], [], [], 0.01)
 {script}"
     );
     for who in users() {
