@@ -9,7 +9,7 @@ use std::{
     ffi::OsStr,
     fs, io,
     os::{
-        fd::{AsFd, BorrowedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{ffi::OsStrExt, fs::MetadataExt, fs::PermissionsExt},
     },
     path::{Path, PathBuf},
@@ -46,15 +46,11 @@ struct File {
 }
 
 impl Paths {
-    /// The seat was bound to this path just now.
-    fn remember(&mut self, seat: SeatId, path: PathBuf) {
-        let Ok(identity) = identity(&path) else { return };
-        let hidden = hidden_name(&path);
-        // Left by a manager that had this pid before.
-        let _ = fs::remove_file(&hidden);
-        // Without a second link nothing can be restored; everything else works.
-        let _ = fs::hard_link(&path, &hidden);
-        self.files.insert(seat, File { path, hidden, identity });
+    /// The seat's socket has this file.
+    fn remember(&mut self, seat: SeatId, file: Option<File>) {
+        if let Some(file) = file {
+            self.files.insert(seat, file);
+        }
     }
 
     /// Puts the name back if it was removed. Whether the name is the socket's then.
@@ -84,6 +80,18 @@ impl Drop for Paths {
 }
 
 impl File {
+    /// The file of a socket that was bound to this path just now. `None`: it is gone already, unlinked
+    /// by another worker that tidied up before its own bind; nobody can find the socket.
+    fn of(path: &Path) -> Option<Self> {
+        let hidden = hidden_name(path);
+        // Left by a manager that had this pid before.
+        let _ = fs::remove_file(&hidden);
+        // Where there are no hard links nothing can be restored; everything else works.
+        let linked = fs::hard_link(path, &hidden);
+        let identity = identity(if linked.is_ok() { &hidden } else { path }).ok()?;
+        Some(Self { path: path.to_owned(), hidden, identity })
+    }
+
     fn remove(&self) {
         // What was removed already need not be.
         let _ = fs::remove_file(&self.hidden);
@@ -127,11 +135,12 @@ impl Task {
         let key = ListenKey { transport, endpoint: Endpoint::Path(path.clone()) };
         match self.seats.claim(&key, asked.worker) {
             Claim::First | Claim::Join(_) => {
-                let bind = |socket: BorrowedFd<'_>| Place::of(process)?.bind(socket, bytes);
-                let result = self.bind_unix(asked, &key, bind).map(|seat| {
-                    self.paths.remember(seat, path);
-                    self.bound(asked.worker, seat);
-                });
+                let bind = |socket: BorrowedFd<'_>| -> io::Result<Bound> {
+                    Place::of(process)?.bind(socket, bytes)?;
+                    Ok(File::of(&path).map_or(Bound::Lost, |file| Bound::Here(Some(file))))
+                };
+                let result = self.bind_unix(asked, &key, bind);
+                let result = result.map(|seat| self.bound(asked.worker, seat));
                 if let Err(errno) = result {
                     self.refused(asked.worker, key, errno);
                 }
@@ -168,7 +177,9 @@ impl Task {
         let key = ListenKey { transport, endpoint: Endpoint::Abstract(name) };
         match self.seats.claim(&key, asked.worker) {
             Claim::First | Claim::Join(_) => {
-                let bind = |socket: BorrowedFd<'_>| tine_linux::socket::bind_raw(socket, bytes);
+                let bind = |socket: BorrowedFd<'_>| {
+                    tine_linux::socket::bind_raw(socket, bytes).map(|()| Bound::Here(None))
+                };
                 let result = self.bind_unix(asked, &key, bind);
                 Answer::Result(result.map(|seat| self.bound(asked.worker, seat)))
             }
@@ -181,25 +192,19 @@ impl Task {
         &mut self,
         asked: Asked<'_>,
         key: &ListenKey,
-        bind: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
+        bind: impl Fn(BorrowedFd<'_>) -> io::Result<Bound>,
     ) -> Result<SeatId, Errno> {
         if asked.socket.transport != key.transport || !is_unix(asked.socket) {
             return Err(Errno::INVAL);
         }
-        let made;
-        let fd = if let Some(own) = &asked.socket.own {
-            own
-        } else {
-            made = asked.socket.another().map_err(errno)?;
-            &made
-        };
-        bind(fd.as_fd()).map_err(errno)?;
-        let kept = fd.try_clone().map_err(errno)?;
+        let (fd, file) = bind_somehow(asked.socket, bind)?;
         let listener = self.new_listener(asked.worker, key, Acquisition::BindTrap)?;
-        let seat = self.new_seat(asked.worker, listener, kept)?;
-        if asked.socket.own.is_none() {
-            self.put(asked, fd.as_fd())?;
+        if !fd.is_callers {
+            let put = self.put(asked, fd.socket.as_fd());
+            put.inspect_err(|_| self.seats.forget_if_empty(listener))?;
         }
+        let seat = self.new_seat(asked.worker, listener, fd.socket)?;
+        self.paths.remember(seat, file);
         Ok(seat)
     }
 
@@ -228,7 +233,7 @@ impl Task {
         add_permissions(&resolved, add_mode).map_err(errno)?;
         let listener = self.new_listener(worker, &key, by)?;
         let seat = self.new_seat(worker, listener, socket)?;
-        self.paths.remember(seat, resolved);
+        self.paths.remember(seat, File::of(&resolved));
         Ok(seat)
     }
 
@@ -242,6 +247,44 @@ impl Task {
             }
         }
     }
+}
+
+/// What became of a bind.
+enum Bound {
+    /// The socket can be found, by its file if it has one.
+    Here(Option<File>),
+    /// Its file is gone already.
+    Lost,
+}
+
+/// A bound socket.
+struct BoundSocket {
+    socket: OwnedFd,
+    /// It is a duplicate of the caller's own.
+    is_callers: bool,
+}
+
+/// How often a name that others unlink is fought for. Each of them unlinks it once.
+const ATTEMPTS: usize = 64;
+
+/// Binds the caller's socket; where it is out of reach, or has lost its name in the same moment, a new
+/// one that is to take its place.
+fn bind_somehow(
+    callers: &CallersSocket,
+    bind: impl Fn(BorrowedFd<'_>) -> io::Result<Bound>,
+) -> Result<(BoundSocket, Option<File>), Errno> {
+    let own = callers.own.as_ref().map(|own| own.try_clone().map_err(errno)).transpose()?;
+    let mut next = own.map(|socket| BoundSocket { socket, is_callers: true });
+    for _ in 0..ATTEMPTS {
+        let bound = match next.take() {
+            Some(own) => own,
+            None => BoundSocket { socket: callers.another().map_err(errno)?, is_callers: false },
+        };
+        if let Bound::Here(file) = bind(bound.socket.as_fd()).map_err(errno)? {
+            return Ok((bound, file));
+        }
+    }
+    Err(Errno::ADDRINUSE)
 }
 
 const fn is_unix(socket: &CallersSocket) -> bool {
