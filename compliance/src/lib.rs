@@ -39,6 +39,17 @@ pub use run::Run;
 pub use tine::{DEADLINE, Exit, Tine, eventually};
 pub use who::Who;
 
+/// Ends the test as one that cannot run here, unless this program can be found.
+///
+/// For what nearly every test needs; the runner knows the printed line, and takes the test for skipped
+/// however it ended. Under plain `cargo test` it fails.
+pub fn needs(program: &str) {
+    if Who::Root.find(program).is_none() {
+        println!("SKIP! no {program} here");
+        std::panic::resume_unwind(Box::new("skipped"));
+    }
+}
+
 /// What a test returns early with: the reason why it cannot run here.
 ///
 /// The runner, `cargo xtask test`, knows the printed line.

@@ -88,10 +88,22 @@ impl Run {
     /// Starts it. It dies with the thread that called this, should a test end without cleaning up.
     #[must_use]
     pub fn start(self) -> Tine {
+        self.look_for_python();
         let scratch = self.furnish().expect("/tmp is writable");
         let launcher = Launcher::new((self.who, self.denied), self.env, &scratch);
         let (child, output) = launcher.spawn(&scratch, &self.through, &self.args);
         Tine::new(child, output, scratch, launcher)
+    }
+
+    /// Most of the small programs here are python's, because it has the system calls as they are.
+    fn look_for_python(&self) {
+        let words = self.args.iter().chain(&self.through);
+        let mut words = words.map(|word| word.to_string_lossy());
+        let is_script = |word: &str| Path::new(word).extension().is_some_and(|it| it == "py");
+        let is_python = |word: &str| word.contains("python3") || is_script(word);
+        if self.denied.is_some() || words.any(|word| is_python(&word)) {
+            crate::needs("python3");
+        }
     }
 
     fn furnish(&self) -> std::io::Result<Scratch> {

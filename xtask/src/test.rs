@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that can be tested here, and a reason for everything that cannot.
 //!
-//! A test that cannot run on this machine prints a line `SKIP: reason` and returns. Hence this
+//! A test that cannot run on this machine prints a line `SKIP: reason` and returns (or `SKIP! reason`,
+//! and unwinds). Hence this
 //! runner of its own instead of cargo's: it reads the output of tests that pass, too. It runs each
 //! test in a process of its own, so that one test's children, signals and limits never meet those
 //! of another, and needs nothing but the Rust toolchain.

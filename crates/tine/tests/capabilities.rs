@@ -129,6 +129,9 @@ fn the_setcap_line_gives_an_ordinary_user_round_robin_in_the_kernel() {
         Ok(place) => place,
         Err(why) => return println!("SKIP: {why}"),
     };
+    if Command::new("python3").arg("-V").output().is_err() {
+        return println!("SKIP: no python3 here");
+    }
     let report: DoctorReport = json(&mut place.command(&["doctor", "--json"]));
     assert!(report.ebpf && report.queue_aware, "{report:#?}");
     assert_eq!(report.host.capabilities, ["bpf", "perfmon"]);

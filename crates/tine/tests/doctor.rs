@@ -33,8 +33,12 @@ fn rr_of_others(report: &DoctorReport) -> Option<Mechanism> {
 }
 
 /// Runs `tine doctor --json` under a filter that answers EPERM to one system call, as a container's
-/// profile does.
-fn without(call: &str) -> Output {
+/// profile does. `None` where there is no python3 to install it.
+fn without(call: &str) -> Option<Output> {
+    if Command::new("python3").arg("-V").output().is_err() {
+        println!("SKIP: no python3 here");
+        return None;
+    }
     let script = r"
 import ctypes, os, platform, struct, sys
 number = {'seccomp': {'x86_64': 317, 'aarch64': 277}, 'pidfd_getfd': {'x86_64': 438, 'aarch64': 438}}
@@ -47,7 +51,7 @@ assert libc.prctl(38, 1, 0, 0, 0) == 0
 assert libc.prctl(22, 2, program, 0, 0) == 0
 os.execv(sys.argv[2], sys.argv[2:])
 ";
-    run(Command::new("python3").args(["-c", script, call, TINE, "doctor", "--json"]))
+    Some(run(Command::new("python3").args(["-c", script, call, TINE, "doctor", "--json"])))
 }
 
 #[test]
@@ -111,7 +115,7 @@ fn an_ordinary_user_gets_the_setcap_line_and_exit_code_zero() {
 
 #[test]
 fn without_seccomp_the_exit_code_is_one_and_what_works_is_said() {
-    let output = without("seccomp");
+    let Some(output) = without("seccomp") else { return };
     let report = json(&output);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(report.host.seccomp_notification, Probe::NotPermitted);
@@ -122,7 +126,7 @@ fn without_seccomp_the_exit_code_is_one_and_what_works_is_said() {
 
 #[test]
 fn without_pidfd_getfd_any_program_still_runs() {
-    let output = without("pidfd_getfd");
+    let Some(output) = without("pidfd_getfd") else { return };
     let report = json(&output);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(report.host.pidfd_getfd, Probe::NotPermitted);

@@ -19,6 +19,8 @@ const LIMIT: Duration = Duration::from_mins(5);
 
 /// What a test prints when it cannot run here.
 const SKIP: &str = "SKIP: ";
+/// Likewise of a test that ends itself at that point, from deep within its harness.
+const CUT_SHORT: &str = "SKIP! ";
 
 /// A module whose tests measure: they run one at a time, after the others.
 const ALONE: &str = "alone::";
@@ -119,7 +121,11 @@ fn built_tine() -> anyhow::Result<PathBuf> {
 }
 
 fn verdict(title: &str, finished: Finished) -> Case {
-    let reason = finished.output.lines().find_map(|line| line.strip_prefix(SKIP));
+    let said = |prefix| finished.output.lines().find_map(|line| line.strip_prefix(prefix));
+    if let Some(reason) = said(CUT_SHORT) {
+        return Case::skipped(title, reason);
+    }
+    let reason = said(SKIP);
     match reason {
         Some(reason) if finished.trouble.is_none() => Case::skipped(title, reason),
         Some(_) | None => finished.into_case(title),
@@ -189,6 +195,12 @@ mod tests {
     fn a_test_that_fails_is_not_excused_by_a_reason() {
         let outcome = verdict_of("SKIP: no go here\n", Some("exit status: 101"));
         assert!(matches!(outcome, Outcome::Failed));
+    }
+
+    #[test]
+    fn a_test_that_ends_itself_with_a_reason_is_skipped() {
+        let outcome = verdict_of("SKIP! no python3 here\n", Some("exit status: 101"));
+        assert!(matches!(outcome, Outcome::Skipped { reason } if reason == "no python3 here"));
     }
 
     #[test]
