@@ -298,6 +298,12 @@ impl Task {
         }
     }
 
+    /// Whether there is a listener that workers ask for by this name.
+    pub(super) fn is_bound(&self, name: &str) -> bool {
+        let key = self.asks.bound.get(name);
+        key.is_some_and(|key| self.seats.registry().find(key).is_some())
+    }
+
     /// The worker is gone, and with it the names that it was given.
     pub(super) fn forget_given(&mut self, worker: WorkerId) {
         self.asks.given.retain(|(holder, _), _| *holder != worker);

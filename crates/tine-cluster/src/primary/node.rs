@@ -64,9 +64,14 @@ impl Task {
             .or_insert_with(|| query.data().map(ToOwned::to_owned));
         let data = data.clone();
         let result = want(query).and_then(|want| {
+            let name = name.clone();
             let ask = Ask { name, want, backlog: query.backlog(), by: Acquisition::NodeChannel };
             self.give(worker, &ask)
         });
+        // Kept for those that listen: a worker that asks in vain for ever costs nothing.
+        if result.is_err() && !self.is_bound(&name) {
+            self.node.data.remove(&name);
+        }
         let order = match result {
             Ok(Given::Socket { key, fd, datagram }) => {
                 let kind = if datagram { HandleKind::Datagram } else { HandleKind::Stream };
