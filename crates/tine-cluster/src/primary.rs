@@ -16,6 +16,7 @@ mod accept;
 mod asks;
 mod balance;
 mod caller;
+mod census;
 mod channel;
 mod declared;
 mod drain;

@@ -59,6 +59,17 @@ impl Process {
         Ok(pidfd_send_signal(&self.fd, signal)?)
     }
 
+    /// `waitid(2)` with `P_PIDFD` — waits until it has ended, and takes the zombie away.
+    ///
+    /// # Errors
+    ///
+    /// `ECHILD` when it is not a child of this process, or was waited for already.
+    pub fn wait(&self) -> io::Result<Exit> {
+        let wait = || waitid(WaitId::PidFd(self.fd.as_fd()), WaitIdOptions::EXITED);
+        let status = rustix::io::retry_on_intr(wait)?;
+        status.map(|status| exit_of(&status)).ok_or_else(|| rustix::io::Errno::CHILD.into())
+    }
+
     /// `waitid(2)` with `P_PIDFD` — how it ended, or `None` while it runs. Takes the zombie away.
     ///
     /// # Errors

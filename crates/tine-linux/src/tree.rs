@@ -5,7 +5,10 @@
 //! that called `setsid` its session, but rarely both *and* its environment. Where cgroups can be had
 //! ([`crate::cgroup`]), none of this guessing is needed.
 
-use std::{collections::HashSet, fs, io};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fs, io,
+};
 
 use rustix::process::{Pid, Signal};
 
@@ -64,68 +67,105 @@ fn parse(pid: Pid, text: &str) -> Option<Entry> {
     })
 }
 
-/// What tells the members of a worker's tree.
-#[derive(Clone, Debug)]
-pub struct Roots {
-    /// The worker's first process, and its session.
-    pub leader: Pid,
-    /// A variable, and its value, that only this worker's environment has.
-    pub mark: Option<(String, String)>,
-    /// To whom orphans come (the nearest subreaper): only its children are searched for the mark.
-    pub reaper: Pid,
+/// The process table at one moment, ready to be asked for many trees.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    entries: Vec<Entry>,
+    of_parent: HashMap<Pid, Vec<usize>>,
+    of_session: HashMap<i32, Vec<usize>>,
+    of_pid: HashMap<Pid, usize>,
+    /// Orphans by the value of their mark.
+    of_mark: HashMap<String, Vec<usize>>,
 }
 
-impl Roots {
-    /// The living members of the tree in this table, the leader included.
+/// Where orphans are looked for.
+#[derive(Clone, Debug)]
+pub struct Orphanage {
+    /// To whom orphans come (the nearest subreaper).
+    pub reaper: Pid,
+    /// The variable of the environment that tells whose they are.
+    pub mark: String,
+    /// Children of the reaper that are no orphans, and need not be looked at.
+    pub known: HashSet<Pid>,
+}
+
+impl Table {
+    /// Puts lines in order.
     #[must_use]
-    pub fn members(&self, table: &[Entry]) -> Vec<Entry> {
-        let mut inside: HashSet<Pid> =
-            table.iter().filter(|entry| self.is_root(entry)).map(|entry| entry.pid).collect();
-        loop {
-            let before = inside.len();
-            let children = table.iter().filter(|e| e.parent.is_some_and(|p| inside.contains(&p)));
-            let children: Vec<Pid> = children.map(|entry| entry.pid).collect();
-            inside.extend(children);
-            if inside.len() == before {
-                break;
+    pub fn new(entries: Vec<Entry>) -> Self {
+        let mut table = Self { entries, ..Self::default() };
+        for (index, entry) in table.entries.iter().enumerate() {
+            table.of_pid.insert(entry.pid, index);
+            table.of_session.entry(entry.session).or_default().push(index);
+            if let Some(parent) = entry.parent {
+                table.of_parent.entry(parent).or_default().push(index);
             }
         }
-        table.iter().filter(|e| inside.contains(&e.pid) && !e.zombie).copied().collect()
+        table
     }
 
-    fn is_root(&self, entry: &Entry) -> bool {
-        let ours = entry.pid == self.leader || entry.session == self.leader.as_raw_pid();
-        ours || (entry.parent == Some(self.reaper) && self.has_mark(entry.pid))
-    }
-
-    fn has_mark(&self, pid: Pid) -> bool {
-        let Some((name, value)) = &self.mark else { return false };
-        foreign::start_variable(pid, name).is_some_and(|found| found.to_str() == Some(value))
-    }
-
-    /// Sends a signal to every living member; gives how many there were.
-    ///
-    /// Each is held by a pidfd and looked at again before the signal, so that a number reused
-    /// meanwhile is never hit.
+    /// Reads the process table, and the marks of orphans.
     ///
     /// # Errors
     ///
     /// When `/proc` cannot be read.
-    pub fn signal(&self, signal: Signal) -> io::Result<usize> {
-        let members = self.members(&processes()?);
-        for member in &members {
-            signal_member(member, signal);
+    pub fn read(orphanage: Option<&Orphanage>) -> io::Result<Self> {
+        let mut table = Self::new(processes()?);
+        if let Some(orphanage) = orphanage {
+            table.read_marks(orphanage);
         }
-        Ok(members.len())
+        Ok(table)
     }
 
-    /// How many living members there are.
-    ///
-    /// # Errors
-    ///
-    /// When `/proc` cannot be read.
-    pub fn count(&self) -> io::Result<usize> {
-        Ok(self.members(&processes()?).len())
+    fn read_marks(&mut self, from: &Orphanage) {
+        for index in self.of_parent.get(&from.reaper).cloned().unwrap_or_default() {
+            let pid = self.entries[index].pid;
+            if from.known.contains(&pid) {
+                continue;
+            }
+            if let Some(mark) = foreign::start_variable(pid, &from.mark) {
+                let mark = mark.to_string_lossy().into_owned();
+                self.of_mark.entry(mark).or_default().push(index);
+            }
+        }
+    }
+
+    /// Whether there is a process of this number, zombie or not.
+    #[must_use]
+    pub fn contains(&self, pid: Pid) -> bool {
+        self.of_pid.contains_key(&pid)
+    }
+
+    /// All lines.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The living members of a tree: its leader, its session, what carries its mark, and all that
+    /// descends from those.
+    #[must_use]
+    pub fn members(&self, leader: Option<Pid>, mark: Option<&str>) -> Vec<Entry> {
+        let own = leader.and_then(|leader| self.of_pid.get(&leader));
+        let session = leader.and_then(|leader| self.of_session.get(&leader.as_raw_pid()));
+        let marked = mark.and_then(|mark| self.of_mark.get(mark));
+        let mut open: Vec<usize> = own.copied().into_iter().collect();
+        open.extend(session.into_iter().chain(marked).flatten());
+        let mut seen = BTreeSet::new();
+        while let Some(index) = open.pop() {
+            if seen.insert(index) {
+                open.extend(self.of_parent.get(&self.entries[index].pid).into_iter().flatten());
+            }
+        }
+        seen.into_iter().map(|index| self.entries[index]).filter(|entry| !entry.zombie).collect()
+    }
+}
+
+/// Sends a signal to processes; each is held by a pidfd and looked at again before, so that a number
+/// reused meanwhile is never hit.
+pub fn signal_all(members: &[Entry], signal: Signal) {
+    for member in members {
+        signal_member(member, signal);
     }
 }
 
@@ -180,17 +220,16 @@ mod tests {
 
     #[test]
     fn the_tree_holds_descendants_and_the_session_but_no_stranger() {
-        let roots = Roots { leader: pid(10), mark: None, reaper: pid(1) };
-        let table = [
+        let table = Table::new(vec![
             line(10, 5, 10),
             line(11, 10, 10),
             line(12, 11, 12), // a session of its own, but a descendant
             line(13, 1, 10),  // an orphan of the session
             line(14, 13, 14), // below that orphan
             line(20, 1, 20),  // a stranger
-        ];
-        let members: Vec<i32> =
-            roots.members(&table).iter().map(|entry| entry.pid.as_raw_pid()).collect();
+        ]);
+        let members = table.members(Some(pid(10)), None);
+        let members: Vec<i32> = members.iter().map(|entry| entry.pid.as_raw_pid()).collect();
         assert_eq!(members, [10, 11, 12, 13, 14]);
     }
 }

@@ -201,10 +201,11 @@ fn the_listener_hangs_up_when_the_whole_tree_is_gone() {
     program.trap(Trap::default());
     let spawned = program.start().unwrap();
     let listener = spawned.listener.as_ref().unwrap();
-    let roots = tine_linux::tree::Roots { leader: spawned.process.pid(), mark: None, reaper: own };
-    let table = tine_linux::tree::processes().unwrap();
-    let members: Vec<_> = roots.members(&table).iter().map(|entry| entry.pid).collect();
-    roots.signal(Signal::KILL).unwrap();
+    let leader = Some(spawned.process.pid());
+    let tree = || tine_linux::tree::Table::read(None).unwrap().members(leader, None);
+    let members = tree();
+    tine_linux::tree::signal_all(&members, Signal::KILL);
+    let members: Vec<_> = members.iter().map(|entry| entry.pid).collect();
     exit_of(&spawned);
     let mut fds = [PollFd::new(listener, PollFlags::IN)];
     let time = rustix::event::Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
@@ -214,7 +215,7 @@ fn the_listener_hangs_up_when_the_whole_tree_is_gone() {
         tine_linux::tree::reap_orphans(|pid| !members.contains(&pid)).unwrap();
     }
     assert!(fds[0].revents().contains(PollFlags::HUP));
-    assert_eq!(roots.count().unwrap(), 0);
+    assert!(tree().is_empty());
 }
 
 fn trapped(answer: impl FnOnce(&tine_linux::seccomp::Listener)) -> (String, Exit) {

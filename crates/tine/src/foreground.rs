@@ -5,7 +5,11 @@ mod narrator;
 mod ports;
 mod terminal;
 
-use std::process::ExitCode;
+use std::{
+    collections::HashMap,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use rustix::io::Errno;
@@ -48,7 +52,13 @@ async fn manage(app: App, held: Signals) -> anyhow::Result<ExitCode> {
     narrator.begin(&app.settings);
     let mut questions = ports::listen(&mut narrator);
     let (cluster, mut events) = Cluster::start(app.settings);
-    let mut manager = Manager { name: app.name, cluster, narrator, state: State::default() };
+    let mut manager = Manager {
+        name: app.name,
+        cluster,
+        narrator,
+        state: State::default(),
+        refusals: HashMap::new(),
+    };
     loop {
         let wake = tokio::select! {
             event = manager.next(&mut events) => Wake::Event(event),
@@ -137,11 +147,16 @@ struct State {
     failed: bool,
 }
 
+/// For so long a refusal is not told again.
+const QUIET: Duration = Duration::from_secs(10);
+
 struct Manager {
     name: String,
     cluster: Cluster,
     narrator: Narrator,
     state: State,
+    /// What was refused of late, and when that was told.
+    refusals: HashMap<String, Instant>,
 }
 
 impl Manager {
@@ -181,6 +196,9 @@ impl Manager {
     }
 
     async fn happened(&mut self, event: Event) {
+        if self.was_told(&event.what) {
+            return;
+        }
         self.narrator.tell(&event);
         match &event.what {
             What::Listening { .. } => self.state.ever_listened = true,
@@ -197,6 +215,17 @@ impl Manager {
             What::Unfit { .. } => self.give_up("the mechanism asked for is not to be had").await,
             _ => {}
         }
+    }
+
+    /// Whether the same refusal was told a moment ago. A program that tries again and again is no news,
+    /// and finding out who holds the address costs time.
+    fn was_told(&mut self, what: &What) -> bool {
+        let What::Refused { key, errno } = what else { return false };
+        let (name, now) = (format!("{key} {errno}"), Instant::now());
+        self.refusals.retain(|_, told| now < *told + QUIET);
+        let told = self.refusals.contains_key(&name);
+        self.refusals.entry(name).or_insert(now);
+        told
     }
 
     async fn give_up(&mut self, why: &str) {

@@ -160,15 +160,17 @@ fn end_all_children() -> usize {
     let own = rustix::process::getpid();
     let mut killed = 0;
     loop {
-        let table = tree::processes().unwrap_or_default();
+        let table = tree::Table::read(None).unwrap_or_default();
         let children: Vec<Pid> = table
+            .entries()
             .iter()
             .filter(|entry| entry.parent == Some(own) && !entry.zombie)
             .map(|entry| entry.pid)
             .collect();
         for child in children {
-            let roots = tree::Roots { leader: child, mark: None, reaper: own };
-            killed += roots.signal(Signal::KILL).unwrap_or(0);
+            let members = table.members(Some(child), None);
+            tree::signal_all(&members, Signal::KILL);
+            killed += members.len();
         }
         // Waits for the next one to go; without any child there is nothing to wait for.
         if wait(WaitOptions::empty()).is_err() {

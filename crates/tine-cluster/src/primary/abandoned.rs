@@ -6,6 +6,8 @@
 
 use std::io;
 
+use tine_linux::tree::Table;
+
 use super::task::Task;
 use crate::{
     address::Transport,
@@ -26,26 +28,38 @@ impl Task {
 
     /// Seats where connections wait though their worker has closed them.
     fn stranded(&mut self) -> Vec<(SeatId, WorkerId)> {
-        let mut left = Vec::new();
+        let stuck = self.stuck();
+        if stuck.is_empty() {
+            return stuck;
+        }
+        let table = self.table();
+        let holds = |seat: SeatId, id: WorkerId| {
+            let (inode, worker) = (self.seats.inode(seat), self.workers.get(&id));
+            inode.zip(worker).is_some_and(|(inode, worker)| worker.holds(inode, &table))
+        };
+        stuck.into_iter().filter(|(seat, worker)| !holds(*seat, *worker)).collect()
+    }
+
+    /// Seats where connections have waited for a while, with who should accept them.
+    fn stuck(&mut self) -> Vec<(SeatId, WorkerId)> {
+        let mut stuck = Vec::new();
         for worker in self.workers.values().filter(|worker| worker.life.serves()) {
             for seat in self.seats.registry().held_by(worker.id) {
-                if self.seats.is_stuck(seat)
-                    && let Some(inode) = self.seats.inode(seat)
-                    && !worker.holds(inode)
-                {
-                    left.push((seat, worker.id));
+                if self.seats.is_stuck(seat) {
+                    stuck.push((seat, worker.id));
                 }
             }
         }
-        left
+        stuck
     }
 
     /// Closes the seats at this port that their programs have closed: to the kernel they would not be
     /// there any more. Whether there was any.
     pub(super) fn close_abandoned(&mut self, transport: Transport, port: u16) -> bool {
         let abandoned = self.seats.at_port(transport, port);
+        let table = self.table();
         let abandoned: Vec<SeatId> =
-            abandoned.into_iter().filter(|seat| self.is_abandoned(*seat)).collect();
+            abandoned.into_iter().filter(|seat| self.is_abandoned(*seat, &table)).collect();
         for seat in &abandoned {
             self.told_listening.retain(|(_, told)| told != seat);
             self.close_seat(*seat, "close a seat that its program closed");
@@ -54,12 +68,13 @@ impl Task {
     }
 
     /// Whether workers were given the seat, and all have closed it.
-    fn is_abandoned(&self, seat: SeatId) -> bool {
+    fn is_abandoned(&self, seat: SeatId, table: &Table) -> bool {
         let (Some(known), Some(inode)) = (self.seats.registry().seat(seat), self.seats.inode(seat))
         else {
             return false;
         };
-        let holds = |id: &WorkerId| self.workers.get(id).is_some_and(|worker| worker.holds(inode));
+        let holds =
+            |id: &WorkerId| self.workers.get(id).is_some_and(|worker| worker.holds(inode, table));
         !known.holders.is_empty() && !known.holders.iter().any(holds)
     }
 

@@ -288,6 +288,7 @@ impl Task {
 
     fn close_listener(&mut self, worker: WorkerId, listener: ListenerId) {
         self.handing.remove(&listener);
+        self.forget_names_of(listener);
         let seats: Vec<SeatId> =
             self.seats.registry().seats_of(listener).map(|(seat, _)| seat).collect();
         for seat in seats {
@@ -302,6 +303,15 @@ impl Task {
     pub(super) fn is_bound(&self, name: &str) -> bool {
         let key = self.asks.bound.get(name);
         key.is_some_and(|key| self.seats.registry().find(key).is_some())
+    }
+
+    /// Nobody listens there any more: what was said with the first question goes too.
+    fn forget_names_of(&mut self, listener: ListenerId) {
+        let Some(info) = self.seats.registry().listener(listener) else { return };
+        let names = self.asks.bound.extract_if(.., |_, key| *key == info.key);
+        for (name, _) in names {
+            self.node.forget(&name);
+        }
     }
 
     /// The worker is gone, and with it the names that it was given.

@@ -86,13 +86,14 @@ impl Task {
 
     /// How many connections of our listeners the worker's processes hold. The idle ones among them are
     /// told that their client has nothing more to say.
-    fn open_connections(&self, id: WorkerId) -> usize {
+    fn open_connections(&mut self, id: WorkerId) -> usize {
+        let table = self.table_for(id);
         let Some(worker) = self.workers.get(&id) else { return 0 };
         let open = connections(&worker.ports);
         if open.is_empty() {
             return 0;
         }
-        worker.members().into_iter().map(|pid| close_idle(pid, &open)).sum()
+        worker.members(&table).into_iter().map(|pid| close_idle(pid, &open)).sum()
     }
 }
 

@@ -5,11 +5,7 @@ use std::{io, time::Instant};
 use rustix::process::Signal;
 use tine_linux::{process::Exit, tree};
 
-use super::{
-    event::What,
-    task::Task,
-    worker::{Output, Worker},
-};
+use super::{census::Census, event::What, task::Task, worker::Output};
 use crate::{
     core::{
         instance::Next,
@@ -48,8 +44,9 @@ impl Task {
     pub(super) fn terminate(&mut self, id: WorkerId) {
         let signal = self.settings.stop_signal;
         self.tell_cut(id);
+        let table = self.table_for(id);
         let Some(worker) = self.workers.get(&id) else { return };
-        if let Err(error) = worker.terminate(signal) {
+        if let Err(error) = worker.terminate(signal, &table) {
             self.trouble(id, "send the stop signal", error);
         }
     }
@@ -64,8 +61,9 @@ impl Task {
     }
 
     fn kill_worker(&mut self, id: WorkerId) {
+        let table = self.table_for(id);
         let Some(worker) = self.workers.get(&id) else { return };
-        if let Err(error) = worker.kill() {
+        if let Err(error) = worker.kill(&table) {
             self.trouble(id, "kill a worker", error);
         }
     }
@@ -75,6 +73,8 @@ impl Task {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let Ok(Some(exit)) = worker.process.try_wait() else { return };
         worker.exit = Some(exit);
+        // Its number may be another's from now on: older tables are of no use any more.
+        self.census = Census::default();
         let (instance, end) = (worker.instance, worker.end(exit));
         match &worker.channel {
             Some(channel) => channel.read_to_end(),
@@ -131,20 +131,23 @@ impl Task {
         for id in self.leaving(|life| !life.serves()) {
             self.look_at(id);
         }
+        if self.workers.values().any(|worker| worker.life == Life::Killed) {
+            self.kill_strays();
+        }
         self.workers.retain(|_, worker| {
             worker.life != Life::Gone || matches!(worker.output, Output::Flowing(_))
         });
     }
 
     pub(super) fn look_at(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get(&id) else { return };
-        match worker.life {
+        let Some(life) = self.workers.get(&id).map(|worker| worker.life) else { return };
+        match life {
             Life::Draining { .. } => {
                 if self.is_drained(id) {
                     self.step(id, LifeEvent::Drained);
                 }
             }
-            Life::Ended { .. } | Life::Killed | Life::Stopping { .. } if worker.is_gone() => {
+            Life::Ended { .. } | Life::Killed | Life::Stopping { .. } if self.is_gone(id) => {
                 self.step(id, LifeEvent::TreeGone);
             }
             Life::Killed => self.kill_again(id),
@@ -156,29 +159,46 @@ impl Task {
         }
     }
 
-    /// Something survived: forked in the moment of the kill, or hidden from the process table's
-    /// ancestry, in which case it is a child of this subreaper by now.
+    fn is_gone(&mut self, id: WorkerId) -> bool {
+        let table = self.table_for(id);
+        self.workers.get(&id).is_some_and(|worker| worker.is_gone(&table))
+    }
+
+    /// Something survived: forked in the moment of the kill, or hidden.
     fn kill_again(&mut self, id: WorkerId) {
         self.kill_worker(id);
-        self.reap_orphans();
-        let last = self.workers.values().all(|worker| !worker.life.serves());
-        if !(self.settings.owns_all_children && last) {
-            return self.give_up_the_hidden(id);
+        if !self.kills_strays() {
+            self.give_up_the_hidden(id);
         }
-        let own = rustix::process::getpid();
-        for entry in tree::processes().unwrap_or_default() {
-            if entry.parent == Some(own) && !entry.zombie && !self.is_leader(entry.pid) {
-                let roots = tree::Roots { leader: entry.pid, mark: None, reaper: own };
-                // What cannot be killed now is tried again at the next look.
-                let _ = roots.signal(Signal::KILL);
-            }
+    }
+
+    /// Whether every child of this process that is no worker may be killed: all are going, and nobody
+    /// else has children here.
+    fn kills_strays(&self) -> bool {
+        self.settings.owns_all_children && !self.workers.values().any(|w| w.life.serves())
+    }
+
+    /// What hides from the process table's ancestry is a child of this subreaper by now.
+    fn kill_strays(&mut self) {
+        self.reap_orphans();
+        if !self.kills_strays() {
+            return;
+        }
+        let (own, table) = (rustix::process::getpid(), self.table());
+        let strays = table.entries().iter().filter(|entry| {
+            entry.parent == Some(own) && !entry.zombie && !self.is_leader(entry.pid)
+        });
+        for stray in strays {
+            // What is forked meanwhile is found at the next look.
+            tree::signal_all(&table.members(Some(stray.pid), None), Signal::KILL);
         }
     }
 
     /// What is left of the worker hides from the process table, and cannot be told from what others
     /// have started: its instance does not wait for it. It ends with the app.
     fn give_up_the_hidden(&mut self, id: WorkerId) {
-        if self.workers.get(&id).is_some_and(Worker::has_nothing_in_sight) {
+        let table = self.table_for(id);
+        if self.workers.get(&id).is_some_and(|worker| worker.has_nothing_in_sight(&table)) {
             self.step(id, LifeEvent::TreeGone);
         }
     }

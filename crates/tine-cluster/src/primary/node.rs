@@ -30,6 +30,13 @@ pub(super) struct Servers {
     data: BTreeMap<String, Option<Box<RawValue>>>,
 }
 
+impl Servers {
+    /// Nobody listens under this name any more.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.data.remove(name);
+    }
+}
+
 impl Task {
     pub(super) fn node_said(&mut self, worker: WorkerId, event: Event) {
         self.speaks(worker);
@@ -70,7 +77,7 @@ impl Task {
         });
         // Kept for those that listen: a worker that asks in vain for ever costs nothing.
         if result.is_err() && !self.is_bound(&name) {
-            self.node.data.remove(&name);
+            self.node.forget(&name);
         }
         let order = match result {
             Ok(Given::Socket { key, fd, datagram }) => {

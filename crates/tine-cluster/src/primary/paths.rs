@@ -153,14 +153,9 @@ impl Task {
     /// The path is a seat's already: its socket is shared, unless something else lies there now, or
     /// the worker has it open and wants a second one.
     fn share_path(&mut self, asked: Asked<'_>, seat: SeatId) -> Answer {
-        let held = self
-            .seats
-            .registry()
-            .seat(seat)
-            .is_some_and(|seat| seat.holders.contains(&asked.worker))
-            && self.workers.get(&asked.worker).is_some_and(|worker| {
-                self.seats.inode(seat).is_some_and(|inode| worker.holds(inode))
-            });
+        let known = self.seats.registry().seat(seat);
+        let given = known.is_some_and(|seat| seat.holders.contains(&asked.worker));
+        let held = given && self.still_holds(asked.worker, seat);
         if held || !self.paths.restore(seat) {
             return Answer::Pass;
         }

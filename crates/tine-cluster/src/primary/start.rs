@@ -87,7 +87,8 @@ impl Task {
         self.bind_declared(id, instance).map_err(prepare("bind a declared address"))?;
         let spawned = self.spawn_with_fallbacks((id, instance), &parts);
         let spawned = spawned.inspect_err(|_| self.release_declared(id))?;
-        self.adopt((id, instance), spawned, parts);
+        let adopted = self.adopt((id, instance), spawned, parts);
+        adopted.inspect_err(|_| self.release_declared(id))?;
         Ok(id)
     }
 
@@ -159,25 +160,42 @@ impl Task {
         spawn.start()
     }
 
-    /// The program runs: its descriptors are watched from now on.
-    fn adopt(&mut self, (id, instance): (WorkerId, Instance), spawned: Spawned, parts: Parts) {
+    /// The program runs: its descriptors are watched from now on. One that cannot be watched is ended.
+    fn adopt(
+        &mut self,
+        (id, instance): (WorkerId, Instance),
+        spawned: Spawned,
+        parts: Parts,
+    ) -> Result<(), SpawnError> {
         let mut worker = Worker::new((id, instance), spawned.process, parts.cgroup, id.to_string());
-        watch::exit(id, Arc::clone(&worker.process), self.news.clone());
-        if let Some(listener) = spawned.listener {
-            let listener = Arc::new(listener);
-            watch::trap(id, Arc::clone(&listener), self.news.clone());
-            worker.trap = Some(listener);
+        worker.trap = spawned.listener.map(Arc::new);
+        let watched = self.watch(&mut worker, parts.channel);
+        if let Err(source) = watched {
+            worker.end_at_once();
+            return Err(SpawnError::Prepare { doing: "watch the worker", source });
+        }
+        let pipes = Pipes { out: parts.out.0, err: parts.err.0 };
+        output::read((id, instance), pipes, self.lines.clone(), self.news.clone());
+        self.workers.insert(id, worker);
+        Ok(())
+    }
+
+    fn watch(
+        &self,
+        worker: &mut Worker,
+        (ours, theirs): (UnixStream, UnixStream),
+    ) -> io::Result<()> {
+        drop(theirs);
+        watch::exit(worker.id, &worker.process, self.news.clone())?;
+        if let Some(trap) = &worker.trap {
+            watch::trap(worker.id, Arc::clone(trap), self.news.clone())?;
         }
         let dialect = match self.settings.program.kind {
             ProgramKind::Node => Dialect::Node,
             ProgramKind::Other => Dialect::Native,
         };
-        let (ours, theirs) = parts.channel;
-        drop(theirs);
-        worker.channel = channel::open(id, dialect, ours, self.news.clone()).ok();
-        let pipes = Pipes { out: parts.out.0, err: parts.err.0 };
-        output::read((id, instance), pipes, self.lines.clone(), self.news.clone());
-        self.workers.insert(id, worker);
+        worker.channel = Some(channel::open(worker.id, dialect, ours, self.news.clone())?);
+        Ok(())
     }
 }
 

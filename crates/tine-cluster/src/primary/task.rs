@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::{
     asks::Asks,
+    census::Census,
     event::{Ending, Event},
     gate::Sinks,
     handing::Handing,
@@ -54,6 +55,9 @@ pub(super) struct Task {
     pub(super) declared: BTreeMap<WorkerId, Vec<SeatId>>,
     /// Of which seats it was told that a worker listens there.
     pub(super) told_listening: BTreeSet<(WorkerId, SeatId)>,
+    /// A child has ended that may be nobody's worker.
+    pub(super) reap_wanted: bool,
+    pub(super) census: Census,
     pub(super) sinks: Sinks,
     pub(super) presumed: Presumed,
     /// Seats that listen before their listener's policy has taken hold.
@@ -92,6 +96,8 @@ impl Task {
             asks: Asks::default(),
             declared: BTreeMap::new(),
             told_listening: BTreeSet::new(),
+            reap_wanted: false,
+            census: Census::default(),
             sinks: Sinks::default(),
             presumed: Presumed::default(),
             unannounced: Vec::new(),
@@ -148,7 +154,7 @@ impl Task {
             Command::Stop => self.stop(),
             Command::Kill => self.kill(),
             Command::Signal(signal) => self.signal(signal),
-            Command::ReapOrphans => self.reap_orphans(),
+            Command::ReapOrphans => self.reap_wanted = true,
             Command::Report(answer) => {
                 // Whoever asked may have given up.
                 let _ = answer.send(self.report());
@@ -190,6 +196,9 @@ impl Task {
         if self.next_look <= now {
             self.next_look = now + LOOK;
             self.look_at_the_leaving();
+            if std::mem::take(&mut self.reap_wanted) {
+                self.reap_orphans();
+            }
         }
         for instance in self.due_instances(now) {
             self.fill(instance);
@@ -228,6 +237,7 @@ impl Task {
         let now = Instant::now();
         let lives = self.workers.values().filter_map(|worker| worker.life.deadline());
         let looks = self.workers.values().filter(|w| !w.life.serves()).map(|_| self.next_look);
+        let reaping = self.reap_wanted.then_some(self.next_look);
         let places =
             (0u32..).zip(&self.places).filter_map(|(number, place)| match place.filling() {
                 // Its last worker's end will be seen at a look.
@@ -244,6 +254,7 @@ impl Task {
             .chain(handing)
             .chain(closing)
             .chain(round)
+            .chain(reaping)
             .chain(self.presumed.deadline());
         all.min().unwrap_or(now + Duration::from_hours(1))
     }

@@ -145,7 +145,8 @@ impl Task {
     ) -> Result<(), Errno> {
         self.check_free(key.transport, at)?;
         let listener = self.new_listener(asked.worker, key, Acquisition::BindTrap)?;
-        self.bind_seat(asked, listener, at)
+        let bound = self.bind_seat(asked, listener, at);
+        bound.inspect_err(|_| self.seats.forget_if_empty(listener))
     }
 
     fn check_free(
@@ -296,8 +297,7 @@ impl Task {
         seat: SeatId,
         at: (SocketAddr, bool, &[u8]),
     ) -> Result<(), Errno> {
-        let inode = self.seats.inode(seat).unwrap_or_default();
-        let held = self.workers.get(&asked.worker).is_some_and(|worker| worker.holds(inode));
+        let held = self.still_holds(asked.worker, seat);
         let listener = self.seats.listener_of(seat).map(|(id, _)| id).ok_or(Errno::INVAL)?;
         match (held, asked.socket.reuseport) {
             (true, true) if self.is_grouped(listener) => self.bind_seat(asked, listener, at),

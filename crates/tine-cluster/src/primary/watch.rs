@@ -16,19 +16,36 @@ use super::{input::News, ready};
 use crate::id::WorkerId;
 
 /// Tells when the process has ended.
-pub(super) fn exit(worker: WorkerId, process: Arc<Process>, tell: mpsc::Sender<News>) {
+///
+/// # Errors
+///
+/// When descriptors have run out. A process that nobody watches must not be let run.
+pub(super) fn exit(
+    worker: WorkerId,
+    process: &Process,
+    tell: mpsc::Sender<News>,
+) -> io::Result<()> {
+    let fd = duplicate(process)?;
     tokio::spawn(async move {
-        let Ok(fd) = duplicate(&*process) else { return };
         if fd.readable().await.is_ok() {
             let _ = tell.send(News::Exited(worker)).await;
         }
     });
+    Ok(())
 }
 
 /// Tells of every trapped call, and when nobody is left who could make one.
-pub(super) fn trap(worker: WorkerId, listener: Arc<Listener>, tell: mpsc::Sender<News>) {
+///
+/// # Errors
+///
+/// When descriptors have run out.
+pub(super) fn trap(
+    worker: WorkerId,
+    listener: Arc<Listener>,
+    tell: mpsc::Sender<News>,
+) -> io::Result<()> {
+    let fd = duplicate(&*listener)?;
     tokio::spawn(async move {
-        let Ok(fd) = duplicate(&*listener) else { return };
         while let Some(news) = next_call(worker, &listener, &fd).await {
             let over = matches!(news, News::FilterGone(_));
             if tell.send(news).await.is_err() || over {
@@ -36,6 +53,7 @@ pub(super) fn trap(worker: WorkerId, listener: Arc<Listener>, tell: mpsc::Sender
             }
         }
     });
+    Ok(())
 }
 
 /// A descriptor of its own for tokio to wait for: the same process, the same listener.

@@ -14,7 +14,8 @@ use rustix::{
 use tine_linux::{
     cgroup::Cgroup,
     process::{Exit, Process},
-    seccomp, tree,
+    seccomp,
+    tree::{self, Entry, Table},
 };
 
 use super::{channel::Channel, event::What};
@@ -56,7 +57,7 @@ pub(super) struct Worker {
     /// No process with its filter is left.
     filter_gone: bool,
     cgroup: Option<Cgroup>,
-    roots: tree::Roots,
+    mark: String,
 }
 
 /// How far the conversation over a worker's channel has come.
@@ -89,11 +90,6 @@ impl Worker {
         cgroup: Option<Cgroup>,
         mark: String,
     ) -> Self {
-        let roots = tree::Roots {
-            leader: process.pid(),
-            mark: Some((MARK.to_owned(), mark)),
-            reaper: rustix::process::getpid(),
-        };
         Self {
             id,
             instance,
@@ -112,7 +108,7 @@ impl Worker {
             output: Output::Flowing(Vec::new()),
             filter_gone: false,
             cgroup,
-            roots,
+            mark,
         }
     }
 
@@ -134,17 +130,29 @@ impl Worker {
         }
     }
 
-    /// The processes that belong to it now.
-    pub(super) fn members(&self) -> Vec<Pid> {
+    /// Whether its processes are in a cgroup of their own, so that no table is needed to find them.
+    pub(super) const fn has_cgroup(&self) -> bool {
+        self.cgroup.is_some()
+    }
+
+    /// The processes that belong to it.
+    pub(super) fn members(&self, table: &Table) -> Vec<Pid> {
         if let Some(Ok(pids)) = self.cgroup.as_ref().map(Cgroup::members) {
             return pids;
         }
-        let table = tree::processes().unwrap_or_default();
-        self.roots.members(&table).iter().map(|entry| entry.pid).collect()
+        self.listed(table).iter().map(|entry| entry.pid).collect()
+    }
+
+    /// Those in the table. Once the first process was waited for, its number may be another's: then
+    /// the mark alone tells.
+    fn listed(&self, table: &Table) -> Vec<Entry> {
+        let reused = self.exit.is_some() && table.contains(self.pid());
+        let leader = (!reused).then(|| self.pid());
+        table.members(leader, Some(&self.mark))
     }
 
     /// Sends the stop signal to every process of the tree, as a terminal's Ctrl-C would.
-    pub(super) fn terminate(&self, signal: Signal) -> io::Result<()> {
+    pub(super) fn terminate(&self, signal: Signal, table: &Table) -> io::Result<()> {
         if self.exit.is_none() {
             match self.process.signal(signal) {
                 // It has ended in this moment.
@@ -152,7 +160,7 @@ impl Worker {
                 other => other?,
             }
         }
-        for pid in self.members() {
+        for pid in self.members(table) {
             if pid != self.pid()
                 && let Ok(process) = Process::open(pid)
             {
@@ -164,14 +172,22 @@ impl Worker {
     }
 
     /// Sends `SIGKILL` to every process of the tree.
-    pub(super) fn kill(&self) -> io::Result<()> {
+    pub(super) fn kill(&self, table: &Table) -> io::Result<()> {
         if self.exit.is_none() {
             let _ = self.process.signal(Signal::KILL);
         }
-        if let Some(cgroup) = &self.cgroup {
-            cgroup.kill()?;
+        match &self.cgroup {
+            Some(cgroup) => cgroup.kill()?,
+            None => tree::signal_all(&self.listed(table), Signal::KILL),
         }
-        self.roots.signal(Signal::KILL).map(|_| ())
+        Ok(())
+    }
+
+    /// It was started a moment ago and cannot be kept: it is killed, and waited for.
+    pub(super) fn end_at_once(&self) {
+        // Whatever it has forked by now is an orphan, and is taken care of like any other.
+        let _ = self.kill(&Table::read(None).unwrap_or_default());
+        let _ = self.process.wait();
     }
 
     /// No process with its filter is left.
@@ -180,7 +196,7 @@ impl Worker {
     }
 
     /// Whether nothing of the tree is left. Looks at the process table where nothing better is known.
-    pub(super) fn is_gone(&self) -> bool {
+    pub(super) fn is_gone(&self, table: &Table) -> bool {
         if self.exit.is_none() {
             return false;
         }
@@ -190,16 +206,16 @@ impl Worker {
         if self.trap.is_some() {
             return self.filter_gone;
         }
-        self.roots.count().is_ok_and(|count| count == 0)
+        self.listed(table).is_empty()
     }
 
     /// Whether its first process has ended, and nothing else can be found of it.
-    pub(super) fn has_nothing_in_sight(&self) -> bool {
-        self.exit.is_some() && self.members().is_empty()
+    pub(super) fn has_nothing_in_sight(&self, table: &Table) -> bool {
+        self.exit.is_some() && self.members(table).is_empty()
     }
 
     /// Whether some process of the tree has the socket with this inode open.
-    pub(super) fn holds(&self, inode: u64) -> bool {
-        self.members().into_iter().any(|pid| tine_linux::foreign::holds_socket(pid, inode))
+    pub(super) fn holds(&self, inode: u64, table: &Table) -> bool {
+        self.members(table).into_iter().any(|pid| tine_linux::foreign::holds_socket(pid, inode))
     }
 }

@@ -68,7 +68,7 @@ pub struct Args {
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = units::duration)]
     drain_timeout: Duration,
     /// Give a worker up that ends so often in a row before --min-uptime
-    #[arg(long, default_value = "16", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value = "8", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_restarts: u32,
     /// A worker that ends sooner ended too early
     #[arg(long, default_value = "1s", value_name = "TIME", value_parser = units::duration)]
@@ -120,11 +120,23 @@ fn signal(name: &str) -> Result<Signal, String> {
 ///
 /// When it cannot be started.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    check_outside()?;
     let app = app(args)?;
     match watchdog::split()? {
         watchdog::Side::Watchdog(dog) => dog.watch(),
         watchdog::Side::Manager(signals) => foreground::run(app, signals),
     }
+}
+
+/// The kernel allows one supervisor of system calls for a tree of processes.
+fn check_outside() -> anyhow::Result<()> {
+    if std::env::var_os("TINE_WORKER_ID").is_some() {
+        bail!(
+            "this is a worker of tine already (TINE_WORKER_ID is set), and the kernel allows one \
+             supervisor for each tree of processes: start this one outside of the other"
+        );
+    }
+    Ok(())
 }
 
 fn app(args: Args) -> anyhow::Result<App> {
