@@ -15,34 +15,51 @@ use super::{
 };
 use crate::id::{SeatId, WorkerId};
 
-/// An older table is read anew.
+/// An older table is read anew; but where reading takes long, it is not done all the time.
 const FRESH: Duration = Duration::from_millis(10);
+/// So many times as long as it took to read it, a table is good enough.
+const SHARE: u32 = 10;
 
-/// The last table, and when it was read.
+/// The last table, when it was read, and until when it will do.
 #[derive(Debug, Default)]
-pub(super) struct Census(Option<(Instant, Arc<Table>)>);
+pub(super) struct Census(Option<Reading>);
+
+#[derive(Debug)]
+struct Reading {
+    began: Instant,
+    until: Instant,
+    table: Arc<Table>,
+}
 
 impl Task {
     /// What is needed to find the worker's processes: nothing, if it has a cgroup.
     pub(super) fn table_for(&mut self, id: WorkerId) -> Arc<Table> {
-        if self.workers.get(&id).is_none_or(Worker::has_cgroup) {
+        let Some(worker) = self.workers.get(&id) else { return Arc::default() };
+        if worker.has_cgroup() {
             return Arc::default();
         }
-        self.table()
+        let ended = worker.ended;
+        self.table_since(ended)
     }
 
     /// The table, as fresh as need be.
     pub(super) fn table(&mut self) -> Arc<Table> {
-        let now = Instant::now();
-        if let Some((read, table)) = &self.census.0
-            && now < *read + FRESH
+        self.table_since(None)
+    }
+
+    /// Likewise, and not from before this moment.
+    fn table_since(&mut self, moment: Option<Instant>) -> Arc<Table> {
+        let began = Instant::now();
+        if let Some(last) = &self.census.0
+            && began < last.until
+            && moment.is_none_or(|moment| moment <= last.began)
         {
-            return Arc::clone(table);
+            return Arc::clone(&last.table);
         }
         // Without /proc nothing is found; what must be found is looked for again.
         let table = Arc::new(Table::read(Some(&self.orphanage())).unwrap_or_default());
-        // Reading takes long where there are many processes: it is the end of it that counts.
-        self.census.0 = Some((Instant::now(), Arc::clone(&table)));
+        let until = Instant::now() + FRESH.max(began.elapsed() * SHARE);
+        self.census.0 = Some(Reading { began, until, table: Arc::clone(&table) });
         table
     }
 

@@ -5,7 +5,7 @@ use std::{io, time::Instant};
 use rustix::process::Signal;
 use tine_linux::{process::Exit, tree};
 
-use super::{census::Census, event::What, task::Task, worker::Output};
+use super::{event::What, task::Task, worker::Output};
 use crate::{
     core::{
         instance::Next,
@@ -73,8 +73,7 @@ impl Task {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let Ok(Some(exit)) = worker.process.try_wait() else { return };
         worker.exit = Some(exit);
-        // Its number may be another's from now on: older tables are of no use any more.
-        self.census = Census::default();
+        worker.ended = Some(Instant::now());
         let (instance, end) = (worker.instance, worker.end(exit));
         match &worker.channel {
             Some(channel) => channel.read_to_end(),
@@ -160,8 +159,12 @@ impl Task {
     }
 
     fn is_gone(&mut self, id: WorkerId) -> bool {
+        let Some(worker) = self.workers.get(&id) else { return false };
+        if let Some(gone) = worker.says_gone() {
+            return gone;
+        }
         let table = self.table_for(id);
-        self.workers.get(&id).is_some_and(|worker| worker.is_gone(&table))
+        self.workers.get(&id).is_some_and(|worker| worker.lists_none(&table))
     }
 
     /// Something survived: forked in the moment of the kill, or hidden.

@@ -44,6 +44,8 @@ pub(super) struct Worker {
     pub(super) ports: BTreeSet<u16>,
     /// It was told to go.
     pub(super) asked: bool,
+    /// When its first process was seen to have ended: its number may be another's from then on.
+    pub(super) ended: Option<Instant>,
     /// How its first process ended.
     pub(super) exit: Option<Exit>,
     /// `IPV6_V6ONLY` of its sockets by inode, where only the trapped `setsockopt` tells.
@@ -101,6 +103,7 @@ impl Worker {
             listened: false,
             ports: BTreeSet::new(),
             asked: false,
+            ended: None,
             exit: None,
             v6only: HashMap::new(),
             talk: Talk::Silent,
@@ -195,17 +198,19 @@ impl Worker {
         self.filter_gone = true;
     }
 
-    /// Whether nothing of the tree is left. Looks at the process table where nothing better is known.
-    pub(super) fn is_gone(&self, table: &Table) -> bool {
+    /// Whether nothing of the tree is left, where that is known without the process table.
+    pub(super) fn says_gone(&self) -> Option<bool> {
         if self.exit.is_none() {
-            return false;
+            return Some(false);
         }
         if let Some(Ok(populated)) = self.cgroup.as_ref().map(Cgroup::is_populated) {
-            return !populated;
+            return Some(!populated);
         }
-        if self.trap.is_some() {
-            return self.filter_gone;
-        }
+        self.trap.is_some().then_some(self.filter_gone)
+    }
+
+    /// Whether the table has nothing of the tree.
+    pub(super) fn lists_none(&self, table: &Table) -> bool {
         self.listed(table).is_empty()
     }
 
