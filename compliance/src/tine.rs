@@ -206,8 +206,13 @@ impl Tine {
     fn wait_until<T>(&mut self, find: impl Fn(&mut Output) -> Option<T>, what: &str) -> T {
         let deadline = Instant::now() + DEADLINE;
         loop {
+            let before = self.output.lines().len();
             if let Some(found) = find(&mut self.output) {
                 return found;
+            }
+            // What came while it was looked through was perhaps seen in part only.
+            if self.output.lines().len() != before {
+                continue;
             }
             let why = match self.output.read(deadline) {
                 Ok(()) => continue,
