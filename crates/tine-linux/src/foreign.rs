@@ -209,13 +209,6 @@ pub fn filesystem_ids(of: Pid) -> io::Result<(u32, u32)> {
     Ok((last("Uid:")?, last("Gid:")?))
 }
 
-/// The command name of a process (`/proc/PID/comm`), `?` when it is gone.
-#[must_use]
-pub fn command_name(of: Pid) -> String {
-    let name = fs::read(format!("/proc/{}/comm", of.as_raw_pid())).unwrap_or_else(|_| b"?".into());
-    String::from_utf8_lossy(&name).trim_end().to_owned()
-}
-
 /// One variable of the environment that the process was started with.
 #[must_use]
 pub fn start_variable(of: Pid, name: &str) -> Option<OsString> {

@@ -11,6 +11,8 @@ use std::{
 
 use rustix::process::Pid;
 
+use crate::foreign;
+
 use super::{
     InetListener, Inode, SockDiagError, Transport, UnixName, tcp_listeners, udp_listeners,
     unix_listeners,
@@ -139,8 +141,8 @@ fn processes() -> impl Iterator<Item = Pid> {
 }
 
 fn socket_inode(target: &Path) -> Option<Inode> {
-    let number = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
-    number.parse().ok().map(Inode)
+    let inode = foreign::inode_of_link(target.to_str()?)?;
+    u32::try_from(inode).ok().map(Inode)
 }
 
 fn with_processes(inodes: &HashSet<Inode>) -> Vec<Holder> {
