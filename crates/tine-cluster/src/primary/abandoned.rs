@@ -4,9 +4,10 @@
 //! when it matters: when connections wait that nobody accepts, and when an address is in the way of
 //! another one.
 
-use std::io;
+use std::{collections::HashSet, io};
 
-use tine_linux::tree::Table;
+use rustix::io::Errno;
+use tine_linux::{sock_diag, tree::Table};
 
 use super::task::Task;
 use crate::{
@@ -78,9 +79,29 @@ impl Task {
         !known.holders.is_empty() && !known.holders.iter().any(holds)
     }
 
+    /// The inodes of the sockets that the worker's processes have open; `None` when one of them may
+    /// not be looked into.
+    pub(super) fn open_sockets(&mut self, id: WorkerId) -> Option<HashSet<u64>> {
+        let table = self.table_for(id);
+        let mut open = HashSet::new();
+        for pid in self.workers.get(&id)?.members(&table) {
+            match sock_diag::inodes_of(pid) {
+                Ok(inodes) => open.extend(inodes.iter().map(|inode| u64::from(inode.0))),
+                Err(error) if has_ended(&error) => {}
+                Err(_) => return None,
+            }
+        }
+        Some(open)
+    }
+
     fn close_seat(&mut self, seat: SeatId, doing: &'static str) {
         if let Err(error) = self.seats.close(seat) {
             self.trouble(WorkerId(0), doing, io::Error::other(error));
         }
     }
+}
+
+/// Whether the process is gone, and not only hidden.
+fn has_ended(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::SRCH))
 }

@@ -7,7 +7,10 @@ use std::{
     time::Instant,
 };
 
-use super::balance::{Group, GroupError};
+use super::{
+    balance::{Group, GroupError},
+    caller::Options,
+};
 use crate::{
     address::{ListenKey, Transport},
     core::{
@@ -35,6 +38,10 @@ struct Socket {
     inode: u64,
     /// Connections waited in it at the last look.
     waited: bool,
+    /// What the program that bound it had set itself.
+    options: Options,
+    /// It has called `listen` since.
+    listens: bool,
 }
 
 impl Seats {
@@ -87,13 +94,33 @@ impl Seats {
     ) -> io::Result<SeatId> {
         let inode = rustix::fs::fstat(&fd)?.st_ino;
         let seat = self.registry.add_seat(listener, instance, holder);
-        self.sockets.insert(seat, Socket { fd, inode, waited: false });
+        self.sockets.insert(
+            seat,
+            Socket { fd, inode, waited: false, options: Options::default(), listens: false },
+        );
         Ok(seat)
     }
 
     /// The worker holds the seat from now on.
     pub(super) fn take(&mut self, seat: SeatId, worker: WorkerId, instance: Instance) {
         self.registry.take(seat, worker, instance);
+    }
+
+    /// A program has bound the seat, and had set this itself.
+    pub(super) fn was_bound(&mut self, seat: SeatId, options: Options) {
+        if let Some(socket) = self.sockets.get_mut(&seat) {
+            (socket.options, socket.listens) = (options, false);
+        }
+    }
+
+    /// Whether whoever has bound the seat last has listened since.
+    pub(super) fn listens(&self, seat: SeatId) -> bool {
+        self.sockets.get(&seat).is_some_and(|socket| socket.listens)
+    }
+
+    /// What the program had set itself that bound the seat last; nothing where none has.
+    pub(super) fn options(&self, seat: SeatId) -> Options {
+        self.sockets.get(&seat).map(|socket| socket.options).unwrap_or_default()
     }
 
     /// The seat of the socket with this inode.
@@ -122,10 +149,9 @@ impl Seats {
         let Some(listener) = self.registry.seat(seat).map(|seat| seat.listener) else {
             return Ok(());
         };
-        let (Some(group), Some(socket)) = (self.groups.get_mut(&listener), self.sockets.get(&seat))
-        else {
-            return Ok(());
-        };
+        let (group, socket) = (self.groups.get_mut(&listener), self.sockets.get_mut(&seat));
+        let (Some(group), Some(socket)) = (group, socket) else { return Ok(()) };
+        socket.listens = true;
         group.joined(seat, &socket.fd)
     }
 
