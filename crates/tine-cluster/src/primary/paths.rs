@@ -204,6 +204,7 @@ impl Task {
         }
         let seat = self.new_seat(asked.worker, listener, fd.socket)?;
         self.paths.remember(seat, file);
+        self.was_bound(asked, seat);
         Ok(seat)
     }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    abandoned::Sightings,
     balance::{Group, GroupError},
     caller::Options,
 };
@@ -20,6 +21,7 @@ use crate::{
     id::{Instance, ListenerId, SeatId, WorkerId},
     policy::Choice,
 };
+use rustix::net::sockopt;
 use tine_linux::balance::Balancer;
 
 /// The listeners of a cluster with their sockets.
@@ -29,6 +31,7 @@ pub(super) struct Seats {
     sockets: BTreeMap<SeatId, Socket>,
     groups: BTreeMap<ListenerId, Group>,
     closing: Closing,
+    pub(super) sightings: Sightings,
 }
 
 /// The primary's own descriptor of a seat: it outlives the worker, and with it the queue.
@@ -173,12 +176,21 @@ impl Seats {
         if !self.registry.let_go(seat, worker) {
             return Ok(());
         }
+        if self.is_deaf(seat) {
+            return self.close(seat);
+        }
         self.rotate_of(seat)?;
         if self.transport(seat) == Some(Transport::Udp) && self.can_close(seat) {
             return self.close(seat);
         }
         self.closing.left(seat, Instant::now());
         Ok(())
+    }
+
+    /// Whether it has no queue that could wait for anybody, for nobody ever listened.
+    fn is_deaf(&self, seat: SeatId) -> bool {
+        let is_deaf = |socket| sockopt::socket_acceptconn(socket) == Ok(false);
+        self.transport(seat) == Some(Transport::Tcp) && self.socket(seat).is_some_and(is_deaf)
     }
 
     fn transport(&self, seat: SeatId) -> Option<Transport> {
@@ -202,10 +214,9 @@ impl Seats {
     }
 
     /// Whether nothing is lost when the seat closes.
-    fn can_close(&self, seat: SeatId) -> bool {
+    pub(super) fn can_close(&self, seat: SeatId) -> bool {
         let Some((listener, info)) = self.listener_of(seat) else { return true };
-        let others = self.registry.rotation(listener);
-        if !others.iter().any(|other| *other != seat) {
+        if !self.has_others(seat) {
             return false;
         }
         match info.key.transport {
@@ -215,6 +226,24 @@ impl Seats {
             Transport::Tcp => self.groups.get(&listener).is_some_and(Group::migrates),
             Transport::UnixStream | Transport::UnixSeqPacket | Transport::UnixDatagram => false,
         }
+    }
+
+    /// Whether another seat of the listener gets connections.
+    pub(super) fn has_others(&self, seat: SeatId) -> bool {
+        let listener = self.registry.seat(seat).map(|seat| seat.listener);
+        let others = listener.map(|listener| self.registry.rotation(listener));
+        others.is_some_and(|others| others.iter().any(|other| *other != seat))
+    }
+
+    /// Whether the seat gets connections.
+    pub(super) fn is_in_rotation(&self, seat: SeatId) -> bool {
+        self.registry.seat(seat).is_some_and(|seat| seat.state == SeatState::InRotation)
+    }
+
+    /// The seat gets nothing new until its worker listens again.
+    pub(super) fn rest(&mut self, seat: SeatId) -> Result<(), GroupError> {
+        self.registry.rest(seat);
+        self.rotate_of(seat)
     }
 
     /// How many connections wait in the seat's queue.

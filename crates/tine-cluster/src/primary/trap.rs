@@ -231,7 +231,7 @@ impl Task {
         let kept = fd.try_clone().map_err(errno)?;
         socket::bind_raw(fd, bytes).map_err(errno)?;
         let seat = self.new_seat(asked.worker, listener, kept)?;
-        self.seats.was_bound(seat, asked.socket.options);
+        self.was_bound(asked, seat);
         if asked.socket.own.is_none() {
             self.put(asked, fd.as_fd())?;
         }
@@ -254,6 +254,13 @@ impl Task {
     ) -> Result<SeatId, Errno> {
         let instance = self.workers.get(&worker).map(|worker| worker.instance).unwrap_or_default();
         self.seats.add_seat(listener, (instance, Some(worker)), fd).map_err(errno)
+    }
+
+    /// The caller has the seat's socket, under the number that it called with.
+    pub(super) fn was_bound(&mut self, asked: Asked<'_>, seat: SeatId) {
+        self.seats.was_bound(seat, asked.socket.options);
+        let place = (asked.caller.process.pid(), asked.caller.number);
+        self.seats.sightings.seen((seat, asked.worker), place);
     }
 
     /// Sockets without connections are in their group, and get datagrams, as soon as they are bound.
@@ -280,7 +287,7 @@ impl Task {
         self.put(asked, socket)?;
         let instance = self.workers.get(&asked.worker).map(|w| w.instance).unwrap_or_default();
         self.seats.take(seat, asked.worker, instance);
-        self.seats.was_bound(seat, asked.socket.options);
+        self.was_bound(asked, seat);
         self.presume(asked.worker, seat);
         self.bound(asked.worker, seat);
         Ok(())
