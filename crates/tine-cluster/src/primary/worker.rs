@@ -1,7 +1,7 @@
 //! One worker, as the primary holds it.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -18,7 +18,7 @@ use tine_linux::{
     tree::{self, Entry, Table},
 };
 
-use super::{channel::Channel, event::What};
+use super::{channel::Channel, event::What, trap::ToldV6Only};
 use crate::{
     core::{instance::End, worker::Life},
     id::{Instance, WorkerId},
@@ -49,7 +49,7 @@ pub(super) struct Worker {
     /// How its first process ended.
     pub(super) exit: Option<Exit>,
     /// `IPV6_V6ONLY` of its sockets by inode, where only the trapped `setsockopt` tells.
-    pub(super) v6only: HashMap<u64, bool>,
+    pub(super) v6only: ToldV6Only,
     /// What was said over its channel so far.
     pub(super) talk: Talk,
     /// Connections that it had open when it was last looked at, while it drains.
@@ -105,7 +105,7 @@ impl Worker {
             asked: false,
             ended: None,
             exit: None,
-            v6only: HashMap::new(),
+            v6only: ToldV6Only::default(),
             talk: Talk::Silent,
             open_connections: 0,
             output: Output::Flowing(Vec::new()),
