@@ -391,3 +391,15 @@ fn a_worker_that_does_not_read_comes_to_the_limit() {
     let error = session.next_event().unwrap_err();
     assert!(matches!(error, ProtocolError::DoesNotRead(_)), "{error:?}");
 }
+
+#[test]
+fn a_handle_that_is_sent_again_and_again_comes_to_the_limit_too() {
+    let mut session = Session::new(Limits { line: 1000, queue: 1000 });
+    let (connection, _writer) = socket();
+    while session.new_connection("h1", Arc::clone(&connection)).is_ok() {}
+    // It has read none of them.
+    says(&mut session, &[MISSING; 40]);
+    let error = session.next_event().unwrap_err();
+    assert!(matches!(error, ProtocolError::DoesNotRead(_)), "{error:?}");
+    assert!(session.bytes_queued() <= 1000);
+}
