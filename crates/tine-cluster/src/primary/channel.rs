@@ -78,7 +78,7 @@ pub(super) enum Order {
     Leave,
     Connection {
         listener: ListenerId,
-        key: String,
+        key: Arc<str>,
         fd: Arc<OwnedFd>,
     },
     /// The worker has ended: read what it said to the end, and close.
@@ -208,24 +208,39 @@ impl ChannelTask {
     /// had said is read.
     async fn read(&mut self) -> Result<bool, String> {
         loop {
-            let receiver: &mut Receiver = match &mut self.session {
-                Session::Node(session) => session.receiver(),
-                Session::Native(session) => session.receiver(),
-            };
-            let outcome =
-                self.socket.try_io_mut(Interest::READABLE, |socket| {
-                    match lines::receive(&*socket, receiver)? {
-                        Received::WouldBlock => Err(io::ErrorKind::WouldBlock.into()),
-                        got => Ok(got),
-                    }
-                });
-            match outcome {
-                Ok(Received::Bytes(_)) => self.tell_events().await?,
-                Ok(Received::Closed) => return Ok(false),
-                Ok(Received::WouldBlock) => return Ok(!self.ending),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(!self.ending),
-                Err(error) => return Err(in_words(error)),
+            match self.receive().map_err(in_words)? {
+                Received::Bytes(_) => self.tell_events().await?,
+                Received::Last(_) => {
+                    self.tell_events().await?;
+                    return Ok(!self.ending);
+                }
+                Received::Closed => return Ok(false),
+                Received::WouldBlock => return Ok(!self.ending),
             }
+        }
+    }
+
+    fn receive(&mut self) -> io::Result<Received> {
+        let receiver: &mut Receiver = match &mut self.session {
+            Session::Node(session) => session.receiver(),
+            Session::Native(session) => session.receiver(),
+        };
+        // At the end there is nothing to wait for, so it does not matter what tokio knows.
+        if self.ending {
+            return lines::receive(self.socket.get_ref(), receiver);
+        }
+        let mut got = Received::WouldBlock;
+        let outcome = self.socket.try_io_mut(Interest::READABLE, |socket| {
+            got = lines::receive(&*socket, receiver)?;
+            match got {
+                Received::Bytes(_) | Received::Closed => Ok(()),
+                // To tokio both mean that it is to wait again.
+                Received::Last(_) | Received::WouldBlock => Err(io::ErrorKind::WouldBlock.into()),
+            }
+        });
+        match outcome {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            Ok(()) | Err(_) => Ok(got),
         }
     }
 
