@@ -20,3 +20,13 @@ pub mod instance;
 pub mod order;
 pub mod registry;
 pub mod worker;
+
+use std::time::{Duration, Instant};
+
+/// Further ahead than any process runs, and not so far that a clock overflows.
+const FOR_EVER: Duration = Duration::from_hours(24 * 365 * 100);
+
+/// `now + wait`, where somebody may want to wait for ever ([`Duration::MAX`]).
+fn after(now: Instant, wait: Duration) -> Instant {
+    now + wait.min(FOR_EVER)
+}
