@@ -273,7 +273,7 @@ fn a_short_read_was_the_last_unless_a_descriptor_ended_it() {
 #[test]
 fn a_peer_that_says_much_is_read_in_larger_pieces() {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    (&ours).write_all(&[b'x'; 100_000]).unwrap();
+    (&ours).write_all(&vec![b'x'; 100_000]).unwrap();
     let mut receiver = Receiver::new(Limits { line: 200_000, descriptors: 1 });
 
     let Received::Bytes(first) = receive(&theirs, &mut receiver).unwrap() else { panic!() };

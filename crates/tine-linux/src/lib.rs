@@ -14,7 +14,6 @@
 //! | [`host`] | what this host and this user have |
 //! | [`reuseport`] | let a classic BPF program choose among sockets of one port |
 //! | [`socket`] | socket options and sockets that `std` and `rustix` do not reach |
-//! | [`schedule`] | how the scheduler treats a thread that many wake |
 //! | [`place`] | bind a UNIX path as another process would: its directory, umask and user |
 //! | [`split`] | fork a process into a watchdog and what it watches |
 //!
@@ -36,7 +35,6 @@ pub mod inherited;
 pub mod place;
 pub mod process;
 pub mod reuseport;
-pub mod schedule;
 pub mod seccomp;
 pub mod sock_diag;
 pub mod socket;

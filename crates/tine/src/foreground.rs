@@ -13,10 +13,7 @@ use std::{
 
 use anyhow::Context;
 use rustix::io::Errno;
-use tine_cluster::{
-    policy::Mechanism,
-    primary::{Cluster, Ending, Event, Events, Settings, What},
-};
+use tine_cluster::primary::{Cluster, Ending, Event, Events, Settings, What};
 use tokio::{
     signal::unix::{Signal as Stream, SignalKind, signal},
     sync::mpsc,
@@ -204,12 +201,7 @@ impl Manager {
         }
         self.narrator.tell(&event);
         match &event.what {
-            What::Listening { choice, .. } => {
-                self.state.ever_listened = true;
-                if choice.mechanism == Mechanism::HandOver {
-                    wait_when_woken();
-                }
-            }
+            What::Listening { .. } => self.state.ever_listened = true,
             What::Refused { key, errno: Errno::ADDRINUSE } => {
                 let holder = holder::of(key).await;
                 self.narrator.about(&event, &format!("{key} is taken: {holder}"));
@@ -262,12 +254,6 @@ impl Manager {
         self.narrator.terminal().flush().await;
         Ok(code)
     }
-}
-
-/// Under hand-over every connection wakes this process, and so does every answer of a worker.
-fn wait_when_woken() {
-    // Without it connections are passed on all the same, with more switches between processes.
-    let _ = tine_linux::schedule::wait_when_woken();
 }
 
 /// Nobody asks when there is no socket to ask on.

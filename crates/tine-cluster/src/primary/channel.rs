@@ -112,13 +112,14 @@ pub(super) fn open(
     tell: mpsc::Sender<News>,
 ) -> io::Result<Channel> {
     socket.set_nonblocking(true)?;
-    let socket = ready::watch(socket.into(), Interest::READABLE | Interest::WRITABLE)?;
+    let socket = ready::watch(socket.into(), Interest::READABLE)?;
     let session = match dialect {
         Dialect::Node => Session::Node(Box::default()),
         Dialect::Native => Session::Native(Box::default()),
     };
     let (orders, inbox) = mpsc::unbounded_channel();
-    let task = ChannelTask { worker, session, socket, sent: BTreeMap::new(), tell, ending: false };
+    let sent = BTreeMap::new();
+    let task = ChannelTask { worker, session, socket, full: None, sent, tell, ending: false };
     tokio::spawn(task.run(inbox));
     Ok(Channel { orders })
 }
@@ -133,6 +134,9 @@ struct ChannelTask {
     worker: WorkerId,
     session: Session,
     socket: AsyncFd<OwnedFd>,
+    /// The same socket, while it takes no more. Who waits for room without need is woken whenever the
+    /// worker reads: under hand-over once more for every connection.
+    full: Option<AsyncFd<OwnedFd>>,
     /// Connections in flight by the session's number, with the listener that each is of.
     sent: BTreeMap<u64, ListenerId>,
     tell: mpsc::Sender<News>,
@@ -157,15 +161,15 @@ impl ChannelTask {
 
     async fn serve(&mut self, inbox: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), String> {
         loop {
-            let blocked = !self.flush()?;
+            self.flush().map_err(in_words)?;
             let wake = tokio::select! {
                 order = inbox.recv() => Wake::Order(order),
                 ready = self.socket.readable() => {
                     ready.map_err(in_words)?.retain_ready();
                     Wake::Readable
                 }
-                ready = self.socket.writable(), if blocked => {
-                    ready.map_err(in_words)?.retain_ready();
+                room = has_room(self.full.as_ref()) => {
+                    room.map_err(in_words)?;
                     Wake::Writable
                 }
             };
@@ -181,27 +185,22 @@ impl ChannelTask {
         }
     }
 
-    /// Whether everything went out.
-    fn flush(&mut self) -> Result<bool, String> {
+    /// Sends what can be sent, and remembers whether that was all.
+    fn flush(&mut self) -> io::Result<()> {
         let outbox: &mut Outbox = match &mut self.session {
             Session::Node(session) => session.outbox(),
             Session::Native(session) => session.outbox(),
         };
-        if outbox.is_empty() {
-            return Ok(true);
-        }
-        let flushed = self.socket.try_io_mut(Interest::WRITABLE, |socket| {
-            match lines::flush(&*socket, outbox)? {
-                Flushed::WouldBlock => Err(io::ErrorKind::WouldBlock.into()),
-                done => Ok(done),
-            }
-        });
-        match flushed {
+        self.full = None;
+        match lines::flush(self.socket.get_ref(), outbox)? {
             // What cannot be said any more is known by the end of what is heard.
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(in_words(error)),
+            Flushed::All | Flushed::Closed => {}
+            Flushed::WouldBlock => {
+                let twin = self.socket.get_ref().try_clone()?;
+                self.full = Some(ready::watch(twin, Interest::WRITABLE)?);
+            }
         }
+        Ok(())
     }
 
     /// Reads what is there. `false`: the other end is closed, or the worker has ended and everything it
@@ -332,6 +331,14 @@ impl ChannelTask {
             // An order of the other dialect answers a question that this one cannot ask.
             (Session::Node(_) | Session::Native(_), _) => Ok(()),
         }
+    }
+}
+
+/// Waits for room in a socket that is full.
+async fn has_room(full: Option<&AsyncFd<OwnedFd>>) -> io::Result<()> {
+    match full {
+        Some(socket) => socket.writable().await.map(drop),
+        None => std::future::pending().await,
     }
 }
 
