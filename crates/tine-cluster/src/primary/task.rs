@@ -199,6 +199,7 @@ impl Task {
             }
             Command::Setup(program) => self.setup(*program),
             Command::Disconnect(who, gone) => self.disconnect(who, gone),
+            Command::Scale(instances, done) => self.scale(instances, done),
             Command::ReapOrphans => self.reap_wanted = true,
             Command::Report(answer) => {
                 let _ = answer.send(self.report());
@@ -318,7 +319,7 @@ impl Task {
         self.fill_sinks();
     }
 
-    fn ask_to_go(&mut self, id: WorkerId) {
+    pub(super) fn ask_to_go(&mut self, id: WorkerId) {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.asked = true;
         }
