@@ -102,6 +102,7 @@
 //! |---|---|
 //! | `cluster.fork(env)` | [`Cluster::fork`] with [`Fork::env`]. An error is returned, not emitted. A fork can have a program of its own ([`Fork::program`]), for which Node wants `setupPrimary` before each. |
 //! | N × `fork()` and `fork()` again at each `exit` | [`Settings::instances`], kept running with growing waits; [`Cluster::scale`] changes the number. |
+//! | a new version, worker by worker, by hand | [`Cluster::reload`]: new before old, and back if the first one fails |
 //! | `cluster.setupPrimary(settings)` | [`Cluster::setup`], in one piece: Node's merges what is said with what was. |
 //! | `cluster.settings` | the owner's own [`Settings`] and [`Program`]. |
 //! | `settings.exec`, `args` | [`Program::file`] and [`Program::args`], for an interpreter the script first; [`Program::node`] |
@@ -212,7 +213,7 @@
 //! Look for programs in `PATH`, read configuration, write logs, or survive its own process: if the
 //! primary ends, so do workers that were started with
 //! [`workers_die_with_manager`](primary::Settings::workers_die_with_manager), and others go on
-//! unowned. New versions of a program are not rolled out yet. Linux only.
+//! unowned. Linux only.
 //!
 //! # Features
 //!
@@ -224,6 +225,7 @@
 //! [`Cluster::start`]: primary::Cluster::start
 //! [`Cluster::fork`]: primary::Cluster::fork
 //! [`Cluster::scale`]: primary::Cluster::scale
+//! [`Cluster::reload`]: primary::Cluster::reload
 //! [`Cluster::setup`]: primary::Cluster::setup
 //! [`Cluster::workers`]: primary::Cluster::workers
 //! [`Cluster::disconnect`]: primary::Cluster::disconnect

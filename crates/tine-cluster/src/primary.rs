@@ -44,6 +44,7 @@ mod presumed;
 mod probe;
 pub(crate) mod ready;
 mod report;
+mod rolling;
 mod seats;
 mod settings;
 mod start;
@@ -59,6 +60,7 @@ pub use event::{
 };
 pub use messages::{Reply, RequestError, SendError};
 pub use owner::{ForkError, WorkerError};
+pub use rolling::{Reload, ReloadError, Reloaded};
 pub use settings::{Fork, Program, ProgramKind, Settings, Stdio, User};
 pub use start::cgroup_prefix;
 

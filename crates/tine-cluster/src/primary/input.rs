@@ -7,7 +7,10 @@ use tine_linux::{
 };
 use tokio::sync::oneshot;
 
-use super::{Fork, ForkError, Program, WorkerError, budget::Said, event::Report};
+use super::{
+    Fork, ForkError, Program, Reload, ReloadError, Reloaded, WorkerError, budget::Said,
+    event::Report,
+};
 use crate::{
     id::{ListenerId, WorkerId},
     wire::{native, node},
@@ -30,6 +33,10 @@ pub(super) enum Command {
     Setup(Box<Program>),
     /// Keep so many workers running.
     Scale(u32, oneshot::Sender<Result<(), WorkerError>>),
+    /// Replace the workers of all instances, and tell how it went.
+    Reload(Box<Reload>, oneshot::Sender<Result<Reloaded, ReloadError>>),
+    /// Stop replacing.
+    CancelReload,
     /// Let workers leave, and tell when they are gone.
     Disconnect(Leavers, oneshot::Sender<Result<(), WorkerError>>),
     /// Take zombies away that are nobody's worker.

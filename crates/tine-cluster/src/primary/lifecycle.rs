@@ -8,7 +8,7 @@ use tine_linux::{process::Exit, tree};
 use super::{event::What, task::Task};
 use crate::{
     core::{
-        instance::{Filling, Next, Place},
+        instance::{Filling, Next},
         worker::{Action, Event as LifeEvent, Life},
     },
     id::{SeatId, WorkerId},
@@ -88,9 +88,10 @@ impl Task {
         self.tell_after_output(id, what);
         let limits = self.settings.limits;
         let stopping = self.stopping;
-        // Its instance may have been given away meanwhile.
-        let filled = |place: &&mut Place| place.filling() == Filling::Worker(id);
-        let next = self.place(instance).filter(filled).map(|place| {
+        // Its instance may have been given to another one meanwhile, or away.
+        let fills = self.left_the_reload(id);
+        let place = self.place(instance).filter(|place| place.filling() == Filling::Worker(id));
+        let next = place.filter(|_| fills).map(|place| {
             if stopping { place.rest() } else { place.ended(end, Instant::now(), &limits) }
         });
         self.tell_next(id, next, exit);
@@ -121,6 +122,7 @@ impl Task {
         self.forget_given(id);
         self.declared.remove(&id);
         self.restore_paths();
+        self.gone_from_the_reload(id);
         self.gone(id);
     }
 

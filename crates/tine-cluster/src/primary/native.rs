@@ -26,7 +26,8 @@ impl Task {
             Event::Hello { .. } => self.tell(worker, What::Online),
             Event::Leaving => self.leaves_by_itself(worker),
             // Readiness beyond listening has no reader yet. The rest is mapped by the channel.
-            Event::Ready | Event::Reply { .. } | Event::Message { .. } | Event::Answer { .. } => {}
+            Event::Ready => self.says_ready(worker),
+            Event::Reply { .. } | Event::Message { .. } | Event::Answer { .. } => {}
         }
     }
 

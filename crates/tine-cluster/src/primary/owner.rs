@@ -36,6 +36,9 @@ pub enum WorkerError {
     /// The cluster is coming to its end.
     #[error("the cluster is stopping")]
     Stopping,
+    /// The workers are being replaced, each in its place.
+    #[error("a reload is under way")]
+    Reloading,
     /// The kernel refused.
     #[error("send the signal")]
     Signal(#[source] io::Error),
@@ -114,7 +117,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// When it is stopping, or has ended.
+    /// When it is stopping, or has ended, or a [reload](Cluster::reload) is under way.
     pub async fn scale(&self, instances: u32) -> Result<(), WorkerError> {
         self.ask(|done| Command::Scale(instances, done)).await?
     }
@@ -139,7 +142,7 @@ impl Cluster {
         Ok(self.report().await?.workers)
     }
 
-    async fn ask<T>(
+    pub(super) async fn ask<T>(
         &self,
         question: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> Result<T, Ended> {
@@ -197,8 +200,13 @@ impl Task {
     }
 
     pub(super) fn scale(&mut self, instances: u32, gone: oneshot::Sender<Result<(), WorkerError>>) {
-        if self.stopping {
-            let _ = gone.send(Err(WorkerError::Stopping));
+        let refusal = match (self.stopping, &self.rolling) {
+            (true, _) => Some(WorkerError::Stopping),
+            (false, Some(_)) => Some(WorkerError::Reloading),
+            (false, None) => None,
+        };
+        if let Some(error) = refusal {
+            let _ = gone.send(Err(error));
             return;
         }
         self.lives_on = true;

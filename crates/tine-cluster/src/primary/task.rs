@@ -26,6 +26,7 @@ use super::{
     owner::Waiter,
     paths::Paths,
     presumed::Presumed,
+    rolling::Rolling,
     seats::Seats,
     settings::{Program, Settings},
     start::Means,
@@ -84,6 +85,7 @@ pub(super) struct Task {
     pub(super) tell: mpsc::UnboundedSender<Told>,
     pub(super) mailboxes: watch::Sender<BTreeMap<WorkerId, Mailbox>>,
     pub(super) waiters: Vec<Waiter>,
+    pub(super) rolling: Option<Rolling>,
     pub(super) last_worker: u32,
     pub(super) stopping: bool,
     /// The owner may start workers at any time: that there are none is not the end.
@@ -129,6 +131,7 @@ impl Task {
             tell,
             mailboxes,
             waiters: Vec::new(),
+            rolling: None,
             last_worker: 0,
             stopping: false,
             ever_ran: false,
@@ -198,6 +201,8 @@ impl Task {
                 let _ = answer.send(self.fork(*fork));
             }
             Command::Setup(program) => self.setup(*program),
+            Command::Reload(reload, done) => self.reload(*reload, done),
+            Command::CancelReload => self.cancel_reload(),
             Command::Disconnect(who, gone) => self.disconnect(who, gone),
             Command::Scale(instances, done) => self.scale(instances, done),
             Command::ReapOrphans => self.reap_wanted = true,
@@ -238,6 +243,8 @@ impl Task {
         for worker in due {
             self.step(worker, LifeEvent::Deadline);
         }
+        // While it is still known how a worker ended, which is forgotten at a look.
+        self.roll(now);
         if self.next_look <= now {
             self.next_look = now + LOOK;
             self.look_at_the_leaving();
@@ -269,7 +276,9 @@ impl Task {
 
     fn is_occupied(&self, instance: Instance) -> bool {
         let mut workers = self.workers.values();
-        workers.any(|worker| worker.instance == instance && worker.life != Life::Gone)
+        workers.any(|worker| {
+            worker.instance == instance && worker.life != Life::Gone && !worker.retired
+        })
     }
 
     pub(super) fn leaving(&self, which: impl Fn(Life) -> bool) -> Vec<WorkerId> {
@@ -300,6 +309,7 @@ impl Task {
             .chain(closing)
             .chain(round)
             .chain(reaping)
+            .chain(self.rolling_timeout())
             .chain(self.presumed.deadline());
         all.min().unwrap_or(now + Duration::from_hours(1))
     }
@@ -310,6 +320,7 @@ impl Task {
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
+        self.abandon_reload();
         self.places.iter_mut().for_each(Place::cancel);
         self.close_gates();
         let all: Vec<WorkerId> = self.workers.keys().copied().collect();
