@@ -2,107 +2,19 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
+mod peer;
+
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::{fd::OwnedFd, unix::net::UnixStream},
-    sync::mpsc,
-    thread::{self, JoinHandle},
-    time::Duration,
 };
 
-use rustix::event::{PollFd, PollFlags, poll};
+use peer::{Beside, Primary, beside, cluster};
 use tine_cluster::{
-    json::Json,
-    wire::{
-        lines::{Flushed, Received, flush, receive},
-        native::{Event, Listen, Session, Wanted},
-    },
-    worker::{Options, SendError, Worker},
+    wire::native::{Event, Wanted},
+    worker::{Options, Worker},
 };
-
-/// Nothing here takes long; a test that fails should not take for ever.
-const DEADLINE: Duration = Duration::from_secs(10);
-
-struct Primary {
-    socket: UnixStream,
-    session: Session,
-}
-
-impl Primary {
-    fn new(socket: UnixStream) -> Self {
-        socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        Self { socket, session: Session::default() }
-    }
-
-    /// The next thing that the worker says; `None` when it has closed its end.
-    fn hear(&mut self) -> Option<Event> {
-        loop {
-            if let Some(event) = self.session.next_event().unwrap() {
-                return Some(event);
-            }
-            match receive(&self.socket, self.session.receiver()).unwrap() {
-                Received::Bytes(_) | Received::Last(_) => {}
-                Received::Closed => return None,
-                Received::WouldBlock => panic!("the worker said nothing within {DEADLINE:?}"),
-            }
-        }
-    }
-
-    fn hear_listen(&mut self) -> Listen {
-        match self.hear() {
-            Some(Event::Listen(listen)) => listen,
-            other => panic!("{other:?} is no question"),
-        }
-    }
-
-    fn say(&mut self, what: impl FnOnce(&mut Session)) {
-        what(&mut self.session);
-        assert_eq!(flush(&self.socket, self.session.outbox()).unwrap(), Flushed::All);
-    }
-
-    /// A client's end, when the other has been handed over.
-    fn hand_over(&mut self, key: &str) -> (TcpStream, u64) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        client.set_read_timeout(Some(DEADLINE)).unwrap();
-        let (accepted, _) = listener.accept().unwrap();
-        accepted.set_nonblocking(true).unwrap();
-        let mut number = 0;
-        self.say(|session| {
-            number = session.new_connection(key, OwnedFd::from(accepted)).unwrap();
-        });
-        (client, number)
-    }
-}
-
-fn cluster() -> (Worker, Primary) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let worker = Worker::over(theirs.into()).unwrap();
-    let mut primary = Primary::new(ours);
-    assert_eq!(primary.hear(), Some(Event::Hello { pid: std::process::id() }));
-    (worker, primary)
-}
-
-/// Runs `what` beside the test, for whatever waits for the primary.
-fn beside<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> Beside<T> {
-    let (done, finished) = mpsc::channel();
-    let thread = thread::spawn(move || drop(done.send(what())));
-    Beside { finished, thread }
-}
-
-struct Beside<T> {
-    finished: mpsc::Receiver<T>,
-    thread: JoinHandle<()>,
-}
-
-impl<T> Beside<T> {
-    fn result(self) -> T {
-        let result = self.finished.recv_timeout(DEADLINE).expect("it ends");
-        self.thread.join().unwrap();
-        result
-    }
-}
 
 fn listens(worker: &Worker, address: &'static str) -> Beside<tine_cluster::worker::Listener> {
     let worker = worker.clone();
@@ -349,54 +261,4 @@ fn a_worker_finds_its_channel_in_the_environment_once() {
     assert_eq!(primary.hear(), Some(Event::Ready));
     primary.say(|session| session.stop().unwrap());
     assert!(child.wait().unwrap().success());
-}
-
-#[test]
-fn messages_can_be_polled_for_and_end_with_the_primary() {
-    let (worker, mut primary) = cluster();
-    let messages = worker.messages();
-    assert!(messages.try_recv().is_none());
-    let readable = messages.descriptor().unwrap().expect("there is a primary");
-    primary.say(|session| session.send(Json::of(&"hello").unwrap(), None).unwrap());
-    let mut fds = [PollFd::new(&readable, PollFlags::IN)];
-    assert_eq!(poll(&mut fds, None).unwrap(), 1);
-    assert_eq!(messages.try_recv().unwrap().message.get(), "\"hello\"");
-    drop(primary);
-    let ended = beside(move || messages.recv().is_none());
-    assert!(ended.result());
-    assert!(!worker.is_connected());
-    let unheard = worker.send(&1).unwrap_err();
-    assert!(matches!(unheard, SendError::Closed(_)), "{unheard}");
-}
-
-#[test]
-fn alone_there_is_nobody_to_talk_to() {
-    let worker = Worker::alone();
-    assert!(matches!(worker.send(&1), Err(SendError::Alone)));
-    assert!(worker.request(&1, DEADLINE).is_err());
-    assert!(worker.messages().recv().is_none());
-    assert!(worker.messages().descriptor().unwrap().is_none());
-    worker.disconnect().unwrap();
-    assert!(worker.id().is_none() && !worker.is_connected() && !worker.exited_after_disconnect());
-}
-
-#[test]
-fn a_primary_that_does_not_read_holds_up_who_sends_and_nobody_else() {
-    let (worker, mut primary) = cluster();
-    let sender = worker.clone();
-    let fill = "x".repeat(100_000);
-    let sending = beside(move || (0..50).all(|_| sender.send(&fill).is_ok()));
-    // The primary's words arrive, and what is asked gets its answer, while the sender waits.
-    primary.say(|session| session.send(Json::of(&"still there?").unwrap(), None).unwrap());
-    assert_eq!(worker.messages().recv().unwrap().message.get(), "\"still there?\"");
-    worker.ready().unwrap();
-    let mut heard = 0;
-    while heard < 50 {
-        match primary.hear() {
-            Some(Event::Message { .. }) => heard += 1,
-            Some(Event::Ready) => {}
-            other => panic!("{other:?}"),
-        }
-    }
-    assert!(sending.result());
 }

@@ -17,7 +17,6 @@ use rustix::{
 };
 
 use super::{
-    event::ListeningAddress,
     handing::Handing,
     probe::{self, errno},
     task::Task,
@@ -99,15 +98,6 @@ pub(super) enum Given {
         /// What is bound; `None` for a path.
         address: Option<SocketAddr>,
     },
-}
-
-/// On what a worker says that it listens.
-#[derive(Debug)]
-pub(super) enum Listens<'a> {
-    /// What it was given under this name.
-    Key(&'a str),
-    /// What it holds at this address, if it can be read.
-    Address(Option<ListeningAddress>),
 }
 
 /// What Node's own primary lets wait (`backlog || 511`).
@@ -275,42 +265,6 @@ impl Task {
         Ok(Given::Socket { key: self.asks.fresh(), fd, datagram: true })
     }
 
-    /// The worker accepts on what it was given: it gets its share.
-    pub(super) fn given_listens(&mut self, worker: WorkerId, on: &Listens<'_>) {
-        for seat in self.meant(worker, on) {
-            if self.is_open(worker, seat) {
-                continue;
-            }
-            if let (Listens::Address(Some(address)), Some(worker)) =
-                (on, self.workers.get_mut(&worker))
-            {
-                worker.addresses.insert(seat, address.clone());
-            }
-            self.seat_listens(worker, seat);
-        }
-    }
-
-    /// The seats that a worker speaks of.
-    fn meant(&self, worker: WorkerId, on: &Listens<'_>) -> Vec<SeatId> {
-        let port = match on {
-            Listens::Key(key) => {
-                let given = self.asks.given.get(&(worker, (*key).to_owned()));
-                return given.copied().into_iter().collect();
-            }
-            Listens::Address(address) => address.as_ref().and_then(|address| address.port),
-        };
-        let fits = |seat: &SeatId| {
-            self.seats
-                .listener_of(*seat)
-                .is_some_and(|(_, listener)| listener.key.endpoint.port() == port || port.is_none())
-        };
-        self.seats.registry().held_by(worker).into_iter().filter(fits).collect()
-    }
-
-    fn is_open(&self, worker: WorkerId, seat: SeatId) -> bool {
-        self.told_listening.contains(&(worker, seat))
-    }
-
     /// The worker has closed what it was given.
     pub(super) fn given_closed(&mut self, worker: WorkerId, key: &str) {
         let Some(seat) = self.asks.given.remove(&(worker, key.to_owned())) else { return };
@@ -390,6 +344,11 @@ impl Asks {
     pub(super) fn fresh(&mut self) -> String {
         self.last_name += 1;
         format!("h{}", self.last_name)
+    }
+
+    /// The seat that the worker knows by this name.
+    pub(super) fn given_as(&self, worker: WorkerId, name: &str) -> Option<SeatId> {
+        self.given.get(&(worker, name.to_owned())).copied()
     }
 
     /// The names by which the worker knows the seat.

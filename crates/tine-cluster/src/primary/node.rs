@@ -12,9 +12,10 @@ use rustix::io::Errno;
 use serde_json::value::RawValue;
 
 use super::{
-    asks::{Ask, Given, Listens, Want},
+    asks::{Ask, Given, Want},
     channel::Order,
     event::{AddressType, ListeningAddress, What},
+    listening::Listens,
     task::Task,
 };
 use crate::{
