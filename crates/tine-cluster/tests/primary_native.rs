@@ -20,7 +20,7 @@ use tine_cluster::{
     descriptor::Descriptor,
     id::WorkerId,
     policy::{Mechanism, Policy},
-    primary::{Fork, Program, RequestError, SendError, Settings, What},
+    primary::{Fork, Program, RequestError, SendError, Settings, What, WorkerError},
     worker::{Message, Options, Worker},
 };
 use tine_linux::process::Exit;
@@ -49,6 +49,7 @@ fn plays_its_part() {
         "leaves" => leaves(&worker),
         "listens" => listens(&worker),
         "serves" => serves(&worker),
+        "stops" => stops(&worker),
         other => panic!("{other} is no part"),
     }
 }
@@ -150,6 +151,12 @@ fn serves(worker: &Worker) {
             }
         }
     });
+}
+
+/// Listens, and does nothing else.
+fn stops(worker: &Worker) {
+    let listener = worker.listen("127.0.0.1:0").unwrap();
+    assert!(listener.accept().unwrap().is_none());
 }
 
 fn tell_pid(mut stream: impl Write) {
@@ -419,6 +426,48 @@ async fn tokio_serves_whatever_is_behind_the_listener() {
         soon(tested.cluster.disconnect(worker)).await.unwrap();
         assert_eq!(tested.exit(worker).await, (Exit::Code(0), true));
     }
+}
+
+/// The instances that have a worker which is not leaving.
+async fn instances(tested: &Tested) -> Vec<u32> {
+    let rows = tested.cluster.workers().await.unwrap();
+    let serving = rows.iter().filter(|row| matches!(row.phase, Phase::Starting | Phase::Online));
+    serving.filter_map(|row| Some(row.instance?.0)).collect()
+}
+
+#[tokio::test]
+async fn a_cluster_grows_and_shrinks_from_its_end() {
+    let mut tested = Tested::start(Settings::new(program("stops"), 1));
+    let forked = tested.cluster.fork(Fork::new()).await.unwrap();
+    soon(tested.cluster.scale(3)).await.unwrap();
+    for _ in 0..4 {
+        tested.until(|event| matches!(event.what, What::Listening { .. }).then_some(())).await;
+    }
+    assert_eq!(instances(&tested).await, [0, 1, 2]);
+    soon(tested.cluster.scale(1)).await.unwrap();
+    assert_eq!(instances(&tested).await, [0]);
+    for _ in 0..2 {
+        let left = tested
+            .until(|event| match event.what {
+                What::Exited { exit, asked, .. } => Some((exit, asked, event.instance)),
+                _ => None,
+            })
+            .await;
+        assert_eq!((left.0, left.1), (Exit::Code(0), true));
+        assert!(left.2.is_some_and(|instance| instance.0 > 0));
+    }
+    // To nothing and back, at once: the instance waits for its last worker to be gone.
+    let down = tested.cluster.scale(0);
+    let up = tested.cluster.scale(1);
+    let both = soon(async { tokio::join!(down, up) }).await;
+    assert!(matches!(both, (Ok(()), Ok(()))), "{both:?}");
+    tested.until(|event| matches!(event.what, What::Listening { .. }).then_some(())).await;
+    assert_eq!(instances(&tested).await, [0]);
+    let rows = tested.cluster.workers().await.unwrap();
+    assert!(rows.iter().any(|row| row.worker == forked), "it is nobody's instance: {rows:?}");
+    tested.cluster.stop().await.unwrap();
+    let late = tested.cluster.scale(2).await.unwrap_err();
+    assert!(matches!(late, WorkerError::Stopping | WorkerError::Ended(_)), "{late}");
 }
 
 /// The example that cargo has built beside this test.

@@ -73,6 +73,12 @@ impl Place {
         self.filling
     }
 
+    /// A place that is to be filled at this time.
+    #[must_use]
+    pub fn wanted(at: Instant) -> Self {
+        Self { filling: Filling::Waiting { until: at }, ..Self::default() }
+    }
+
     /// A worker was started for it.
     pub const fn filled(&mut self, worker: WorkerId) {
         self.filling = Filling::Worker(worker);

@@ -204,6 +204,7 @@ impl Task {
             Command::Reload(reload, done) => self.reload(*reload, done),
             Command::CancelReload => self.cancel_reload(),
             Command::Disconnect(who, gone) => self.disconnect(who, gone),
+            Command::Scale(instances, done) => self.scale(instances, done),
             Command::ReapOrphans => self.reap_wanted = true,
             Command::Report(answer) => {
                 let _ = answer.send(self.report());
