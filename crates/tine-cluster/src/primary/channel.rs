@@ -208,7 +208,11 @@ impl ChannelTask {
     async fn read(&mut self) -> Result<bool, String> {
         loop {
             match self.receive().map_err(in_words)? {
-                Received::Bytes(_) => self.tell_events().await?,
+                Received::Bytes(_) => {
+                    self.tell_events().await?;
+                    // Of a worker that never pauses a little at a time, or nobody else is heard.
+                    tokio::task::yield_now().await;
+                }
                 Received::Last(_) => {
                     self.tell_events().await?;
                     return Ok(!self.ending);
