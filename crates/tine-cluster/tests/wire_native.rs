@@ -5,9 +5,10 @@
 use std::{io::Write, os::fd::OwnedFd, sync::Arc};
 
 use tine_cluster::wire::{
-    lines::Receiver,
+    lines::{QueueFull, Receiver},
     native::{
-        Event, LIMITS, Listen, ProtocolError, Session, ToPrimary, ToWorker, Wanted, decode, encode,
+        Event, LIMITS, Listen, ProtocolError, QUEUE, Session, ToPrimary, ToWorker, Wanted, decode,
+        encode,
     },
 };
 
@@ -182,6 +183,7 @@ fn a_worker_that_does_not_read_comes_to_the_limit() {
     let mut session = greeted();
     let key = "k".repeat(1000);
     let refused = (0..10_000).find_map(|seq| session.reply_handed_over(seq, &key, None).err());
-    let error = refused.expect("it is refused in the end");
-    assert!(session.bytes_queued() <= error.limit);
+    let waiting = session.bytes_queued();
+    assert_eq!(refused, Some(QueueFull::Bytes { waiting, limit: QUEUE }));
+    assert!(waiting <= QUEUE);
 }

@@ -100,12 +100,19 @@ pub(super) enum Given {
     },
 }
 
+/// One worker may hold so many listeners by its channel. Each costs the primary a descriptor or two
+/// and a look a second; a worker that asks for ever would leave none for the others.
+const MOST_GIVEN: usize = 1024;
+
 /// What Node's own primary lets wait (`backlog || 511`).
 const BACKLOG: u32 = 511;
 
 impl Task {
     /// Finds or makes what the worker asks for.
     pub(super) fn give(&mut self, worker: WorkerId, ask: &Ask) -> Result<Given, Errno> {
+        if self.asks.count(worker) >= MOST_GIVEN {
+            return Err(Errno::MFILE);
+        }
         match &ask.want {
             Want::Declared(number) => return self.give_declared(worker, *number),
             Want::Unbound { v6 } => return self.give_unbound(*v6),
@@ -354,6 +361,12 @@ impl Asks {
     fn fresh(&mut self) -> String {
         self.last_name += 1;
         format!("h{}", self.last_name)
+    }
+
+    /// How much the worker holds.
+    fn count(&self, worker: WorkerId) -> usize {
+        let from = (worker, String::new())..;
+        self.given.range(from).take_while(|((holder, _), _)| *holder == worker).count()
     }
 
     fn name(&mut self, worker: WorkerId, seat: SeatId) -> String {
