@@ -3,9 +3,15 @@
 use std::{collections::BTreeSet, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 
 use serde_json::Value;
-use tine_cluster::wire::{
-    lines::{Outbox, Receiver},
-    native::{Event, LIMITS, ProtocolError, QUEUE, Session, ToPrimary, ToWorker, decode, encode},
+use tine_cluster::{
+    json::Json,
+    wire::{
+        lines::{Outbox, Receiver},
+        native::{
+            Event, LIMITS, Message, ProtocolError, QUEUE, Reply, Session, ToPrimary, ToWorker,
+            decode, encode,
+        },
+    },
 };
 
 use crate::{
@@ -27,7 +33,7 @@ pub fn native(bytes: &[u8]) {
 }
 
 /// What a worker may say, right and wrong; `#` becomes a number.
-const SAID: [&str; 18] = [
+const SAID: [&str; 24] = [
     r#"{"type":"hello","version":1,"pid":1}"#,
     r#"{"type":"hello","version":2,"pid":1}"#,
     r#"{"type":"listen","seq":#,"socket":"tcp","address":"127.0.0.1:#"}"#,
@@ -42,6 +48,12 @@ const SAID: [&str; 18] = [
     r#"{"type":"ready","fds":18446744073709551615}"#,
     r#"{"type":"gift","fds":#}"#,
     r#"{"fds":1}"#,
+    r#"{"type":"leaving"}"#,
+    r#"{"type":"message","message":[#]}"#,
+    r#"{"message": {"a" : 1.0} ,"seq":#,"fds":1,"type":"message"}"#,
+    r#"{"type":"message","seq":#}"#,
+    r#"{"type":"reply","seq":#,"message":null}"#,
+    r#"{"type":"reply","seq":#}"#,
     r#"{"type":"ready","fds":-1}"#,
     "[]",
     "",
@@ -49,13 +61,15 @@ const SAID: [&str; 18] = [
 ];
 
 /// Likewise a primary.
-const TOLD: [&str; 9] = [
+const TOLD: [&str; 11] = [
     r#"{"type":"seat","seq":#,"key":"h#","fds":1}"#,
     r#"{"type":"handed-over","seq":#,"key":"h#","address":"127.0.0.1:#"}"#,
     r#"{"type":"handed-over","seq":#,"key":"h#"}"#,
     r#"{"type":"error","seq":#,"errno":98}"#,
     r#"{"type":"connection","key":"h#","connection":#,"fds":1}"#,
     r#"{"type":"stop"}"#,
+    r#"{"type":"message","fds":1,"message":{"a": #}}"#,
+    r#"{"type":"reply","seq":#}"#,
     r#"{"type":"weather","fds":2}"#,
     r#"{"type":"seat"}"#,
     "null",
@@ -118,7 +132,8 @@ impl Primary {
         let address: Option<SocketAddr> = choices.bit().then(|| ([127, 0, 0, 1], 80).into());
         let seq = self.asked.pop().unwrap_or_default();
         // What is full says so, and has taken nothing in: the bound below holds.
-        let done = match choices.below(6) {
+        let message = Json::of(&seq).expect("a number is JSON");
+        let done = match choices.below(9) {
             0 => self.session.reply_seat(seq, "h1", Arc::clone(shared)),
             1 => self.session.reply_handed_over(seq, "h1", address),
             2 => self.session.reply_error(seq, 98),
@@ -127,6 +142,12 @@ impl Primary {
                 let sent = self.session.new_connection("h1", Arc::clone(shared));
                 sent.map(|number| assert!(self.out.insert(number), "{number} is there twice"))
             }
+            5 => {
+                let (fd, _end) = watched();
+                self.session.send(message, choices.bit().then_some(fd))
+            }
+            6 => self.session.request(message).map(drop),
+            7 => self.session.reply(seq, choices.bit().then_some(message)),
             _ => {
                 self.goes_out(usize::from(choices.byte()));
                 Ok(())
@@ -188,12 +209,13 @@ fn worker_reads(choices: &mut Choices<'_>) {
 }
 
 /// What one side writes the other reads.
-fn there_and_back<Message>(message: &Message)
+fn there_and_back<M>(message: &M)
 where
-    Message: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+    M: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+    M: From<Message> + From<Reply>,
 {
     let mut receiver = Receiver::new(LIMITS);
     receiver.push(&encode(message), [], false);
-    let (again, _) = decode::<Message>(&mut receiver).expect("our own line").expect("a whole one");
+    let (again, _) = decode::<M>(&mut receiver).expect("our own line").expect("a whole one");
     assert_eq!(&again, message);
 }

@@ -12,7 +12,7 @@ use std::{
 
 use rustix::process::Signal;
 use tine_linux::{balance::KernelOffsets, process::Exit, seccomp};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{
     asks::Asks,
@@ -21,11 +21,15 @@ use super::{
     gate::Sinks,
     handing::Handing,
     input::{Command, Input, News},
+    inspect::Inspectors,
+    letters::Mailbox,
+    owner::Waiter,
     paths::Paths,
     presumed::Presumed,
     seats::Seats,
-    settings::Settings,
+    settings::{Program, Settings},
     start::Means,
+    telling::Told,
     worker::Worker,
 };
 use crate::{
@@ -47,9 +51,13 @@ const NEWS: usize = 256;
 const AT_ONCE: usize = 64;
 
 /// All that a cluster is.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each set once")]
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) settings: Settings,
+    /// What workers run that start from now on.
+    pub(super) program: Arc<Program>,
+    pub(super) inspectors: Inspectors,
     pub(super) means: Means,
     pub(super) workers: BTreeMap<WorkerId, Worker>,
     pub(super) seats: Seats,
@@ -73,9 +81,13 @@ pub(super) struct Task {
     pub(super) lines: mpsc::Sender<Event>,
     pub(super) places: Vec<Place>,
     pub(super) inbox: mpsc::Receiver<News>,
-    pub(super) tell: mpsc::UnboundedSender<Event>,
+    pub(super) tell: mpsc::UnboundedSender<Told>,
+    pub(super) mailboxes: watch::Sender<BTreeMap<WorkerId, Mailbox>>,
+    pub(super) waiters: Vec<Waiter>,
     pub(super) last_worker: u32,
     pub(super) stopping: bool,
+    /// The owner may start workers at any time: that there are none is not the end.
+    pub(super) lives_on: bool,
     pub(super) ever_ran: bool,
     pub(super) last_failure: Option<Exit>,
     next_round: Instant,
@@ -85,12 +97,15 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn new(
         settings: Settings,
-        tell: mpsc::UnboundedSender<Event>,
-        lines: mpsc::Sender<Event>,
+        (tell, lines): (mpsc::UnboundedSender<Told>, mpsc::Sender<Event>),
+        mailboxes: watch::Sender<BTreeMap<WorkerId, Mailbox>>,
     ) -> Self {
         let (news, inbox) = mpsc::channel(NEWS);
         let places = (0..settings.instances).map(|_| Place::default()).collect();
         Self {
+            program: Arc::new(settings.program.clone()),
+            inspectors: Inspectors::default(),
+            lives_on: settings.instances == 0,
             settings,
             means: Means::find(),
             workers: BTreeMap::new(),
@@ -112,6 +127,8 @@ impl Task {
             places,
             inbox,
             tell,
+            mailboxes,
+            waiters: Vec::new(),
             last_worker: 0,
             stopping: false,
             ever_ran: false,
@@ -168,14 +185,22 @@ impl Task {
         }
     }
 
+    /// Whoever asked may have given up when the answer comes.
     fn command(&mut self, command: Command) {
         match command {
             Command::Stop => self.stop(),
             Command::Kill => self.kill(),
             Command::Signal(signal) => self.signal(signal),
+            Command::SignalOne(worker, signal, done) => {
+                let _ = done.send(self.signal_one(worker, signal));
+            }
+            Command::Fork(fork, answer) => {
+                let _ = answer.send(self.fork(*fork));
+            }
+            Command::Setup(program) => self.setup(*program),
+            Command::Disconnect(who, gone) => self.disconnect(who, gone),
             Command::ReapOrphans => self.reap_wanted = true,
             Command::Report(answer) => {
-                // Whoever asked may have given up.
                 let _ = answer.send(self.report());
             }
         }
@@ -190,14 +215,15 @@ impl Task {
                 }
             }
             News::Trapped(worker, notification) => self.trapped(worker, notification),
-            News::OutputEnded(worker, last) => self.output_ended(worker, &last),
+            News::OutputEnded(worker, last) => self.output_ended(worker, last),
             News::Node(worker, event) => self.node_said(worker, *event),
             News::Native(worker, event) => self.native_said(worker, event),
+            News::Said(worker, said) => self.said(worker, *said),
             News::Answered { worker, listener, accepted } => {
                 self.answered(worker, listener, accepted);
             }
-            News::ChannelClosed(worker) => self.channel_closed(worker),
-            News::ChannelBroken(worker, error) => self.channel_broken(worker, error),
+            News::ChannelClosed(worker) => self.disconnected(worker, None),
+            News::ChannelBroken(worker, error) => self.disconnected(worker, Some(error)),
             News::Acceptable(listener) => self.acceptable(listener),
             News::Loaded(listener, result) => self.program_loaded(listener, *result),
         }
@@ -317,6 +343,9 @@ impl Task {
     // === The end ===
 
     fn is_over(&self) -> bool {
+        if self.lives_on && !self.stopping {
+            return false;
+        }
         let waits = |place: &Place| matches!(place.filling(), Filling::Waiting { .. });
         self.workers.is_empty() && !self.places.iter().any(waits)
     }
