@@ -12,8 +12,8 @@
 //! are under way at a time as [`Pace::parallel`] says. A failure ends the rollout: what is on trial is
 //! removed, what was replaced stays, since its predecessor has gone.
 //!
-//! The machine says what to do by [`Rollout::next`]; it is told what happened, and has no clock and no
-//! I/O. Whoever drives it calls `next` until it says `None` after every other method, and at
+//! The machine says what to do by [`Rollout::next_action`]; it is told what happened, and has no clock and no
+//! I/O. Whoever drives it calls `next_action` until it says `None` after every other method, and at
 //! [`Rollout::poll_timeout`].
 
 use std::{
@@ -127,7 +127,7 @@ impl Rollout {
     }
 
     /// What is to be done next.
-    pub fn next(&mut self) -> Option<Action> {
+    pub fn next_action(&mut self) -> Option<Action> {
         if let Some(action) = self.actions.pop_front() {
             return Some(action);
         }

@@ -12,7 +12,7 @@ fn over(places: u32, pace: Pace) -> Rollout {
 }
 
 fn all(rollout: &mut Rollout) -> Vec<Action> {
-    std::iter::from_fn(|| rollout.next()).collect()
+    std::iter::from_fn(|| rollout.next_action()).collect()
 }
 
 fn replace(instance: Instance, new: u32, old: u32) -> Action {
@@ -140,7 +140,7 @@ proptest! {
         let (mut next_id, mut fates) = (100, fates.into_iter());
         let (mut trial, mut ready, mut leaving) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..200 {
-            while let Some(action) = rollout.next() {
+            while let Some(action) = rollout.next_action() {
                 match action {
                     Action::Start(place) if fates.next() == Some(0) => rollout.not_started(place),
                     Action::Start(place) => {

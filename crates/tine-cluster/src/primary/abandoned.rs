@@ -44,7 +44,7 @@ impl Task {
     /// Seats where connections wait though their worker has closed them: others serve these.
     fn look_at_the_stuck(&mut self) {
         for (seat, worker) in self.stuck() {
-            if self.seats.has_others(seat) && !self.holds((seat, worker)) {
+            if !self.holds((seat, worker)) && self.seats.has_others(seat) {
                 self.leave_to_others(seat, worker);
             }
         }
@@ -91,9 +91,13 @@ impl Task {
     }
 
     fn look_at_what_is_held(&mut self, worker: WorkerId, all: &[Held], now: Instant) {
-        // Nothing is done to the seats of a process that may not be looked into.
-        let Some(open) = self.open_sockets(worker) else { return };
+        let open = self.open_sockets(worker);
         for held in all.iter().copied().filter(|(_, holder)| *holder == worker) {
+            // Nothing is done to the seats of a process that may not be looked into.
+            let Some(open) = &open else {
+                self.seats.sightings.unknown(held);
+                continue;
+            };
             let place = self.seats.inode(held.0).and_then(|inode| open.get(&inode));
             if let Some(place) = place {
                 self.seats.sightings.seen(held, *place);

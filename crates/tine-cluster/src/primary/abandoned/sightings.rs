@@ -52,6 +52,11 @@ impl Sightings {
         now.saturating_duration_since(since)
     }
 
+    /// Nobody may see whether it holds the seat.
+    pub(super) fn unknown(&mut self, held: Held) {
+        self.of.remove(&held);
+    }
+
     /// Where it was last seen.
     pub(super) fn place(&self, held: Held) -> Option<Place> {
         match self.of.get(&held)? {
@@ -138,6 +143,16 @@ mod tests {
         assert_eq!(sightings.missed(held(1), start + GRACE), GRACE);
         assert_eq!(sightings.due(start + GRACE), None);
         assert_eq!(sightings.missed(held(1), start + GRACE * 3), GRACE * 3);
+    }
+
+    #[test]
+    fn what_cannot_be_seen_any_more_is_not_missed_and_keeps_nobody_from_its_turn() {
+        let (mut sightings, start) = (Sightings::default(), Instant::now());
+        let _ = sightings.missed(held(1), start);
+        let _ = sightings.missed(held(2), start);
+        sightings.unknown(held(1));
+        assert_eq!(sightings.due(start + GRACE), Some(held(2)));
+        assert_eq!(sightings.missed(held(1), start + GRACE), Duration::ZERO);
     }
 
     #[test]
