@@ -101,8 +101,7 @@ pub(super) enum Given {
     },
 }
 
-/// One worker may hold so many listeners by its channel. Each costs the primary a descriptor or two
-/// and a look a second; a worker that asks for ever would leave none for the others.
+/// So many listeners may one worker have by its channel: each costs three descriptors.
 const MOST_GIVEN: usize = 1024;
 
 /// On what a worker says that it listens.
