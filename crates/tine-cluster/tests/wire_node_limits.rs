@@ -5,7 +5,7 @@
 use std::{os::fd::OwnedFd, sync::Arc};
 
 use tine_cluster::wire::{
-    lines::{MOST_DESCRIPTORS, QueueFull},
+    lines::{MOST_DESCRIPTORS, MOST_LINES, QueueFull},
     node::{Limits, ProtocolError, Session},
 };
 
@@ -83,6 +83,20 @@ fn descriptors_for_a_worker_that_does_not_read_come_to_a_limit_before_their_byte
     says(&mut session, &[r#"{"cmd":"NODE_HANDLE_ACK"}"#]);
     assert!(session.next_event().unwrap().is_none());
     assert!(session.new_connection("h1", connection).is_ok());
+}
+
+#[test]
+fn short_lines_that_are_not_read_come_to_a_limit_of_their_own() {
+    let mut session = Session::default();
+    let ask = r#"{"cmd":"NODE_SOCKET_GET_COUNT"}"#;
+    let error = loop {
+        says(&mut session, &[ask; 100]);
+        if let Err(error) = session.next_event() {
+            break error;
+        }
+    };
+    assert!(matches!(error, ProtocolError::DoesNotRead(QueueFull::Lines)), "{error:?}");
+    assert_eq!(session.outbox().lines(), MOST_LINES);
 }
 
 #[test]

@@ -27,6 +27,9 @@ struct Frame {
 /// their lines are long, for the process that holds them may have few.
 pub const MOST_DESCRIPTORS: usize = 1024;
 
+/// So many lines may wait for one peer: the shortest are worth more than they are long.
+pub const MOST_LINES: usize = 8192;
+
 /// The peer does not read, and what waits for it has come to the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum QueueFull {
@@ -38,6 +41,9 @@ pub enum QueueFull {
         /// The limit.
         limit: usize,
     },
+    /// In lines.
+    #[error("{MOST_LINES} lines wait for the peer to read, and no more may")]
+    Lines,
     /// In descriptors.
     #[error("{MOST_DESCRIPTORS} descriptors wait for the peer to read, and no more may")]
     Descriptors,
@@ -64,6 +70,9 @@ impl Outbox {
         if self.bytes + text.len() > self.limit {
             return Err(QueueFull::Bytes { waiting: self.bytes, limit: self.limit });
         }
+        if self.frames.len() == MOST_LINES {
+            return Err(QueueFull::Lines);
+        }
         if fd.is_some() && self.descriptors == MOST_DESCRIPTORS {
             return Err(QueueFull::Descriptors);
         }
@@ -77,6 +86,12 @@ impl Outbox {
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Lines not yet sent to their ends.
+    #[must_use]
+    pub fn lines(&self) -> usize {
+        self.frames.len()
     }
 
     /// Nothing is left to send.

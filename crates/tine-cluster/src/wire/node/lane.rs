@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, os::fd::OwnedFd, sync::Arc};
 
 use super::session::Refused;
-use crate::wire::lines::{MOST_DESCRIPTORS, Outbox, QueueFull};
+use crate::wire::lines::{MOST_DESCRIPTORS, MOST_LINES, Outbox, QueueFull};
 
 /// Node sends a handle that did not arrive three times more.
 const SENDS: u32 = 4;
@@ -104,9 +104,12 @@ impl Lane {
         Ok(Some(handle.what))
     }
 
-    const fn admit(&self, more: usize) -> Result<(), QueueFull> {
+    fn admit(&self, more: usize) -> Result<(), QueueFull> {
         if self.bytes() + more > self.limit {
             return Err(QueueFull::Bytes { waiting: self.bytes(), limit: self.limit });
+        }
+        if self.outbox.lines() + self.held.len() >= MOST_LINES {
+            return Err(QueueFull::Lines);
         }
         Ok(())
     }
