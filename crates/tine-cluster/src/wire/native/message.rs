@@ -13,7 +13,7 @@ use thiserror::Error;
 use super::LIMITS;
 use crate::{
     json::Json,
-    wire::lines::{LineTooLong, QueueFull, Receiver, excerpt},
+    wire::lines::{QueueFull, Receiver, Unreadable, excerpt},
 };
 
 /// What a worker says.
@@ -242,9 +242,9 @@ pub enum ProtocolError {
         #[source]
         source: Malformed,
     },
-    /// The stream cannot be cut into lines.
-    #[error("the other side sends without end")]
-    Endless(#[from] LineTooLong),
+    /// Lines without end, or descriptors without lines.
+    #[error("the other side sends more than there is room for")]
+    Endless(#[from] Unreadable),
     /// What the other side must be told does not fit any more.
     #[error("the other side does not read")]
     DoesNotRead(#[from] QueueFull),
