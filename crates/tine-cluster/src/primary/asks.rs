@@ -101,6 +101,9 @@ pub(super) enum Given {
     },
 }
 
+/// So many listeners may one worker have by its channel: each costs three descriptors.
+const MOST_GIVEN: usize = 1024;
+
 /// On what a worker says that it listens.
 #[derive(Debug)]
 pub(super) enum Listens<'a> {
@@ -116,6 +119,9 @@ const BACKLOG: u32 = 511;
 impl Task {
     /// Finds or makes what the worker asks for.
     pub(super) fn give(&mut self, worker: WorkerId, ask: &Ask) -> Result<Given, Errno> {
+        if self.asks.count(worker) >= MOST_GIVEN {
+            return Err(Errno::MFILE);
+        }
         match &ask.want {
             Want::Declared(number) => return self.give_declared(worker, *number),
             Want::Unbound { v6 } => return self.give_unbound(*v6),
@@ -396,6 +402,12 @@ impl Asks {
     pub(super) fn names_of(&self, worker: WorkerId, seat: SeatId) -> Vec<String> {
         let all = self.given.iter().filter(|(name, given)| name.0 == worker && **given == seat);
         all.map(|(name, _)| name.1.clone()).collect()
+    }
+
+    /// How much the worker holds.
+    fn count(&self, worker: WorkerId) -> usize {
+        let from = (worker, String::new())..;
+        self.given.range(from).take_while(|((holder, _), _)| *holder == worker).count()
     }
 
     fn name(&mut self, worker: WorkerId, seat: SeatId) -> String {
