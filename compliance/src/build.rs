@@ -117,6 +117,17 @@ fn succeed(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}\n{error}", output.status);
 }
 
+/// Where `compliance/peers/install` installs.
+pub(crate) fn peers() -> PathBuf {
+    root().join("target/peers/node_modules")
+}
+
+/// A file of this package.
+#[must_use]
+pub fn file(path: &str) -> PathBuf {
+    root().join("compliance").join(path)
+}
+
 fn folder() -> PathBuf {
     root().join("target/compliance")
 }

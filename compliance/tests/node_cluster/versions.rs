@@ -1,0 +1,70 @@
+//! Case 44: the other versions of Node, and Bun and Deno.
+
+use compliance::{IN_ANY_ORDER, IN_TURN, Interpreter, Way, compare_on};
+
+use crate::{datagrams, deaths, ends, listen, messages, paths, web};
+
+macro_rules! on_version {
+    ($version:ident) => {
+        mod $version {
+            use super::*;
+
+            on_version! { $version,
+                listen::each_worker_answers,
+                listen::listen_0_is_one_port_for_all_and_for_the_next_worker,
+                listen::a_server_that_listens_again_loses_nobody,
+                paths::a_path_is_served_by_all_and_removed_at_the_end,
+                datagrams::datagrams_are_answered,
+                web::tls_sessions_resume_at_every_worker_and_at_the_next,
+                ends::a_running_request_is_answered_before_the_end,
+                ends::each_way_to_end_has_its_code,
+                messages::messages_come_back_equal_and_in_order,
+            }
+
+            /// Deliberately better: from Node 22 on its own primary breaks such a worker under `SCHED_NONE`, for it
+            /// gives two sockets one key.
+            #[test]
+            fn a_taken_address_is_an_error_and_can_be_tried_again() {
+                let interpreter = Interpreter::installed(stringify!($version));
+                let case = listen::a_taken_address_is_an_error_and_can_be_tried_again;
+                compare_on(&interpreter, &IN_TURN, case);
+                compare_on(&interpreter, &[Way::ONE_QUEUE, Way::RANDOM], case);
+            }
+
+            #[test]
+            fn what_a_killed_worker_had_not_taken_goes_to_the_other() {
+                let ways = [Way::HAND_OVER, Way::KERNEL_RR, Way::ONE_QUEUE, Way::NODE_NONE];
+                let case = deaths::what_a_killed_worker_had_not_taken_goes_to_the_other;
+                compare_on(&Interpreter::installed(stringify!($version)), &ways, case);
+            }
+        }
+    };
+    ($version:ident, $($module:ident::$case:ident),+ $(,)?) => { $(
+        #[test]
+        fn $case() {
+            let interpreter = Interpreter::installed(stringify!($version));
+            compare_on(&interpreter, &IN_TURN, $module::$case);
+            compare_on(&interpreter, &[Way::NODE_NONE, Way::ONE_QUEUE], $module::$case);
+        }
+    )+ };
+}
+
+on_version!(node16);
+on_version!(node18);
+on_version!(node22);
+on_version!(node24);
+on_version!(node26);
+
+mod node22_and_later {
+    use super::*;
+
+    /// Case 20. Earlier versions know no such option, and ask the primary.
+    #[test]
+    fn who_reuses_a_port_binds_alone_and_shares_it() {
+        for version in ["node22", "node24", "node26"] {
+            let interpreter = Interpreter::installed(version);
+            compare_on(&interpreter, &IN_TURN, listen::a_reused_port_is_bound_by_each_worker);
+            compare_on(&interpreter, &IN_ANY_ORDER, listen::a_reused_port_is_bound_by_each_worker);
+        }
+    }
+}
