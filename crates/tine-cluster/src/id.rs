@@ -39,3 +39,20 @@ number! {
     /// One listening socket of a listener. Never reused within a cluster.
     SeatId(u32)
 }
+
+/// From here on a number is a turn in the rotation and not an instance.
+#[cfg(feature = "tokio")]
+const TURNS: u32 = 1 << 31;
+
+#[cfg(feature = "tokio")]
+impl Instance {
+    /// The turn of a worker that fills no instance: after all instances, in the order of the starts.
+    pub(crate) const fn turn_of(worker: WorkerId) -> Self {
+        Self(TURNS | worker.0)
+    }
+
+    /// `None` if it is a turn only.
+    pub(crate) const fn filled(self) -> Option<Self> {
+        if self.0 < TURNS { Some(self) } else { None }
+    }
+}

@@ -27,19 +27,13 @@
 //! # mod example {
 //! use tine_cluster::{
 //!     policy::Abilities,
-//!     primary::{Cluster, Program, ProgramKind, Settings, What},
+//!     primary::{Cluster, Program, Settings, What},
 //! };
 //!
 //! #[tokio::main(flavor = "current_thread")]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let program = Program {
-//!         file: "/usr/bin/python3".into(),
-//!         arg0: "python3".into(),
-//!         args: vec!["server.py".into()],
-//!         env: std::env::vars_os().collect(),
-//!         directory: None,
-//!         kind: ProgramKind::Other,
-//!     };
+//!     let args = vec!["server.py".into()];
+//!     let program = Program { args, ..Program::new("/usr/bin/python3") };
 //!     let mut settings = Settings::new(program, 3);
 //!     // Round robin in the kernel, where this user may have it.
 //!     settings.abilities = Abilities { ebpf: tine_linux::host::ebpf_load().is_yes() };
@@ -113,7 +107,9 @@
 
 pub mod address;
 pub mod core;
+pub mod descriptor;
 pub mod id;
+pub mod json;
 pub mod policy;
 #[cfg(feature = "tokio")]
 pub mod primary;

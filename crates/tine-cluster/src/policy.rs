@@ -23,6 +23,30 @@ pub enum Policy {
     Shared,
 }
 
+impl Policy {
+    /// What Node's primary makes of `NODE_CLUSTER_SCHED_POLICY`: `rr`, and `none` for one queue that
+    /// all workers accept from. `None` for any other word, which Node takes for unset.
+    ///
+    /// It reads no environment itself:
+    ///
+    /// ```
+    /// use tine_cluster::policy::Policy;
+    ///
+    /// let said = std::env::var("NODE_CLUSTER_SCHED_POLICY").ok();
+    /// let policy = said.as_deref().and_then(Policy::of_node).unwrap_or_default();
+    /// # let _ = policy;
+    /// assert_eq!(Policy::of_node("none"), Some(Policy::Shared));
+    /// ```
+    #[must_use]
+    pub fn of_node(word: &str) -> Option<Self> {
+        match word {
+            "rr" => Some(Self::Rr),
+            "none" => Some(Self::Shared),
+            _ => None,
+        }
+    }
+}
+
 /// How a policy is carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -8,6 +8,9 @@
 //!   output: one small task each ──Input──▶ └──────┘
 //! ```
 //!
+//! Messages go the short way, from the handle to the channel's own small task, so that a worker that
+//! does not read holds up nobody but those who write to it.
+//!
 //! One task owns all state; everybody else sends it messages. What to do is decided by
 //! [`crate::core`]; the modules here carry it out.
 
@@ -15,6 +18,7 @@ mod abandoned;
 mod accept;
 mod asks;
 mod balance;
+mod budget;
 mod caller;
 mod census;
 mod channel;
@@ -24,12 +28,16 @@ mod event;
 mod gate;
 mod handing;
 mod input;
+mod inspect;
 mod instances;
+mod letters;
 mod lifecycle;
 mod loading;
+mod messages;
 mod native;
 mod node;
 mod output;
+mod owner;
 mod paths;
 mod presumed;
 mod probe;
@@ -44,23 +52,36 @@ mod trap;
 mod watch;
 mod worker;
 
-pub use event::{Ending, Event, ListenerReport, Report, SeatReport, Stream, What, WorkerReport};
-pub use settings::{Program, ProgramKind, Settings};
+pub use event::{
+    AddressType, Ending, Event, ListenerReport, ListeningAddress, Report, SeatReport, Stream, What,
+    WorkerReport,
+};
+pub use messages::{Reply, RequestError, SendError};
+pub use owner::{ForkError, WorkerError};
+pub use settings::{Fork, Program, ProgramKind, Settings, Stdio, User};
 pub use start::cgroup_prefix;
+
+use std::collections::BTreeMap;
 
 use rustix::process::Signal;
 use thiserror::Error;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{self, mpsc, oneshot},
     task::JoinHandle,
 };
 
+use crate::id::WorkerId;
 use input::Command;
+use letters::Mailbox;
+use telling::Told;
 
-/// A running cluster. Cheap to clone; every method queues a request and may be called at any time.
+/// A running cluster. Cheap to clone; every method queues a request and may be called at any time, in
+/// any order, from any task.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     commands: mpsc::Sender<Command>,
+    /// Of every worker whose channel is open.
+    mailboxes: sync::watch::Receiver<BTreeMap<WorkerId, Mailbox>>,
 }
 
 /// The cluster has ended, so nobody carries the request out.
@@ -71,9 +92,12 @@ pub struct Ended;
 /// What a cluster tells, in order.
 ///
 /// Lines that workers write wait here: if nobody takes them, the workers wait as with any full pipe.
+/// So do messages: of each worker up to 1 MiB, or 1024, or 16 with a socket; what is more stays in its
+/// channel and in the worker. No message is lost, and no other worker waits. But a worker whose channel
+/// is not read is handed no connections, for its answers come the same way: take the events.
 #[derive(Debug)]
 pub struct Events {
-    lifecycle: mpsc::UnboundedReceiver<Event>,
+    lifecycle: mpsc::UnboundedReceiver<Told>,
     output: mpsc::Receiver<Event>,
     task: JoinHandle<Ending>,
 }
@@ -92,12 +116,13 @@ impl Cluster {
     #[must_use]
     pub fn start(settings: Settings) -> (Self, Events) {
         let (commands, requests) = mpsc::channel(COMMANDS);
-        // Bounded by the processes that can start and end.
+        // Bounded by the processes that can start and end, and by what each of them may say.
         let (tell, lifecycle) = mpsc::unbounded_channel();
         let (lines, output) = mpsc::channel(LINES);
-        let task = task::Task::new(settings, tell, lines);
+        let (directory, mailboxes) = sync::watch::channel(BTreeMap::new());
+        let task = task::Task::new(settings, (tell, lines), directory);
         let task = tokio::spawn(task.run(requests));
-        (Self { commands }, Events { lifecycle, output, task })
+        (Self { commands, mailboxes }, Events { lifecycle, output, task })
     }
 
     /// Takes every worker out of rotation, lets connections finish, then stops the workers.
@@ -106,7 +131,7 @@ impl Cluster {
     ///
     /// When it has ended already.
     pub async fn stop(&self) -> Result<(), Ended> {
-        self.request(Command::Stop).await
+        self.order(Command::Stop).await
     }
 
     /// Kills every worker with all that descends from it.
@@ -115,7 +140,7 @@ impl Cluster {
     ///
     /// When it has ended already.
     pub async fn kill(&self) -> Result<(), Ended> {
-        self.request(Command::Kill).await
+        self.order(Command::Kill).await
     }
 
     /// Sends a signal to the first process of every worker.
@@ -124,7 +149,7 @@ impl Cluster {
     ///
     /// When it has ended already.
     pub async fn signal(&self, signal: Signal) -> Result<(), Ended> {
-        self.request(Command::Signal(signal)).await
+        self.order(Command::Signal(signal)).await
     }
 
     /// Takes away zombies among this process's children that are nobody's worker: for a subreaper, at
@@ -134,7 +159,7 @@ impl Cluster {
     ///
     /// When it has ended already.
     pub async fn reap_orphans(&self) -> Result<(), Ended> {
-        self.request(Command::ReapOrphans).await
+        self.order(Command::ReapOrphans).await
     }
 
     /// What it looks like now.
@@ -144,11 +169,11 @@ impl Cluster {
     /// When it has ended already.
     pub async fn report(&self) -> Result<Report, Ended> {
         let (answer, report) = oneshot::channel();
-        self.request(Command::Report(answer)).await?;
+        self.order(Command::Report(answer)).await?;
         report.await.map_err(|_| Ended)
     }
 
-    async fn request(&self, command: Command) -> Result<(), Ended> {
+    async fn order(&self, command: Command) -> Result<(), Ended> {
         self.commands.send(command).await.map_err(|_| Ended)
     }
 }
@@ -160,7 +185,7 @@ impl Events {
     pub async fn next(&mut self) -> Option<Event> {
         tokio::select! {
             biased;
-            Some(event) = self.lifecycle.recv() => Some(event),
+            Some(told) = self.lifecycle.recv() => Some(told.event),
             Some(event) = self.output.recv() => Some(event),
             else => None,
         }

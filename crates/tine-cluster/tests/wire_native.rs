@@ -4,10 +4,14 @@
 
 use std::{io::Write, os::fd::OwnedFd, sync::Arc};
 
-use tine_cluster::wire::{
-    lines::Receiver,
-    native::{
-        Event, LIMITS, Listen, ProtocolError, Session, ToPrimary, ToWorker, Wanted, decode, encode,
+use tine_cluster::{
+    json::Json,
+    wire::{
+        lines::Receiver,
+        native::{
+            Event, LIMITS, LONGEST_MESSAGE, Listen, ProtocolError, Session, ToPrimary, ToWorker,
+            Wanted, decode, encode,
+        },
     },
 };
 
@@ -75,6 +79,11 @@ fn the_transcript_of_the_documentation_is_what_is_spoken() {
     assert_eq!(session.new_connection("h1", socket().0).unwrap(), 1);
     assert_eq!(next(&mut session), Some(Event::Reply { connection: 1, accepted: true }));
     assert_eq!(session.new_connection("h1", socket().0).unwrap(), 2);
+    let asked = Json::of(&serde_json::json!({ "who": "am I?" })).unwrap();
+    let asked = Event::Message { message: asked, seq: Some(1), fd: None };
+    assert_eq!(next(&mut session), Some(asked));
+    session.reply(1, Json::of(&4711).ok()).unwrap();
+    session.send(Json::of(&["reload", "templates"]).unwrap(), None).unwrap();
     session.stop().unwrap();
     assert_eq!(next(&mut session), Some(Event::Reply { connection: 2, accepted: false }));
     assert_eq!(next(&mut session), Some(Event::Close { key: "h1".to_owned() }));
@@ -184,4 +193,44 @@ fn a_worker_that_does_not_read_comes_to_the_limit() {
     let refused = (0..10_000).find_map(|seq| session.reply_handed_over(seq, &key, None).err());
     let error = refused.expect("it is refused in the end");
     assert!(session.bytes_queued() <= error.limit);
+}
+
+#[test]
+fn a_message_keeps_its_text_and_its_socket() {
+    let mut session = greeted();
+    let line = br#"{"message": {"a":1.10} ,"fds":1,"type":"message"}"#;
+    session.receiver().push(&[line, &b"\n"[..]].concat(), [socket().0], false);
+    let Some(Event::Message { message, seq: None, fd: Some(_) }) = next(&mut session) else {
+        panic!("no message")
+    };
+    assert_eq!(message.get(), r#"{"a":1.10}"#);
+    says(&mut session, &[r#"{"type":"message","seq":5,"message":null}"#]);
+    assert!(matches!(next(&mut session), Some(Event::Message { seq: Some(5), .. })));
+    session.reply(5, None).unwrap();
+    session.send(message, Some(socket().0)).unwrap();
+    let heard = hears(&mut session);
+    assert_eq!(
+        heard,
+        [r#"{"type":"reply","seq":5}"#, r#"{"type":"message","fds":1,"message":{"a":1.10}}+"#]
+    );
+}
+
+#[test]
+fn an_answer_has_the_number_of_its_request() {
+    let mut session = greeted();
+    let first = session.request(Json::of(&"one").unwrap()).unwrap();
+    let second = session.request(Json::of(&"two").unwrap()).unwrap();
+    assert_ne!(first, second);
+    says(&mut session, &[&format!(r#"{{"type":"reply","seq":{second}}}"#)]);
+    assert_eq!(next(&mut session), Some(Event::Answer { seq: second, message: None }));
+}
+
+#[test]
+fn the_longest_message_fits_into_a_line() {
+    let message = Json::of(&"x".repeat(LONGEST_MESSAGE - 2)).unwrap();
+    let mut session = greeted();
+    session.request(message.clone()).unwrap();
+    session.reply(u64::MAX, Some(message.clone())).unwrap();
+    session.send(message, Some(socket().0)).unwrap();
+    assert!(hears(&mut session).iter().all(|line| line.len() <= LIMITS.line));
 }

@@ -6,7 +6,7 @@ use std::{io::Write, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 
 use serde_json::value::RawValue;
 use tine_cluster::wire::node::{
-    Answer, Event, HandleKind, Limits, ProtocolError, Refused, Session,
+    Answer, Event, HandleKind, Limits, ProtocolError, Refused, Session, UserHandle,
 };
 
 const ONLINE: &str = r#"{"cmd":"NODE_CLUSTER","act":"online","seq":0}"#;
@@ -390,4 +390,30 @@ fn a_worker_that_does_not_read_comes_to_the_limit() {
     says(&mut session, &[ask; 100]);
     let error = session.next_event().unwrap_err();
     assert!(matches!(error, ProtocolError::DoesNotRead(_)), "{error:?}");
+}
+
+#[test]
+fn a_socket_with_a_message_is_confirmed_or_given_up_by_its_number() {
+    let mut session = Session::default();
+    let message = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
+    let datagram = UserHandle::Datagram { v6: true };
+    let first = session.send_user_handle(&message("1"), datagram, socket().0).unwrap();
+    let second = session.send_user_handle(&message("2"), UserHandle::Server, socket().0).unwrap();
+    let line = r#"{"cmd":"NODE_HANDLE","type":"dgram.Socket","dgramType":"udp6","msg":1}+"#;
+    assert_eq!(hears(&mut session), [line]);
+    says(&mut session, &[ARRIVED]);
+    assert!(matches!(next(&mut session), Some(Event::HandleArrived(number)) if number == first));
+    for attempt in 1..=4 {
+        let line = r#"{"cmd":"NODE_HANDLE","type":"net.Server","msg":2}+"#;
+        assert_eq!(hears(&mut session), [line]);
+        says(&mut session, &[MISSING]);
+        match next(&mut session) {
+            None => assert!(attempt < 4),
+            Some(Event::HandleRefused(Refused::Message(number))) => {
+                assert_eq!((number, attempt), (second, 4));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(hears(&mut session).is_empty());
 }

@@ -18,7 +18,10 @@ use std::{
     path::Path,
 };
 
-use rustix::{io::Errno, process::Pid, process::Signal};
+use rustix::{
+    io::Errno,
+    process::{Gid, Pid, Signal, Uid},
+};
 use thiserror::Error;
 
 use crate::{
@@ -40,6 +43,18 @@ pub struct Spawn<'a> {
     dies_with_parent: Option<Signal>,
     listen_pid: bool,
     file_limit: Option<(u64, u64)>,
+    user: Option<User>,
+}
+
+/// As whom a program runs, in full: nothing of the parent's rights is left by accident.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The real, effective and saved user.
+    pub uid: Uid,
+    /// The real, effective and saved group.
+    pub gid: Gid,
+    /// All supplementary groups.
+    pub groups: Vec<Gid>,
 }
 
 /// A started program.
@@ -76,6 +91,8 @@ pub enum Step {
     Execute = 9,
     /// `setrlimit(2)`.
     Limits = 10,
+    /// `setgroups(2)`, `setresgid(2)` and `setresuid(2)`.
+    User = 11,
 }
 
 /// Why a program was not started.
@@ -133,6 +150,7 @@ impl<'a> Spawn<'a> {
             dies_with_parent: None,
             listen_pid: false,
             file_limit: None,
+            user: None,
         })
     }
 
@@ -215,6 +233,13 @@ impl<'a> Spawn<'a> {
     /// that raised its own limit.
     pub fn file_limit(&mut self, soft: u64, hard: u64) -> &mut Self {
         self.file_limit = Some((soft, hard));
+        self
+    }
+
+    /// Runs the program as this user, which takes `CAP_SETUID` and `CAP_SETGID`. The working directory
+    /// is entered before, as the parent's user.
+    pub fn user(&mut self, user: User) -> &mut Self {
+        self.user = Some(user);
         self
     }
 
@@ -314,7 +339,7 @@ fn failure_in(bytes: &[u8]) -> Option<(Step, Errno)> {
 }
 
 impl Step {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Session,
         Self::ParentDeath,
         Self::Cgroup,
@@ -325,6 +350,7 @@ impl Step {
         Self::SendListener,
         Self::Execute,
         Self::Limits,
+        Self::User,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -345,6 +371,7 @@ impl fmt::Display for Step {
             Self::SendListener => "send the filter's listener",
             Self::Execute => "execute the program",
             Self::Limits => "set the limits",
+            Self::User => "become the user",
         })
     }
 }

@@ -109,14 +109,16 @@ pub fn find(wanted: &Wanted) -> Result<Program, NoProgram> {
         return Err(NoProgram::NotFound { name: String::new(), directory: None });
     };
     let file = locate(first, wanted)?;
-    let kind = kind(&file, args);
+    let script = node_script(&file, args);
+    let (exec_args, args) = args.split_at(script.unwrap_or(0));
     Ok(Program {
-        file,
         arg0: first.clone(),
+        exec_args: exec_args.to_vec(),
         args: args.to_vec(),
         env: environment(wanted, first),
         directory: wanted.directory.clone(),
-        kind,
+        kind: if script.is_some() { ProgramKind::Node } else { ProgramKind::Other },
+        ..Program::new(file)
     })
 }
 
@@ -233,27 +235,28 @@ const TAKES_VALUE: [&str; 9] = [
     "--title",
 ];
 
-/// `node` itself with a script speaks Node's protocol; everything else has its calls trapped.
-fn kind(file: &Path, args: &[OsString]) -> ProgramKind {
+/// Where the script is among the arguments of `node`. With one, `node` itself speaks Node's protocol;
+/// everything else has its calls trapped.
+fn node_script(file: &Path, args: &[OsString]) -> Option<usize> {
     let real = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let is_node =
         |path: &Path| matches!(path.file_name().and_then(OsStr::to_str), Some("node" | "nodejs"));
     if !is_node(file) && !is_node(&real) {
-        return ProgramKind::Other;
+        return None;
     }
-    let mut words = args.iter().map(|arg| arg.to_string_lossy());
-    while let Some(word) = words.next() {
+    let mut words = args.iter().map(|arg| arg.to_string_lossy()).enumerate();
+    while let Some((at, word)) = words.next() {
         let name = word.split('=').next().unwrap_or_default();
         if NO_WORKER.contains(&name) || name.starts_with("--watch") {
-            return ProgramKind::Other;
+            return None;
         }
         if TAKES_VALUE.contains(&&*word) {
             words.next();
         } else if !word.starts_with('-') {
-            return ProgramKind::Node;
+            return Some(at);
         }
     }
-    ProgramKind::Other
+    None
 }
 
 /// What the app is called when nobody says: the script's name without its extension, or the
@@ -277,17 +280,14 @@ mod tests {
 
     #[test]
     fn node_is_a_node_worker_only_with_a_script_that_it_runs_itself() {
-        let kind = |args: &[&str]| {
+        let script = |args: &[&str]| {
             let args: Vec<OsString> = args.iter().map(Into::into).collect();
-            kind(Path::new("/usr/bin/node"), &args)
+            node_script(Path::new("/usr/bin/node"), &args)
         };
-        assert_eq!(kind(&["server.js"]), ProgramKind::Node);
-        assert_eq!(
-            kind(&["-r", "dotenv/config", "--max-old-space-size=64", "s.js"]),
-            ProgramKind::Node
-        );
+        assert_eq!(script(&["server.js"]), Some(0));
+        assert_eq!(script(&["-r", "dotenv/config", "--max-old-space-size=64", "s.js"]), Some(3));
         for args in [&["-e", "1"][..], &["--watch", "s.js"], &["--test"], &[], &["-"]] {
-            assert_eq!(kind(args), ProgramKind::Other, "{args:?}");
+            assert_eq!(script(args), None, "{args:?}");
         }
     }
 

@@ -42,6 +42,8 @@ pub enum Event {
     Listening,
     /// It shall go, kindly.
     Stop,
+    /// It shall go, kindly, and was told so in words, which it may not have heard yet.
+    Disconnect,
     /// It shall go, now.
     Kill,
     /// It holds no connection any more.
@@ -105,7 +107,7 @@ impl Life {
             (Self::Starting, Event::Listening) => (Self::Online, Action::None),
             // It serves nobody yet, so there is nothing to finish.
             (Self::Starting, Event::Stop) => (stopping, Action::Terminate),
-            (Self::Online, Event::Stop) => {
+            (Self::Online, Event::Stop) | (Self::Starting | Self::Online, Event::Disconnect) => {
                 (Self::Draining { until: now + patience.drain }, Action::Drain)
             }
             (Self::Draining { .. }, Event::Drained | Event::Deadline) => {
@@ -134,7 +136,7 @@ impl Life {
             // process ends after the signal that was for all.
             (
                 Self::Draining { .. } | Self::Stopping { .. } | Self::Ended { .. } | Self::Killed,
-                Event::Listening | Event::Stop,
+                Event::Listening | Event::Stop | Event::Disconnect,
             ) => (self, Action::None),
             (Self::Ended { .. } | Self::Killed, Event::Exited | Event::Drained) => {
                 (self, Action::None)

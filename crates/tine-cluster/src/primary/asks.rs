@@ -11,6 +11,7 @@ use rustix::{
 };
 
 use super::{
+    event::ListeningAddress,
     handing::Handing,
     probe::{self, errno},
     task::Task,
@@ -92,6 +93,15 @@ pub(super) enum Given {
         /// What is bound; `None` for a path.
         address: Option<SocketAddr>,
     },
+}
+
+/// On what a worker says that it listens.
+#[derive(Debug)]
+pub(super) enum Listens<'a> {
+    /// What it was given under this name.
+    Key(&'a str),
+    /// What it holds at this address, if it can be read.
+    Address(Option<ListeningAddress>),
 }
 
 /// What Node's own primary lets wait (`backlog || 511`).
@@ -248,21 +258,35 @@ impl Task {
     }
 
     /// The worker accepts on what it was given: it gets its share.
-    pub(super) fn given_listens(&mut self, worker: WorkerId, key: Option<&str>, port: Option<u16>) {
-        let seats: Vec<SeatId> = match key {
-            Some(key) => {
-                self.asks.given.get(&(worker, key.to_owned())).copied().into_iter().collect()
+    pub(super) fn given_listens(&mut self, worker: WorkerId, on: &Listens<'_>) {
+        for seat in self.meant(worker, on) {
+            if self.is_open(worker, seat) {
+                continue;
             }
-            None => self.seats.registry().held_by(worker),
-        };
-        for seat in seats {
-            let fits = self.seats.listener_of(seat).is_some_and(|(_, listener)| {
-                listener.key.endpoint.port() == port || port.is_none()
-            });
-            if fits && !self.is_open(worker, seat) {
-                self.seat_listens(worker, seat);
+            if let (Listens::Address(Some(address)), Some(worker)) =
+                (on, self.workers.get_mut(&worker))
+            {
+                worker.addresses.insert(seat, address.clone());
             }
+            self.seat_listens(worker, seat);
         }
+    }
+
+    /// The seats that a worker speaks of.
+    fn meant(&self, worker: WorkerId, on: &Listens<'_>) -> Vec<SeatId> {
+        let port = match on {
+            Listens::Key(key) => {
+                let given = self.asks.given.get(&(worker, (*key).to_owned()));
+                return given.copied().into_iter().collect();
+            }
+            Listens::Address(address) => address.as_ref().and_then(|address| address.port),
+        };
+        let fits = |seat: &SeatId| {
+            self.seats
+                .listener_of(*seat)
+                .is_some_and(|(_, listener)| listener.key.endpoint.port() == port || port.is_none())
+        };
+        self.seats.registry().held_by(worker).into_iter().filter(fits).collect()
     }
 
     fn is_open(&self, worker: WorkerId, seat: SeatId) -> bool {

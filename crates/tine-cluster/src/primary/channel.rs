@@ -5,6 +5,8 @@
 //!  Task ◀──News─── channel task ◀──lines── worker
 //! ```
 
+mod talk;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -19,13 +21,18 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{input::News, ready};
+use super::{
+    budget::{Budget, Permit},
+    input::News,
+    letters::{LETTERS, Letter, Letters, Mailbox},
+    ready,
+};
 use crate::{
     id::{ListenerId, WorkerId},
     wire::{
         lines::{self, Flushed, Outbox, QueueFull, Received, Receiver},
         native,
-        node::{self, Answer, HandleKind, Refused},
+        node::{self, Answer, HandleKind},
     },
 };
 
@@ -74,6 +81,8 @@ pub(super) enum Order {
         errno: i32,
     },
     Acknowledge(u64),
+    /// Nobody will answer the worker's request of this number.
+    NoAnswer(u64),
     /// Close your listeners, finish, go.
     Leave,
     Connection {
@@ -91,9 +100,16 @@ pub(super) struct Channel {
     // Bounded by what the task has to answer: one order for each question, and one connection in
     // flight for each listener.
     orders: mpsc::UnboundedSender<Order>,
+    post: mpsc::Sender<Letter>,
+    dialect: Dialect,
 }
 
 impl Channel {
+    pub(super) fn mailbox(&self, worker: WorkerId) -> Mailbox {
+        let orders = self.orders.downgrade();
+        Mailbox { worker, dialect: self.dialect, post: self.post.clone(), orders }
+    }
+
     pub(super) fn say(&self, order: Order) {
         // A closed channel has told so, or is about to.
         let _ = self.orders.send(order);
@@ -118,9 +134,20 @@ pub(super) fn open(
         Dialect::Native => Session::Native(Box::default()),
     };
     let (orders, inbox) = mpsc::unbounded_channel();
-    let task = ChannelTask { worker, session, socket, sent: BTreeMap::new(), tell, ending: false };
+    let (post, mail) = mpsc::channel(LETTERS);
+    let task = ChannelTask {
+        worker,
+        session,
+        socket,
+        sent: BTreeMap::new(),
+        tell,
+        mail,
+        letters: Letters::default(),
+        budget: Budget::new(),
+        ending: false,
+    };
     tokio::spawn(task.run(inbox));
-    Ok(Channel { orders })
+    Ok(Channel { orders, post, dialect })
 }
 
 #[derive(Debug)]
@@ -136,12 +163,18 @@ struct ChannelTask {
     /// Connections in flight by the session's number, with the listener that each is of.
     sent: BTreeMap<u64, ListenerId>,
     tell: mpsc::Sender<News>,
+    mail: mpsc::Receiver<Letter>,
+    letters: Letters,
+    budget: Budget,
     ending: bool,
 }
 
 /// What the channel's loop wakes up for.
 enum Wake {
     Order(Option<Order>),
+    Letter(Letter),
+    /// The owner has taken some of what the worker had said.
+    Room(Option<Permit>),
     Readable,
     Writable,
 }
@@ -157,10 +190,16 @@ impl ChannelTask {
 
     async fn serve(&mut self, inbox: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), String> {
         loop {
+            let queued = self.queued();
             let blocked = !self.flush()?;
+            self.letters.went(queued - self.queued());
+            let takes = self.letters.has_room(self.queued());
+            let full = self.budget.is_used_up();
             let wake = tokio::select! {
                 order = inbox.recv() => Wake::Order(order),
-                ready = self.socket.readable() => {
+                Some(letter) = self.mail.recv(), if takes => Wake::Letter(letter),
+                permit = self.budget.room(), if full => Wake::Room(permit),
+                ready = self.socket.readable(), if !full => {
                     ready.map_err(in_words)?.retain_ready();
                     Wake::Readable
                 }
@@ -172,10 +211,23 @@ impl ChannelTask {
             let goes_on = match wake {
                 Wake::Order(Some(order)) => self.carry_out(order).map_err(in_words)?,
                 Wake::Order(None) => return Ok(()),
+                Wake::Letter(letter) => self.post(letter).map(|()| true).map_err(in_words)?,
+                Wake::Room(permit) => {
+                    let said = self.budget.release(permit);
+                    self.tell_held(said).await?;
+                    true
+                }
                 Wake::Readable => true,
                 Wake::Writable => true,
             };
-            if !goes_on || !self.read().await? {
+            if !goes_on {
+                return Ok(());
+            }
+            if self.ending {
+                let said = self.budget.lift();
+                self.tell_held(said).await?;
+            }
+            if !self.budget.is_used_up() && !self.read().await? {
                 return Ok(());
             }
         }
@@ -220,7 +272,12 @@ impl ChannelTask {
                     }
                 });
             match outcome {
-                Ok(Received::Bytes(_)) => self.tell_events().await?,
+                Ok(Received::Bytes(_)) => {
+                    self.tell_events().await?;
+                    if self.budget.is_used_up() {
+                        return Ok(true);
+                    }
+                }
                 Ok(Received::Closed) => return Ok(false),
                 Ok(Received::WouldBlock) => return Ok(!self.ending),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(!self.ending),
@@ -230,46 +287,22 @@ impl ChannelTask {
     }
 
     async fn tell_events(&mut self) -> Result<(), String> {
+        let queued = self.queued();
         while let Some(news) = self.next_news()? {
+            let news = match news {
+                News::Said(worker, said) => match self.budget.admit(said) {
+                    Some(said) => News::Said(worker, said),
+                    None => break,
+                },
+                other => other,
+            };
             if self.tell.send(news).await.is_err() {
-                return Ok(());
+                break;
             }
         }
+        // What was answered on the way does not wait for a handle's confirmation.
+        self.letters.delayed(self.queued().saturating_sub(queued));
         Ok(())
-    }
-
-    fn next_news(&mut self) -> Result<Option<News>, String> {
-        let worker = self.worker;
-        match &mut self.session {
-            Session::Node(session) => {
-                let event = session.next_event().map_err(in_words)?;
-                Ok(event.map(|event| self.map_node(event)))
-            }
-            Session::Native(session) => {
-                let event = session.next_event().map_err(in_words)?;
-                Ok(event.map(|event| match event {
-                    native::Event::Reply { connection, accepted } => {
-                        self.answered(connection, accepted).unwrap_or(News::Native(worker, event))
-                    }
-                    other => News::Native(worker, other),
-                }))
-            }
-        }
-    }
-
-    fn map_node(&mut self, event: node::Event) -> News {
-        let answered = match &event {
-            node::Event::Reply { ack, accepted } => self.answered(*ack, *accepted),
-            // It never arrived: somebody else may have better luck.
-            node::Event::HandleRefused(Refused::Connection(seq)) => self.answered(*seq, false),
-            _ => None,
-        };
-        answered.unwrap_or_else(|| News::Node(self.worker, Box::new(event)))
-    }
-
-    fn answered(&mut self, number: u64, accepted: bool) -> Option<News> {
-        let listener = self.sent.remove(&number)?;
-        Some(News::Answered { worker: self.worker, listener, accepted })
     }
 
     /// `false`: this was the last one.
@@ -314,6 +347,7 @@ impl ChannelTask {
                 native.reply_error(seq, errno)
             }
             (Session::Native(native), Order::Leave) => native.stop(),
+            (Session::Native(native), Order::NoAnswer(seq)) => native.reply(seq, None),
             // An order of the other dialect answers a question that this one cannot ask.
             (Session::Node(_) | Session::Native(_), _) => Ok(()),
         }

@@ -63,9 +63,12 @@ impl Task {
     /// done. Not before their queue is empty, for what is queued then would be stranded.
     fn ask_to_leave(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        if worker.talk != Talk::Speaks {
+        // Node reads it as soon as it runs.
+        let will_hear = worker.disconnecting && worker.talk == Talk::Silent;
+        if worker.talk != Talk::Speaks && !will_hear {
             return;
         }
+        worker.exited_after_disconnect = true;
         worker.talk = Talk::ToldToLeave(Instant::now());
         self.leave_handing(id);
         self.order(id, Order::Leave);
@@ -75,7 +78,11 @@ impl Task {
     /// when it has finished everything; programs of other kinds may keep theirs open to their end.
     fn has_left(&self, id: WorkerId) -> bool {
         let Some(worker) = self.workers.get(&id) else { return true };
-        match (worker.talk, self.settings.program.kind) {
+        if worker.disconnecting {
+            // It goes by itself, or when its time is up.
+            return false;
+        }
+        match (worker.talk, worker.kind) {
             (Talk::ToldToLeave(_), ProgramKind::Node) => false,
             (Talk::ToldToLeave(since), ProgramKind::Other) | (Talk::Closed(since), _) => {
                 since.elapsed() >= LAST_STEPS

@@ -6,10 +6,13 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use tine_linux::{process::Exit, spawn::SpawnError};
 
+use super::messages::Reply;
 use crate::{
-    address::ListenKey,
+    address::{Endpoint, ListenKey, Transport},
     core::{registry::SeatState, worker::Phase},
+    descriptor::Descriptor,
     id::{Instance, WorkerId},
+    json::Json,
     policy::{Acquisition, Choice, NotToBeHad},
 };
 
@@ -25,10 +28,10 @@ pub enum Stream {
 /// Something that happened to one worker.
 #[derive(Debug)]
 pub struct Event {
-    /// Which worker.
+    /// Which worker; 0 if it concerns none.
     pub worker: WorkerId,
-    /// Which instance it fills.
-    pub instance: Instance,
+    /// Which instance it fills; `None` if it was forked, and for what concerns no worker.
+    pub instance: Option<Instance>,
     /// What happened.
     pub what: What,
 }
@@ -37,7 +40,7 @@ pub struct Event {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum What {
-    /// It runs.
+    /// It runs. Node's `fork`.
     Started {
         /// Its first process.
         pid: Pid,
@@ -47,10 +50,15 @@ pub enum What {
         /// Why.
         error: SpawnError,
     },
-    /// It listens, and its seat is in rotation.
+    /// It speaks over its channel: Node runs, or the program has made itself a
+    /// [`Worker`](crate::worker::Worker). Node's `online`. A program that does neither is never online.
+    Online,
+    /// It listens, and its seat is in rotation. Node's `listening`.
     Listening {
         /// Where.
         key: ListenKey,
+        /// The address as the worker asked for it.
+        address: ListeningAddress,
         /// The policy and the mechanism there.
         choice: Choice,
         /// How it came to its seat.
@@ -75,6 +83,21 @@ pub enum What {
         /// What, without the line's end.
         line: Vec<u8>,
     },
+    /// Its program says something. Node's `message`. Comes before everything that the worker does
+    /// later, its end included.
+    Message {
+        /// What.
+        message: Json,
+        /// The socket that came with it.
+        descriptor: Option<Descriptor>,
+        /// If it wants an answer; for workers of our own protocol.
+        reply: Option<Reply>,
+    },
+    /// Its channel is closed: it hears nothing any more, and is handed no connection. Node's
+    /// `disconnect`.
+    Disconnected,
+    /// Workers start with another program from now on. Node's `setup`.
+    Setup,
     /// It is leaving: out of rotation, finishing its connections.
     Draining,
     /// Its connections did not end in time and were cut.
@@ -87,14 +110,18 @@ pub enum What {
         /// What was wrong, in words.
         error: String,
     },
-    /// Its first process ended.
+    /// Its first process ended; after its last line of output, its last message, and
+    /// [`Self::Disconnected`]. Node's `exit`.
     Exited {
-        /// How.
+        /// How: with a code, or by a signal.
         exit: Exit,
         /// For how long it had run.
         lived: Duration,
         /// It was told to go.
         asked: bool,
+        /// Its channel was closed on purpose, by either side, before it ended. Node's
+        /// `exitedAfterDisconnect`.
+        exited_after_disconnect: bool,
     },
     /// Another worker will fill its instance.
     Restarting {
@@ -119,6 +146,53 @@ pub enum What {
         /// What the kernel said.
         error: io::Error,
     },
+}
+
+/// The address of a `listening`, as Node tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListeningAddress {
+    /// The host or the path; `None` when a worker of Node's named none.
+    pub address: Option<String>,
+    /// The port, which is never 0; `None` for a path.
+    pub port: Option<u16>,
+    /// Of what kind it is.
+    pub kind: AddressType,
+}
+
+/// Node's `addressType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AddressType {
+    /// TCP over IPv4, or over both where no host was named: `4`.
+    V4,
+    /// TCP over IPv6: `6`.
+    V6,
+    /// A UNIX path: `-1`.
+    Path,
+    /// UDP over IPv4: `"udp4"`.
+    Udp4,
+    /// UDP over IPv6: `"udp6"`.
+    Udp6,
+}
+
+impl From<&ListenKey> for ListeningAddress {
+    fn from(key: &ListenKey) -> Self {
+        let (address, port) = match &key.endpoint {
+            Endpoint::Inet { address, .. } => (address.ip().to_string(), Some(address.port())),
+            Endpoint::Path(path) => (path.display().to_string(), None),
+            Endpoint::Abstract(name) => (format!("\0{}", name.escape_ascii()), None),
+        };
+        let v6 = matches!(&key.endpoint, Endpoint::Inet { address, .. } if address.is_ipv6());
+        let kind = match (key.transport, v6) {
+            (Transport::Tcp, false) => AddressType::V4,
+            (Transport::Tcp, true) => AddressType::V6,
+            (Transport::Udp, false) => AddressType::Udp4,
+            (Transport::Udp, true) => AddressType::Udp6,
+            (Transport::UnixStream | Transport::UnixSeqPacket | Transport::UnixDatagram, _) => {
+                AddressType::Path
+            }
+        };
+        Self { address: Some(address), port, kind }
+    }
 }
 
 /// How a cluster came to its end.
@@ -147,14 +221,20 @@ pub struct Report {
 /// One worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WorkerReport {
-    /// Which.
+    /// Which. Node's `worker.id`.
     pub worker: WorkerId,
-    /// Which instance it fills.
-    pub instance: Instance,
-    /// Its first process.
+    /// Which instance it fills; `None` if it was forked.
+    pub instance: Option<Instance>,
+    /// Its first process. Node's `worker.process.pid`.
     pub pid: i32,
     /// Where it is in its life.
     pub phase: Phase,
+    /// Its channel is open, and its program is known to have it. Node's `worker.isConnected()`.
+    pub is_connected: bool,
+    /// Its first process has ended. Node's `worker.isDead()`.
+    pub is_dead: bool,
+    /// It was disconnected on purpose, by either side. Node's `worker.exitedAfterDisconnect`.
+    pub exited_after_disconnect: bool,
 }
 
 /// One address.
@@ -177,8 +257,8 @@ pub struct ListenerReport {
 pub struct SeatReport {
     /// Who holds it; nobody while it waits for a worker.
     pub worker: Option<WorkerId>,
-    /// Which instance it serves.
-    pub instance: Instance,
+    /// Which instance it serves; `None` for a worker that was forked.
+    pub instance: Option<Instance>,
     /// The worker's first process.
     pub pid: Option<i32>,
     /// Connections it was given so far; `None` where nobody counts them.

@@ -9,7 +9,7 @@ use tine_linux::{
 };
 use tokio::sync::oneshot;
 
-use super::event::Report;
+use super::{Fork, ForkError, Program, WorkerError, budget::Said, event::Report};
 use crate::{
     id::{ListenerId, WorkerId},
     wire::{native, node},
@@ -24,10 +24,27 @@ pub(super) enum Command {
     Kill,
     /// Pass a signal on.
     Signal(Signal),
+    /// Send a signal to one worker.
+    SignalOne(WorkerId, Signal, oneshot::Sender<Result<(), WorkerError>>),
+    /// Start one more worker.
+    Fork(Box<Fork>, oneshot::Sender<Result<WorkerId, ForkError>>),
+    /// Start another program from now on.
+    Setup(Box<Program>),
+    /// Let workers leave, and tell when they are gone.
+    Disconnect(Leavers, oneshot::Sender<Result<(), WorkerError>>),
     /// Take zombies away that are nobody's worker.
     ReapOrphans,
     /// Tell how things are.
     Report(oneshot::Sender<Report>),
+}
+
+/// Who is to leave.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Leavers {
+    /// This worker.
+    One(WorkerId),
+    /// All of them.
+    All,
 }
 
 /// What the task's loop wakes up for.
@@ -61,6 +78,8 @@ pub(super) enum News {
     Node(WorkerId, Box<node::Event>),
     /// A worker that speaks our protocol said something.
     Native(WorkerId, native::Event),
+    /// A worker's program said something to ours.
+    Said(WorkerId, Box<Said>),
     /// A worker answered for a connection.
     Answered {
         /// Who.

@@ -1,6 +1,6 @@
 //! Keeps the instances filled: what starts, what starts again, what is given up.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use tine_linux::spawn::SpawnError;
 
@@ -12,17 +12,24 @@ use crate::{
 
 impl Task {
     pub(super) fn fill(&mut self, instance: Instance) {
-        match self.start_worker(instance) {
+        let program = Arc::clone(&self.program);
+        match self.start_worker(Some(instance), &program) {
             Ok(id) => self.filled(instance, id),
             Err(error) => self.not_started(instance, error),
         }
     }
 
     fn filled(&mut self, instance: Instance, id: WorkerId) {
-        self.ever_ran = true;
         if let Some(place) = self.place(instance) {
             place.filled(id);
         }
+        self.runs(id);
+    }
+
+    /// The worker runs.
+    pub(super) fn runs(&mut self, id: WorkerId) {
+        self.ever_ran = true;
+        self.publish();
         if let Some(pid) = self.workers.get(&id).map(Worker::pid) {
             self.tell(id, What::Started { pid });
         }

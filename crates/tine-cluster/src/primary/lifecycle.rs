@@ -5,7 +5,7 @@ use std::{io, time::Instant};
 use rustix::process::Signal;
 use tine_linux::{process::Exit, tree};
 
-use super::{event::What, task::Task, worker::Output};
+use super::{event::What, task::Task};
 use crate::{
     core::{
         instance::Next,
@@ -75,6 +75,7 @@ impl Task {
         worker.exit = Some(exit);
         worker.ended = Some(Instant::now());
         let (instance, end) = (worker.instance, worker.end(exit));
+        let exited_after_disconnect = worker.exited_after_disconnect;
         match &worker.channel {
             Some(channel) => channel.read_to_end(),
             None => self.channel_closed(id),
@@ -82,7 +83,8 @@ impl Task {
         if !end.asked && !end.clean {
             self.last_failure = Some(exit);
         }
-        let what = What::Exited { exit, lived: end.lived, asked: end.asked };
+        let (lived, asked) = (end.lived, end.asked);
+        let what = What::Exited { exit, lived, asked, exited_after_disconnect };
         self.tell_after_output(id, what);
         let limits = self.settings.limits;
         let stopping = self.stopping;
@@ -117,6 +119,7 @@ impl Task {
         self.forget_given(id);
         self.declared.remove(&id);
         self.restore_paths();
+        self.gone(id);
     }
 
     pub(super) fn let_go(&mut self, seat: SeatId, id: WorkerId) {
@@ -133,9 +136,7 @@ impl Task {
         if self.workers.values().any(|worker| worker.life == Life::Killed) {
             self.kill_strays();
         }
-        self.workers.retain(|_, worker| {
-            worker.life != Life::Gone || matches!(worker.output, Output::Flowing(_))
-        });
+        self.workers.retain(|_, worker| worker.life != Life::Gone || worker.last_words().is_none());
     }
 
     pub(super) fn look_at(&mut self, id: WorkerId) {

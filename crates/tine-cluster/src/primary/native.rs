@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use rustix::io::Errno;
 
 use super::{
-    asks::{Ask, Given, Want},
+    asks::{Ask, Given, Listens, Want},
     channel::Order,
+    event::What,
     task::Task,
 };
 use crate::{
@@ -22,9 +23,10 @@ impl Task {
         match event {
             Event::Listen(listen) => self.native_listen(worker, &listen),
             Event::Close { key } => self.given_closed(worker, &key),
-            // Whoever says so is a worker of ours; readiness beyond listening has no reader yet.
-            // Replies are mapped by the channel.
-            Event::Hello { .. } | Event::Ready | Event::Reply { .. } => {}
+            Event::Hello { .. } => self.tell(worker, What::Online),
+            Event::Leaving => self.leaves_by_itself(worker),
+            // Readiness beyond listening has no reader yet. The rest is mapped by the channel.
+            Event::Ready | Event::Reply { .. } | Event::Message { .. } | Event::Answer { .. } => {}
         }
     }
 
@@ -38,11 +40,11 @@ impl Task {
         match result {
             Ok(Given::Socket { key, fd, .. }) => {
                 self.order(worker, Order::NativeSeat { seq, key: key.clone(), fd });
-                self.given_listens(worker, Some(&key), None);
+                self.given_listens(worker, &Listens::Key(&key));
             }
             Ok(Given::HandedOver { key, address }) => {
                 self.order(worker, Order::NativeHandedOver { seq, key: key.clone(), address });
-                self.given_listens(worker, Some(&key), None);
+                self.given_listens(worker, &Listens::Key(&key));
             }
             Err(errno) => {
                 self.order(worker, Order::NativeError { seq, errno: errno.raw_os_error() });

@@ -12,8 +12,9 @@ use rustix::io::Errno;
 use serde_json::value::RawValue;
 
 use super::{
-    asks::{Ask, Given, Want},
+    asks::{Ask, Given, Listens, Want},
     channel::Order,
+    event::{AddressType, ListeningAddress, What},
     task::Task,
 };
 use crate::{
@@ -43,20 +44,18 @@ impl Task {
         match event {
             Event::QueryServer { seq, query } => self.query_server(worker, seq, &query),
             Event::Listening(query) => {
-                let port = bound_port(&query);
-                self.given_listens(worker, None, port);
+                self.given_listens(worker, &Listens::Address(listening_address(&query)));
             }
             Event::Close { key } => self.given_closed(worker, &key),
             Event::ExitedAfterDisconnect { seq } => {
                 self.leaves_by_itself(worker);
                 self.order(worker, Order::Acknowledge(seq));
             }
-            // `online` comes before any code of the app and says nothing of it. Messages of the app
-            // have no reader in a cluster without a master program of its own; handles were
-            // acknowledged by the session, and are closed here. Replies are mapped by the channel.
-            Event::Online
-            | Event::User(_)
+            Event::Online => self.tell(worker, What::Online),
+            // Mapped by the channel.
+            Event::User(_)
             | Event::UserHandle { .. }
+            | Event::HandleArrived(_)
             | Event::Reply { .. }
             | Event::HandleRefused(_) => {}
         }
@@ -93,7 +92,10 @@ impl Task {
     }
 
     /// The worker disconnects itself: it gets nothing new, and ends when it likes.
-    fn leaves_by_itself(&mut self, worker: WorkerId) {
+    pub(super) fn leaves_by_itself(&mut self, worker: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&worker) {
+            worker.exited_after_disconnect = true;
+        }
         if let Err(error) = self.seats.drain(worker) {
             let error = std::io::Error::other(error);
             self.trouble(worker, "take a seat out of rotation", error);
@@ -102,12 +104,30 @@ impl Task {
     }
 }
 
-/// The port in a `listening`; for a path there is none.
-fn bound_port(query: &QueryServer) -> Option<u16> {
-    match query.address() {
-        Ok(Address::Tcp { port, .. }) => Some(port),
-        Ok(Address::Udp { port, .. }) => port,
-        Ok(Address::Unix { .. } | Address::Fd { .. }) | Err(_) => None,
+/// What a `listening` says, as Node's own primary passes it on.
+fn listening_address(query: &QueryServer) -> Option<ListeningAddress> {
+    Some(match query.address().ok()? {
+        Address::Tcp { host, port, .. } => {
+            let v6 = host.as_ref().is_some_and(|host| host.ip.is_ipv6());
+            let kind = if v6 { AddressType::V6 } else { AddressType::V4 };
+            ListeningAddress { address: host.map(named), port: Some(port), kind }
+        }
+        Address::Udp { host, port, v6, .. } => {
+            let kind = if v6 { AddressType::Udp6 } else { AddressType::Udp4 };
+            ListeningAddress { address: host.map(named), port, kind }
+        }
+        Address::Unix { path, .. } => {
+            let address = Some(path.display().to_string());
+            ListeningAddress { address, port: None, kind: AddressType::Path }
+        }
+        Address::Fd { .. } => return None,
+    })
+}
+
+fn named(host: Host) -> String {
+    match host.scope {
+        Some(scope) => format!("{}%{scope}", host.ip),
+        None => host.ip.to_string(),
     }
 }
 

@@ -77,7 +77,8 @@ impl Reader {
         }
         self.last.push_back(line.clone());
         let (worker, instance) = self.who;
-        let event = Event { worker, instance, what: What::Output { stream, line } };
+        let what = What::Output { stream, line };
+        let event = Event { worker, instance: instance.filled(), what };
         // Nobody listens any more: the worker is read all the same, so that it never waits.
         let _ = self.lines.send(event).await;
     }

@@ -14,9 +14,12 @@ impl Task {
     pub(super) fn report(&self) -> Report {
         let workers = self.workers.values().map(|worker| WorkerReport {
             worker: worker.id,
-            instance: worker.instance,
+            instance: worker.instance.filled(),
             pid: worker.pid().as_raw_pid(),
             phase: worker.life.phase(),
+            is_connected: worker.is_connected(),
+            is_dead: worker.exit.is_some(),
+            exited_after_disconnect: worker.exited_after_disconnect,
         });
         let registry = self.seats.registry();
         let listeners = registry.listeners().map(|(id, listener)| self.listener(id, listener));
@@ -42,7 +45,7 @@ impl Task {
     fn seat(&self, id: SeatId, seat: &Seat) -> Vec<SeatReport> {
         let row = |worker: Option<WorkerId>| SeatReport {
             worker,
-            instance: worker.map_or(seat.instance, |worker| self.instance_of(worker)),
+            instance: worker.map_or(seat.instance, |worker| self.instance_of(worker)).filled(),
             pid: worker.and_then(|worker| self.pid_of(worker)),
             connections: self.seats.taken(id),
             queue: self.seats.queue(id),
@@ -59,7 +62,7 @@ impl Task {
         let waiting = u32::try_from(handing.waiting()).ok();
         let row = |worker: WorkerId| SeatReport {
             worker: Some(worker),
-            instance: self.instance_of(worker),
+            instance: self.instance_of(worker).filled(),
             pid: self.pid_of(worker),
             connections: Some(handing.taken(worker)),
             queue: waiting,

@@ -18,14 +18,16 @@ pub enum ProgramKind {
     Other,
 }
 
-/// The program of a cluster.
+/// What workers run: of a whole cluster, or of one that is forked.
 #[derive(Clone, Debug)]
 pub struct Program {
     /// The file to execute, found in `PATH` already.
     pub file: PathBuf,
     /// What it shall think it is called.
     pub arg0: OsString,
-    /// Its arguments.
+    /// Arguments of the interpreter, before all others. Node's `execArgv`.
+    pub exec_args: Vec<OsString>,
+    /// Its arguments; for an interpreter, the script first.
     pub args: Vec<OsString>,
     /// The whole environment, before what tine adds.
     pub env: Vec<(OsString, OsString)>,
@@ -33,6 +35,87 @@ pub struct Program {
     pub directory: Option<PathBuf>,
     /// How it comes to its seats.
     pub kind: ProgramKind,
+    /// Where its output goes.
+    pub stdio: Stdio,
+    /// As whom it runs; as this process when not said.
+    pub user: Option<User>,
+    /// For `node` with an inspector (`--inspect`, `--inspect-brk`): the port of every worker. When not
+    /// said, each gets the next one after the port in its arguments, or after 9229.
+    pub inspect_port: Option<u16>,
+}
+
+/// Where the output of workers goes. Their input is always empty: they lead sessions of their own, and
+/// could not read a terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stdio {
+    /// Line by line to the owner of the cluster ([`What::Output`](super::What::Output)). Node's
+    /// `silent: true`.
+    #[default]
+    Lines,
+    /// Where this process's own goes.
+    Inherited,
+    /// Nowhere.
+    Null,
+}
+
+pub use tine_linux::spawn::User;
+
+impl Program {
+    /// A file to execute, without arguments, with the environment of this process.
+    #[must_use]
+    pub fn new(file: impl Into<PathBuf>) -> Self {
+        let file = file.into();
+        Self {
+            arg0: file.clone().into(),
+            file,
+            exec_args: Vec::new(),
+            args: Vec::new(),
+            env: std::env::vars_os().collect(),
+            directory: None,
+            kind: ProgramKind::Other,
+            stdio: Stdio::default(),
+            user: None,
+            inspect_port: None,
+        }
+    }
+
+    /// A script that `node` runs, and that speaks Node's own protocol.
+    #[must_use]
+    pub fn node(node: impl Into<PathBuf>, script: impl Into<OsString>) -> Self {
+        let kind = ProgramKind::Node;
+        Self { args: vec![script.into()], kind, ..Self::new(node) }
+    }
+}
+
+/// One more worker, beside the instances. Node's `cluster.fork(env)`.
+#[derive(Clone, Debug, Default)]
+pub struct Fork {
+    /// Its program; that of the cluster when not said.
+    pub program: Option<Program>,
+    /// Variables that its environment has beside the program's, or instead.
+    pub env: Vec<(OsString, OsString)>,
+}
+
+impl Fork {
+    /// A worker like all others.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With this program instead of the cluster's.
+    #[must_use]
+    pub fn program(mut self, program: Program) -> Self {
+        self.program = Some(program);
+        self
+    }
+
+    /// With this variable.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
 }
 
 /// A cluster's settings.
@@ -40,7 +123,8 @@ pub struct Program {
 pub struct Settings {
     /// The program.
     pub program: Program,
-    /// How many workers.
+    /// How many workers are kept running. With none, workers come by [`Cluster::fork`](super::Cluster::fork) only, and
+    /// the cluster lives until it is stopped or its last handle is dropped.
     pub instances: u32,
     /// Who gets the next connection.
     pub policy: Policy,

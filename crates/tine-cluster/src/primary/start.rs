@@ -7,7 +7,10 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use rustix::{
@@ -23,10 +26,10 @@ use tine_linux::{
 use super::{
     channel::{self, Dialect},
     output::{self, Pipes},
-    settings::{ProgramKind, Settings},
+    settings::{Program, ProgramKind, Stdio},
     task::Task,
     watch,
-    worker::{MARK, Worker},
+    worker::{MARK, Output, Worker},
 };
 use crate::id::{Instance, WorkerId};
 
@@ -36,21 +39,36 @@ const FIRST_LISTEN_FD: u32 = 3;
 /// What the host has for starting workers, found out once.
 #[derive(Debug)]
 pub(super) struct Means {
+    /// Which cluster of this process it is, by the order of their starts.
+    cluster: u32,
     cgroups: Option<cgroup::Parent>,
     trap: Trap,
 }
 
+/// How many clusters this process has started: their workers' numbers are the same, and must not be
+/// taken for each other.
+static CLUSTERS: AtomicU32 = AtomicU32::new(0);
+
 impl Means {
     pub(super) fn find() -> Self {
+        let cluster = CLUSTERS.fetch_add(1, Ordering::Relaxed);
         // Where sockets of workers cannot be looked at, one more call tells what is needed.
         let v6only = tine_linux::host::pidfd_getfd() != tine_linux::host::Ability::Yes;
-        Self { cgroups: cgroup::Parent::own().ok(), trap: Trap { v6only } }
+        Self { cluster, cgroups: cgroup::Parent::own().ok(), trap: Trap { v6only } }
+    }
+
+    /// What marks the worker's processes: its number, which is enough in the first cluster of a process.
+    fn mark(&self, worker: WorkerId) -> String {
+        match self.cluster {
+            0 => worker.to_string(),
+            number => format!("{worker}.{number}"),
+        }
     }
 
     /// A cgroup for the worker; `None` where none can be made.
     fn cgroup(&self, worker: WorkerId) -> Option<Cgroup> {
         let manager = rustix::process::getpid();
-        let name = format!("{}{worker}", cgroup_prefix(manager));
+        let name = format!("{}{}", cgroup_prefix(manager), self.mark(worker));
         self.cgroups.as_ref()?.create(&name).ok()
     }
 }
@@ -61,33 +79,84 @@ pub fn cgroup_prefix(manager: rustix::process::Pid) -> String {
     format!("tine-{manager}-")
 }
 
+/// Who starts, and what.
+struct Start<'a> {
+    id: WorkerId,
+    instance: Instance,
+    mark: String,
+    program: &'a Program,
+    /// The argument with the port of its inspector.
+    inspect: Option<OsString>,
+}
+
 /// The pieces of a start, kept until the program runs.
 struct Parts {
-    out: (OwnedFd, OwnedFd),
-    err: (OwnedFd, OwnedFd),
+    output: Streams,
     channel: (UnixStream, UnixStream),
     cgroup: Option<Cgroup>,
 }
 
 impl Parts {
-    fn make(cgroup: Option<Cgroup>) -> io::Result<Self> {
-        let pipe = || -> io::Result<(OwnedFd, OwnedFd)> {
-            let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-            Ok((read, write))
-        };
-        Ok(Self { out: pipe()?, err: pipe()?, channel: UnixStream::pair()?, cgroup })
+    fn make(stdio: Stdio, cgroup: Option<Cgroup>) -> io::Result<Self> {
+        Ok(Self { output: Streams::make(stdio)?, channel: UnixStream::pair()?, cgroup })
+    }
+}
+
+/// Where standard output and standard error go.
+enum Streams {
+    /// Pipes, of which this process reads the first ends.
+    Lines { out: (OwnedFd, OwnedFd), err: (OwnedFd, OwnedFd) },
+    /// Where this process's own go.
+    Inherited { out: io::Stdout, err: io::Stderr },
+    /// Nowhere.
+    Null,
+}
+
+impl Streams {
+    fn make(stdio: Stdio) -> io::Result<Self> {
+        let pipe = || pipe_with(PipeFlags::CLOEXEC);
+        Ok(match stdio {
+            Stdio::Lines => Self::Lines { out: pipe()?, err: pipe()? },
+            Stdio::Inherited => Self::Inherited { out: io::stdout(), err: io::stderr() },
+            Stdio::Null => Self::Null,
+        })
+    }
+
+    /// The program's ends.
+    fn theirs(&self) -> Option<(BorrowedFd<'_>, BorrowedFd<'_>)> {
+        match self {
+            Self::Lines { out, err } => Some((out.1.as_fd(), err.1.as_fd())),
+            Self::Inherited { out, err } => Some((out.as_fd(), err.as_fd())),
+            Self::Null => None,
+        }
+    }
+
+    /// Ours.
+    fn ours(self) -> Option<Pipes> {
+        match self {
+            Self::Lines { out, err } => Some(Pipes { out: out.0, err: err.0 }),
+            Self::Inherited { .. } | Self::Null => None,
+        }
     }
 }
 
 impl Task {
-    /// Starts a worker for the instance.
-    pub(super) fn start_worker(&mut self, instance: Instance) -> Result<WorkerId, SpawnError> {
+    /// Starts a worker for the instance, or one that fills none.
+    pub(super) fn start_worker(
+        &mut self,
+        instance: Option<Instance>,
+        program: &Program,
+    ) -> Result<WorkerId, SpawnError> {
         let id = self.next_worker();
-        let parts = Parts::make(self.means.cgroup(id)).map_err(prepare("make pipes"))?;
+        let instance = instance.unwrap_or_else(|| Instance::turn_of(id));
+        let cgroup = self.means.cgroup(id);
+        let parts = Parts::make(program.stdio, cgroup).map_err(prepare("make pipes"))?;
         self.bind_declared(id, instance).map_err(prepare("bind a declared address"))?;
-        let spawned = self.spawn_with_fallbacks((id, instance), &parts);
+        let (mark, inspect) = (self.means.mark(id), self.inspectors.next(program));
+        let start = Start { id, instance, mark, program, inspect };
+        let spawned = self.spawn_with_fallbacks(&start, &parts);
         let spawned = spawned.inspect_err(|_| self.release_declared(id))?;
-        let adopted = self.adopt((id, instance), spawned, parts);
+        let adopted = self.adopt(&start, spawned, parts);
         adopted.inspect_err(|_| self.release_declared(id))?;
         Ok(id)
     }
@@ -96,12 +165,13 @@ impl Task {
     /// is done without.
     fn spawn_with_fallbacks(
         &self,
-        who: (WorkerId, Instance),
+        start: &Start<'_>,
         parts: &Parts,
     ) -> Result<Spawned, SpawnError> {
-        let mut with = With { cgroup: parts.cgroup.is_some(), trap: self.wants_trap() };
+        let trap = start.program.kind == ProgramKind::Other;
+        let mut with = With { cgroup: parts.cgroup.is_some(), trap };
         loop {
-            match self.spawn(who, parts, with) {
+            match self.spawn(start, parts, with) {
                 Err(error) if with.cgroup && error.step() == Some(Step::Cgroup) => {
                     with.cgroup = false;
                 }
@@ -116,17 +186,8 @@ impl Task {
         }
     }
 
-    fn wants_trap(&self) -> bool {
-        self.settings.program.kind == ProgramKind::Other
-    }
-
-    fn spawn(
-        &self,
-        (id, instance): (WorkerId, Instance),
-        parts: &Parts,
-        with: With,
-    ) -> Result<Spawned, SpawnError> {
-        let declared = self.declared_of(id);
+    fn spawn(&self, start: &Start<'_>, parts: &Parts, with: With) -> Result<Spawned, SpawnError> {
+        let declared = self.declared_of(start.id);
         let cgroup = match &parts.cgroup {
             Some(cgroup) if with.cgroup => {
                 Some(cgroup.directory().map_err(prepare("open a cgroup"))?)
@@ -134,10 +195,9 @@ impl Task {
             _ => None,
         };
         let nul = |_: NulError| io::Error::from(io::ErrorKind::InvalidInput);
-        let mut spawn =
-            program(&self.settings).map_err(nul).map_err(prepare("read the command"))?;
+        let mut spawn = program(start).map_err(nul).map_err(prepare("read the command"))?;
         let channel = channel_value(&parts.channel.1, declared.len());
-        let own = own_variables(&self.settings, (id, instance), (channel, declared.len()));
+        let own = own_variables(start, (channel, declared.len()));
         for (name, value) in &own {
             spawn.env(name, value).map_err(nul).map_err(prepare("read the environment"))?;
         }
@@ -154,6 +214,9 @@ impl Task {
         if let Some((soft, hard)) = self.settings.file_limit {
             spawn.file_limit(soft, hard);
         }
+        if let Some(user) = &start.program.user {
+            spawn.user(user.clone());
+        }
         if self.settings.workers_die_with_manager {
             spawn.dies_with_parent(Signal::KILL);
         }
@@ -163,20 +226,24 @@ impl Task {
     /// The program runs: its descriptors are watched from now on. One that cannot be watched is ended.
     fn adopt(
         &mut self,
-        (id, instance): (WorkerId, Instance),
+        start: &Start<'_>,
         spawned: Spawned,
         parts: Parts,
     ) -> Result<(), SpawnError> {
-        let mut worker = Worker::new((id, instance), spawned.process, parts.cgroup, id.to_string());
+        let who = (start.id, start.instance);
+        let mut worker = Worker::new(who, start.program.kind, spawned.process, start.mark.clone());
+        worker.cgroup = parts.cgroup;
         worker.trap = spawned.listener.map(Arc::new);
         let watched = self.watch(&mut worker, parts.channel);
         if let Err(source) = watched {
             worker.end_at_once();
             return Err(SpawnError::Prepare { doing: "watch the worker", source });
         }
-        let pipes = Pipes { out: parts.out.0, err: parts.err.0 };
-        output::read((id, instance), pipes, self.lines.clone(), self.news.clone());
-        self.workers.insert(id, worker);
+        match parts.output.ours() {
+            Some(pipes) => output::read(who, pipes, self.lines.clone(), self.news.clone()),
+            None => worker.output = Output::Ended(Vec::new()),
+        }
+        self.workers.insert(start.id, worker);
         Ok(())
     }
 
@@ -190,7 +257,7 @@ impl Task {
         if let Some(trap) = &worker.trap {
             watch::trap(worker.id, Arc::clone(trap), self.news.clone())?;
         }
-        let dialect = match self.settings.program.kind {
+        let dialect = match worker.kind {
             ProgramKind::Node => Dialect::Node,
             ProgramKind::Other => Dialect::Native,
         };
@@ -209,11 +276,11 @@ fn prepare(doing: &'static str) -> impl FnOnce(io::Error) -> SpawnError {
     move |source| SpawnError::Prepare { doing, source }
 }
 
-fn program(settings: &Settings) -> Result<Spawn<'static>, NulError> {
-    let program = &settings.program;
+fn program(start: &Start<'_>) -> Result<Spawn<'static>, NulError> {
+    let program = start.program;
     let mut spawn = Spawn::new(&program.file)?;
     spawn.arg0(&program.arg0)?;
-    for arg in &program.args {
+    for arg in program.exec_args.iter().chain(&start.inspect).chain(&program.args) {
         spawn.arg(arg)?;
     }
     for (name, value) in &program.env {
@@ -247,16 +314,16 @@ fn is_own(name: &OsStr) -> bool {
 }
 
 fn own_variables(
-    settings: &Settings,
-    (id, instance): (WorkerId, Instance),
+    start: &Start<'_>,
     (channel, declared): (String, usize),
 ) -> Vec<(OsString, OsString)> {
-    let mut all = vec![
-        (MARK, id.to_string()),
-        ("TINE_INSTANCE", instance.to_string()),
-        ("NODE_APP_INSTANCE", instance.to_string()),
-    ];
-    match settings.program.kind {
+    let id = start.id;
+    let mut all = vec![(MARK, start.mark.clone())];
+    if let Some(instance) = start.instance.filled() {
+        all.push(("TINE_INSTANCE", instance.to_string()));
+        all.push(("NODE_APP_INSTANCE", instance.to_string()));
+    }
+    match start.program.kind {
         ProgramKind::Node => all.extend([
             ("NODE_CHANNEL_FD", channel.split(':').take(1).collect()),
             ("NODE_CHANNEL_SERIALIZATION_MODE", "json".to_owned()),
@@ -283,7 +350,9 @@ fn channel_place(declared: usize) -> u32 {
 }
 
 fn place<'a>(spawn: &mut Spawn<'a>, parts: &'a Parts, declared: &[BorrowedFd<'a>]) {
-    spawn.fd(parts.out.1.as_fd(), 1).fd(parts.err.1.as_fd(), 2);
+    if let Some((out, err)) = parts.output.theirs() {
+        spawn.fd(out, 1).fd(err, 2);
+    }
     for (number, fd) in (FIRST_LISTEN_FD..).zip(declared) {
         spawn.fd(*fd, number);
     }

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::Signal;
 use tine_linux::{balance::KernelOffsets, process::Exit, seccomp};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{
     asks::Asks,
@@ -20,11 +20,15 @@ use super::{
     gate::Sinks,
     handing::Handing,
     input::{Command, Input, News},
+    inspect::Inspectors,
+    letters::Mailbox,
+    owner::Waiter,
     paths::Paths,
     presumed::Presumed,
     seats::Seats,
-    settings::Settings,
+    settings::{Program, Settings},
     start::Means,
+    telling::Told,
     worker::Worker,
 };
 use crate::{
@@ -43,9 +47,13 @@ const ROUND: Duration = Duration::from_secs(1);
 const NEWS: usize = 256;
 
 /// All that a cluster is.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each set once")]
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) settings: Settings,
+    /// What workers run that start from now on.
+    pub(super) program: Arc<Program>,
+    pub(super) inspectors: Inspectors,
     pub(super) means: Means,
     pub(super) workers: BTreeMap<WorkerId, Worker>,
     pub(super) seats: Seats,
@@ -69,9 +77,13 @@ pub(super) struct Task {
     pub(super) lines: mpsc::Sender<Event>,
     pub(super) places: Vec<Place>,
     pub(super) inbox: mpsc::Receiver<News>,
-    pub(super) tell: mpsc::UnboundedSender<Event>,
+    pub(super) tell: mpsc::UnboundedSender<Told>,
+    pub(super) mailboxes: watch::Sender<BTreeMap<WorkerId, Mailbox>>,
+    pub(super) waiters: Vec<Waiter>,
     pub(super) last_worker: u32,
     pub(super) stopping: bool,
+    /// The owner may start workers at any time: that there are none is not the end.
+    pub(super) lives_on: bool,
     pub(super) ever_ran: bool,
     pub(super) last_failure: Option<Exit>,
     next_round: Instant,
@@ -81,12 +93,15 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn new(
         settings: Settings,
-        tell: mpsc::UnboundedSender<Event>,
-        lines: mpsc::Sender<Event>,
+        (tell, lines): (mpsc::UnboundedSender<Told>, mpsc::Sender<Event>),
+        mailboxes: watch::Sender<BTreeMap<WorkerId, Mailbox>>,
     ) -> Self {
         let (news, inbox) = mpsc::channel(NEWS);
         let places = (0..settings.instances).map(|_| Place::default()).collect();
         Self {
+            program: Arc::new(settings.program.clone()),
+            inspectors: Inspectors::default(),
+            lives_on: settings.instances == 0,
             settings,
             means: Means::find(),
             workers: BTreeMap::new(),
@@ -108,6 +123,8 @@ impl Task {
             places,
             inbox,
             tell,
+            mailboxes,
+            waiters: Vec::new(),
             last_worker: 0,
             stopping: false,
             ever_ran: false,
@@ -149,14 +166,22 @@ impl Task {
         self.tick(Instant::now());
     }
 
+    /// Whoever asked may have given up when the answer comes.
     fn command(&mut self, command: Command) {
         match command {
             Command::Stop => self.stop(),
             Command::Kill => self.kill(),
             Command::Signal(signal) => self.signal(signal),
+            Command::SignalOne(worker, signal, done) => {
+                let _ = done.send(self.signal_one(worker, signal));
+            }
+            Command::Fork(fork, answer) => {
+                let _ = answer.send(self.fork(*fork));
+            }
+            Command::Setup(program) => self.setup(*program),
+            Command::Disconnect(who, gone) => self.disconnect(who, gone),
             Command::ReapOrphans => self.reap_wanted = true,
             Command::Report(answer) => {
-                // Whoever asked may have given up.
                 let _ = answer.send(self.report());
             }
         }
@@ -171,14 +196,15 @@ impl Task {
                 }
             }
             News::Trapped(worker, notification) => self.trapped(worker, notification),
-            News::OutputEnded(worker, last) => self.output_ended(worker, &last),
+            News::OutputEnded(worker, last) => self.output_ended(worker, last),
             News::Node(worker, event) => self.node_said(worker, *event),
             News::Native(worker, event) => self.native_said(worker, event),
+            News::Said(worker, said) => self.said(worker, *said),
             News::Answered { worker, listener, accepted } => {
                 self.answered(worker, listener, accepted);
             }
-            News::ChannelClosed(worker) => self.channel_closed(worker),
-            News::ChannelBroken(worker, error) => self.channel_broken(worker, error),
+            News::ChannelClosed(worker) => self.disconnected(worker, None),
+            News::ChannelBroken(worker, error) => self.disconnected(worker, Some(error)),
             News::Accepted(listener, connection) => self.accepted(listener, connection),
             News::Loaded(listener, result) => self.program_loaded(listener, *result),
             News::AcceptPaused(listener, reason) => self.accept_paused(listener, reason),
@@ -299,6 +325,9 @@ impl Task {
     // === The end ===
 
     fn is_over(&self) -> bool {
+        if self.lives_on && !self.stopping {
+            return false;
+        }
         let waits = |place: &Place| matches!(place.filling(), Filling::Waiting { .. });
         self.workers.is_empty() && !self.places.iter().any(waits)
     }

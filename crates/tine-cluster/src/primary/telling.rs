@@ -3,16 +3,27 @@
 use std::io;
 
 use super::{
-    event::{Event, What},
+    budget::{Permit, Said},
+    event::{Event, ListeningAddress, What},
+    messages::Reply,
     task::Task,
     worker::Output,
 };
 use crate::{
     address::Transport,
     core::worker::Event as LifeEvent,
+    descriptor::Descriptor,
     id::{Instance, SeatId, WorkerId},
     policy::NotToBeHad,
 };
+
+/// An event on its way to the owner.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) event: Event,
+    /// What it takes up of its worker's budget until then.
+    _permit: Option<Permit>,
+}
 
 impl Task {
     /// The worker listens on one more address.
@@ -21,8 +32,10 @@ impl Task {
             return;
         }
         let Some((listener_id, listener)) = self.seats.listener_of(seat) else { return };
+        let said = self.workers.get(&id).and_then(|worker| worker.addresses.get(&seat).cloned());
         let what = What::Listening {
             key: listener.key.clone(),
+            address: said.unwrap_or_else(|| ListeningAddress::from(&listener.key)),
             choice: listener.choice,
             acquisition: listener.acquisition,
         };
@@ -46,13 +59,48 @@ impl Task {
     }
 
     pub(super) fn tell(&self, id: WorkerId, what: What) {
-        let instance = self.workers.get(&id).map(|worker| worker.instance).unwrap_or_default();
-        self.tell_of(id, instance, what);
+        self.tell_with(id, what, None);
+    }
+
+    fn tell_with(&self, worker: WorkerId, what: What, permit: Option<Permit>) {
+        let instance = self.workers.get(&worker).and_then(|worker| worker.instance.filled());
+        // Nobody wants to know: the cluster goes on.
+        let _ = self.tell.send(Told { event: Event { worker, instance, what }, _permit: permit });
     }
 
     pub(super) fn tell_of(&self, worker: WorkerId, instance: Instance, what: What) {
-        // Nobody wants to know: the cluster goes on.
-        let _ = self.tell.send(Event { worker, instance, what });
+        let event = Event { worker, instance: Some(instance), what };
+        let _ = self.tell.send(Told { event, _permit: None });
+    }
+
+    /// The worker's program says something to its owner.
+    pub(super) fn said(&mut self, id: WorkerId, said: Said) {
+        self.speaks(id);
+        let descriptor = said.fd.map(Descriptor::try_from);
+        if let Some(Err(_)) = &descriptor {
+            let error = io::Error::new(io::ErrorKind::InvalidData, "it is no socket");
+            self.trouble(id, "take what came with a message", error);
+        }
+        let channel = self.workers.get(&id).and_then(|worker| worker.channel.as_ref());
+        let reply =
+            said.seq.zip(channel).map(|(seq, channel)| Reply::new(seq, channel.mailbox(id)));
+        let descriptor = descriptor.and_then(Result::ok);
+        let what = What::Message { message: said.message, descriptor, reply };
+        self.tell_with(id, what, said.permit);
+    }
+
+    /// The worker's channel has ended, or was ended for this reason.
+    pub(super) fn disconnected(&mut self, id: WorkerId, broken: Option<String>) {
+        let spoke = self.workers.get(&id).is_some_and(super::worker::Worker::is_connected);
+        match broken {
+            None => self.channel_closed(id),
+            Some(error) => self.channel_broken(id, error),
+        }
+        self.publish();
+        if spoke {
+            self.tell(id, What::Disconnected);
+        }
+        self.tell_what_waited(id);
     }
 
     pub(super) fn trouble(&self, id: WorkerId, doing: &'static str, error: io::Error) {
@@ -63,25 +111,26 @@ impl Task {
         self.tell(id, What::Unfit { reason });
     }
 
-    /// Told when the worker's last words were.
+    /// Told when the worker's last words were: its last line, and its last message.
     pub(super) fn tell_after_output(&mut self, id: WorkerId, what: What) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        match &mut worker.output {
-            Output::Flowing(later) => later.push(what),
-            Output::Ended(last) => {
-                let what = with_last_lines(what, last);
-                self.tell(id, what);
-            }
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.later.push(what);
+            self.tell_what_waited(id);
         }
     }
 
-    pub(super) fn output_ended(&mut self, id: WorkerId, last: &[Vec<u8>]) {
+    pub(super) fn output_ended(&mut self, id: WorkerId, last: Vec<Vec<u8>>) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.output = Output::Ended(last);
+            self.tell_what_waited(id);
+        }
+    }
+
+    fn tell_what_waited(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        let before = std::mem::replace(&mut worker.output, Output::Ended(last.to_vec()));
-        if let Output::Flowing(later) = before {
-            for what in later {
-                self.tell(id, with_last_lines(what, last));
-            }
+        let Some(last) = worker.last_words().map(<[_]>::to_vec) else { return };
+        for what in std::mem::take(&mut worker.later) {
+            self.tell(id, with_last_lines(what, &last));
         }
     }
 }

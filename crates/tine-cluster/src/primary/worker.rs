@@ -1,7 +1,7 @@
 //! One worker, as the primary holds it.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -18,20 +18,27 @@ use tine_linux::{
     tree::{self, Entry, Table},
 };
 
-use super::{channel::Channel, event::What};
+use super::{
+    channel::Channel,
+    event::{ListeningAddress, What},
+    settings::ProgramKind,
+};
 use crate::{
     core::{instance::End, worker::Life},
-    id::{Instance, WorkerId},
+    id::{Instance, SeatId, WorkerId},
 };
 
 /// The variable that marks every process of a worker's tree.
 pub(super) const MARK: &str = "TINE_WORKER_ID";
 
 /// A process that fills an instance, with all that belongs to it.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each set once")]
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) id: WorkerId,
+    /// Which it fills, or its turn in the rotation.
     pub(super) instance: Instance,
+    pub(super) kind: ProgramKind,
     pub(super) life: Life,
     pub(super) process: Arc<Process>,
     pub(super) trap: Option<Arc<seccomp::Listener>>,
@@ -42,8 +49,14 @@ pub(super) struct Worker {
     /// The TCP ports by which it gets connections. A worker that leaves may have closed its listeners
     /// long before its connections end.
     pub(super) ports: BTreeSet<u16>,
+    /// What it asked for, in its own words, where it said that it listens.
+    pub(super) addresses: BTreeMap<SeatId, ListeningAddress>,
     /// It was told to go.
     pub(super) asked: bool,
+    /// It was told to go by its owner, who leaves it its time.
+    pub(super) disconnecting: bool,
+    /// Its channel is closed on purpose, or is to be.
+    pub(super) exited_after_disconnect: bool,
     /// When its first process was seen to have ended: its number may be another's from then on.
     pub(super) ended: Option<Instant>,
     /// How its first process ended.
@@ -56,9 +69,11 @@ pub(super) struct Worker {
     pub(super) open_connections: usize,
     /// Its output was read to the end.
     pub(super) output: Output,
+    /// What is to be told after its last line and its last message.
+    pub(super) later: Vec<What>,
     /// No process with its filter is left.
     filter_gone: bool,
-    cgroup: Option<Cgroup>,
+    pub(super) cgroup: Option<Cgroup>,
     mark: String,
 }
 
@@ -79,8 +94,8 @@ pub(super) enum Talk {
 /// its last words come first.
 #[derive(Debug)]
 pub(super) enum Output {
-    /// There may be more lines; this is to be told after them.
-    Flowing(Vec<What>),
+    /// There may be more lines.
+    Flowing,
     /// These were the last.
     Ended(Vec<Vec<u8>>),
 }
@@ -88,13 +103,14 @@ pub(super) enum Output {
 impl Worker {
     pub(super) fn new(
         (id, instance): (WorkerId, Instance),
+        kind: ProgramKind,
         process: Process,
-        cgroup: Option<Cgroup>,
         mark: String,
     ) -> Self {
         Self {
             id,
             instance,
+            kind,
             life: Life::Starting,
             process: Arc::new(process),
             trap: None,
@@ -102,16 +118,28 @@ impl Worker {
             started: Instant::now(),
             listened: false,
             ports: BTreeSet::new(),
+            addresses: BTreeMap::new(),
             asked: false,
+            disconnecting: false,
+            exited_after_disconnect: false,
             ended: None,
             exit: None,
             v6only: HashMap::new(),
             talk: Talk::Silent,
             open_connections: 0,
-            output: Output::Flowing(Vec::new()),
+            output: Output::Flowing,
+            later: Vec::new(),
             filter_gone: false,
-            cgroup,
+            cgroup: None,
             mark,
+        }
+    }
+
+    /// The last lines that it wrote, once all that it wrote and said is known.
+    pub(super) fn last_words(&self) -> Option<&[Vec<u8>]> {
+        match &self.output {
+            Output::Ended(lines) if self.channel.is_none() => Some(lines),
+            Output::Ended(_) | Output::Flowing => None,
         }
     }
 

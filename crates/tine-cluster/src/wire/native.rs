@@ -1,8 +1,9 @@
 //! Our own protocol, for workers in any language: `docs/protocol-native.md` has every byte of it.
 //!
 //! ```text
-//!  worker ──▶ primary    hello   listen   took   close   ready
-//!  primary ──▶ worker    seat¹   handed-over   error   connection¹   stop        ¹ with a socket
+//!  worker ──▶ primary    hello   listen   took   close   ready   leaving   message²   reply
+//!  primary ──▶ worker    seat¹   handed-over   error   connection¹   stop    message²   reply
+//!                                            ¹ with a socket      ² perhaps with a socket
 //! ```
 //!
 //! One JSON object a line over the UNIX stream socket whose number is in [`CHANNEL`]. A line that a
@@ -13,7 +14,8 @@ mod message;
 mod session;
 
 pub use message::{
-    Listen, Malformed, ProtocolError, Seat, ToPrimary, ToWorker, Wanted, decode, encode,
+    Listen, Malformed, Message, ProtocolError, Reply, Seat, ToPrimary, ToWorker, Wanted, decode,
+    encode,
 };
 pub use session::{Event, Session};
 
@@ -27,7 +29,10 @@ pub const CHANNEL: &str = "TINE_CHANNEL_FD";
 pub const VERSION: u32 = 1;
 
 /// What either side accepts from the other.
-pub const LIMITS: lines::Limits = lines::Limits { line: 64 * 1024, descriptors: 64 };
+pub const LIMITS: lines::Limits = lines::Limits { line: 1 << 20, descriptors: 64 };
 
-/// The most that may wait for a worker to read, in bytes: some thousand connections.
-pub const QUEUE: usize = 1 << 20;
+/// The longest message that fits into a line with all that belongs to it, in bytes of JSON.
+pub const LONGEST_MESSAGE: usize = LIMITS.line - 128;
+
+/// The most that may wait for a worker to read, in bytes: some thousand connections, and messages.
+pub const QUEUE: usize = 4 << 20;

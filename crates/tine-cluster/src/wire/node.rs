@@ -38,6 +38,6 @@ mod query;
 mod session;
 
 pub use incoming::{Malformed, ProtocolError};
-pub use outgoing::{Answer, HandleKind};
+pub use outgoing::{Answer, HandleKind, UserHandle};
 pub use query::{Address, BadAddress, Host, QueryServer, ServerKey, UdpFlags};
 pub use session::{Event, Limits, Refused, Session};

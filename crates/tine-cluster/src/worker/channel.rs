@@ -255,7 +255,7 @@ impl State {
                 self.stop = None;
                 self.queues.clear();
             }
-            ToWorker::Unknown => {}
+            ToWorker::Message(_) | ToWorker::Reply(_) | ToWorker::Unknown => {}
         }
         None
     }

@@ -39,9 +39,17 @@ pub(super) struct Plan<'a> {
     filter: Option<Vec<Insn>>,
     dies_with_parent: Option<Number>,
     file_limit: Option<libc::rlimit>,
+    user: Option<Identity>,
     parent: Pid,
     null: Number,
     _null_owner: rustix::fd::OwnedFd,
+}
+
+/// A [`User`](super::User) in the kernel's own numbers.
+struct Identity {
+    uid: libc::uid_t,
+    gid: libc::gid_t,
+    groups: Vec<libc::gid_t>,
 }
 
 const LISTEN_PID: &[u8] = b"LISTEN_PID=";
@@ -85,6 +93,11 @@ impl<'a> Plan<'a> {
             file_limit: spawn
                 .file_limit
                 .map(|(soft, hard)| libc::rlimit { rlim_cur: soft, rlim_max: hard }),
+            user: spawn.user.as_ref().map(|user| Identity {
+                uid: user.uid.as_raw(),
+                gid: user.gid.as_raw(),
+                groups: user.groups.iter().map(|group| group.as_raw()).collect(),
+            }),
             parent: own_pid(),
             null: null.as_raw_fd(),
             _null_owner: null,
@@ -130,6 +143,8 @@ impl<'a> Plan<'a> {
         self.enter_directory()?;
         self.limit_files()?;
         self.install_filter()?;
+        self.become_user()?;
+        // After it, for a change of the user takes the request back (prctl(2)).
         self.ask_to_die_with_parent()?;
         self.write_listen_pid();
         self.execute()
@@ -180,6 +195,19 @@ impl<'a> Plan<'a> {
         let limit: *const libc::rlimit = limit;
         // SAFETY: `limit` points to a live struct that the kernel copies.
         step(Step::Limits, unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) })
+    }
+
+    /// By the calls themselves: glibc's functions would make all threads follow, and there is one here
+    /// that knows nothing of the others. After the filter, which may need the parent's rights.
+    fn become_user(&self) -> Result<(), (Step, Number)> {
+        let Some(Identity { uid, gid, groups }) = &self.user else { return Ok(()) };
+        let called = |rc: libc::c_long| if rc < 0 { Err((Step::User, errno())) } else { Ok(()) };
+        // SAFETY: the kernel reads as many group numbers as the plan's live vector has.
+        called(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })?;
+        // SAFETY: takes numbers only.
+        called(unsafe { libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid) })?;
+        // SAFETY: takes numbers only.
+        called(unsafe { libc::syscall(libc::SYS_setresuid, *uid, *uid, *uid) })
     }
 
     fn install_filter(&self) -> Result<(), (Step, Number)> {

@@ -46,7 +46,7 @@ impl Narrator {
 
     pub(super) fn begin(&mut self, settings: &Settings) {
         let program = &settings.program;
-        let words = std::iter::once(&program.arg0).chain(&program.args);
+        let words = std::iter::once(&program.arg0).chain(&program.exec_args).chain(&program.args);
         let words: Vec<_> = words.map(|word| word.to_string_lossy().into_owned()).collect();
         let (count, policy) = (settings.instances, settings.policy);
         self.say(&format!("{count} × {}, policy {policy}", words.join(" ")));
@@ -84,7 +84,7 @@ impl Narrator {
                 self.about(event, &format!("worker {worker} started, pid {pid}"));
             }
             What::NotStarted { error } => self.about(event, &not_started(error)),
-            What::Listening { key, choice, acquisition } => {
+            What::Listening { key, choice, acquisition, .. } => {
                 let (policy, mechanism) = (choice.policy, choice.mechanism);
                 let how = format!("({policy}, {mechanism}, {acquisition})");
                 self.about(event, &format!("worker {worker} listens on {key} {how}"));
@@ -128,7 +128,8 @@ impl Narrator {
             What::Trouble { doing, error } => {
                 self.about(event, &format!("could not {doing}: {error}"));
             }
-            // What is yet to come is for newer front ends.
+            // That a worker runs is told by its start, and that it has left by its end. Messages are for
+            // a program that has something to say. What is yet to come is for newer front ends.
             _ => {}
         }
     }
@@ -155,8 +156,12 @@ impl Narrator {
         }
     }
 
-    fn place(&self, instance: Instance) -> String {
-        format!("{}/{instance}", self.name)
+    /// The app alone, for what concerns no instance.
+    fn place(&self, instance: Option<Instance>) -> String {
+        match instance {
+            Some(instance) => format!("{}/{instance}", self.name),
+            None => self.name.clone(),
+        }
     }
 
     fn own_line(&mut self, text: &str) {
@@ -164,12 +169,13 @@ impl Narrator {
         self.terminal.say(Stream::Err, format!("{bold}tine:{plain} {text}\n").into_bytes());
     }
 
-    fn output(&mut self, instance: Instance, stream: Stream, line: &[u8]) {
+    fn output(&mut self, instance: Option<Instance>, stream: Stream, line: &[u8]) {
         let colours = match stream {
             Stream::Out => self.out_colours,
             Stream::Err => self.err_colours,
         };
-        let (colour, plain) = if colours { (colour_of(instance), PLAIN) } else { ("", "") };
+        let (colour, plain) =
+            if colours { (instance.map_or("", colour_of), PLAIN) } else { ("", "") };
         let mut text = format!("{colour}{} |{plain} ", self.place(instance)).into_bytes();
         text.extend_from_slice(line);
         text.push(b'\n');

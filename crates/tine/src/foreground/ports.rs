@@ -75,7 +75,8 @@ fn listener(listener: ListenerReport) -> api::ListenerReport {
 fn seat(seat: &SeatReport) -> api::SeatReport {
     api::SeatReport {
         worker: seat.worker.map(|worker| worker.0),
-        instance: seat.instance.0,
+        // `tine run` forks nothing beside its instances.
+        instance: seat.instance.map_or(u32::MAX, |instance| instance.0),
         pid: seat.pid,
         connections: seat.connections,
         queue: seat.queue,

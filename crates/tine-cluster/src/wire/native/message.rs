@@ -1,6 +1,7 @@
 //! The messages and their lines.
 
 use std::{
+    borrow::Cow,
     net::SocketAddr,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -10,7 +11,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
 use super::LIMITS;
-use crate::wire::lines::{LineTooLong, QueueFull, Receiver, excerpt};
+use crate::{
+    json::Json,
+    wire::lines::{LineTooLong, QueueFull, Receiver, excerpt},
+};
 
 /// What a worker says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +43,14 @@ pub enum ToPrimary {
     },
     /// It is ready to serve.
     Ready,
+    /// Something for the program on the other side.
+    #[serde(skip_deserializing)]
+    Message(Message),
+    /// The answer to a message that asked for one.
+    #[serde(skip_deserializing)]
+    Reply(Reply),
+    /// It leaves by its own wish, and is to be given nothing new.
+    Leaving,
     /// A type that this version does not know.
     #[serde(other, skip_serializing)]
     Unknown,
@@ -137,6 +149,12 @@ pub enum ToWorker {
     },
     /// Stop accepting, finish, exit.
     Stop,
+    /// Something for the program on the other side.
+    #[serde(skip_deserializing)]
+    Message(Message),
+    /// The answer to a message that asked for one.
+    #[serde(skip_deserializing)]
+    Reply(Reply),
     /// A type that this version does not know.
     #[serde(other, skip_serializing)]
     Unknown,
@@ -151,6 +169,59 @@ pub struct Seat {
     pub key: String,
     /// Always 1.
     pub fds: u32,
+}
+
+/// Something that one program says to the other; its socket, if it has one, is in this line's
+/// descriptor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// The sender's own number, if it wants a [`Reply`]: exactly one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// 1 if a descriptor accompanies it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fds: u32,
+    /// What is said.
+    pub message: Json,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// The answer to a [`Message`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The message's.
+    pub seq: u64,
+    /// What is answered; absent if there will never be an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<Json>,
+}
+
+impl From<Message> for ToPrimary {
+    fn from(message: Message) -> Self {
+        Self::Message(message)
+    }
+}
+
+impl From<Reply> for ToPrimary {
+    fn from(reply: Reply) -> Self {
+        Self::Reply(reply)
+    }
+}
+
+impl From<Message> for ToWorker {
+    fn from(message: Message) -> Self {
+        Self::Message(message)
+    }
+}
+
+impl From<Reply> for ToWorker {
+    fn from(reply: Reply) -> Self {
+        Self::Reply(reply)
+    }
 }
 
 /// Why the other side cannot be talked to any longer.
@@ -192,9 +263,11 @@ pub enum Malformed {
     Json(#[from] serde_json::Error),
 }
 
-/// How many descriptors came with a line of whatever type.
+/// What every line has: its type, and how many descriptors came with it.
 #[derive(Deserialize)]
-struct Count {
+struct Head<'a> {
+    #[serde(borrow, default)]
+    r#type: Cow<'a, str>,
     #[serde(default)]
     fds: usize,
 }
@@ -205,13 +278,11 @@ struct Count {
 /// # Errors
 ///
 /// When the line is too long or no message. The stream should not be read on.
-pub fn decode<Message: DeserializeOwned>(
+pub fn decode<M: DeserializeOwned + From<Message> + From<Reply>>(
     receiver: &mut Receiver,
-) -> Result<Option<(Message, Option<OwnedFd>)>, ProtocolError> {
+) -> Result<Option<(M, Option<OwnedFd>)>, ProtocolError> {
     let Some(line) = receiver.next_line()? else { return Ok(None) };
-    let parsed = serde_json::from_slice::<Count>(&line)
-        .and_then(|count| Ok((count.fds, serde_json::from_slice(&line)?)));
-    let (fds, message) = parsed.map_err(|error| ProtocolError::Malformed {
+    let (fds, message) = parse(&line).map_err(|error| ProtocolError::Malformed {
         excerpt: excerpt(&line),
         source: error.into(),
     })?;
@@ -222,6 +293,19 @@ pub fn decode<Message: DeserializeOwned>(
         claimed = claimed.or(fd);
     }
     Ok(Some((message, claimed)))
+}
+
+fn parse<M: DeserializeOwned + From<Message> + From<Reply>>(
+    line: &[u8],
+) -> serde_json::Result<(usize, M)> {
+    let head: Head<'_> = serde_json::from_slice(line)?;
+    let message = match &*head.r#type {
+        // What is passed on unread cannot be got by way of a tag, which serde reads all to find.
+        "message" => serde_json::from_slice::<Message>(line)?.into(),
+        "reply" => serde_json::from_slice::<Reply>(line)?.into(),
+        _ => serde_json::from_slice(line)?,
+    };
+    Ok((head.fds, message))
 }
 
 /// The line of a message, newline and all.

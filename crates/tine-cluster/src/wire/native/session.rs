@@ -3,12 +3,16 @@
 use std::{collections::BTreeSet, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 
 use super::{
-    LIMITS, Listen, ProtocolError, QUEUE, Seat, ToPrimary, ToWorker, VERSION, decode, encode,
+    LIMITS, Listen, Message, ProtocolError, QUEUE, Reply, Seat, ToPrimary, ToWorker, VERSION,
+    decode, encode,
 };
-use crate::wire::lines::{Outbox, QueueFull, Receiver};
+use crate::{
+    json::Json,
+    wire::lines::{Outbox, QueueFull, Receiver},
+};
 
-/// What a worker has to say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a worker has to say. Two are equal if they say the same; descriptors are not compared.
+#[derive(Debug)]
 pub enum Event {
     /// It has started, and speaks our version. Comes first.
     Hello {
@@ -32,6 +36,24 @@ pub enum Event {
     },
     /// It is ready to serve.
     Ready,
+    /// It leaves by its own wish.
+    Leaving,
+    /// Its program says something to ours.
+    Message {
+        /// What.
+        message: Json,
+        /// To be given to [`Session::reply`] once, if it wants a reply.
+        seq: Option<u64>,
+        /// What came with it.
+        fd: Option<OwnedFd>,
+    },
+    /// Its program answers a [`Session::request`].
+    Answer {
+        /// The request's, or any other number.
+        seq: u64,
+        /// What it says; `None` when no answer will come.
+        message: Option<Json>,
+    },
 }
 
 /// One worker's end of the conversation; the counterpart of [`node::Session`](crate::wire::node::Session).
@@ -46,6 +68,30 @@ pub struct Session {
     next_connection: u64,
     /// Connections that the worker has not yet replied to.
     unreplied: BTreeSet<u64>,
+    next_request: u64,
+}
+
+impl PartialEq for Event {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Hello { pid }, Self::Hello { pid: other }) => pid == other,
+            (Self::Listen(listen), Self::Listen(other)) => listen == other,
+            (
+                Self::Reply { connection, accepted },
+                Self::Reply { connection: number, accepted: other },
+            ) => (connection, accepted) == (number, other),
+            (Self::Close { key }, Self::Close { key: other }) => key == other,
+            (Self::Ready, Self::Ready) | (Self::Leaving, Self::Leaving) => true,
+            (
+                Self::Message { message, seq, .. },
+                Self::Message { message: other, seq: number, .. },
+            ) => (message, seq) == (other, number),
+            (Self::Answer { seq, message }, Self::Answer { seq: number, message: other }) => {
+                (seq, message) == (number, other)
+            }
+            (_, _) => false,
+        }
+    }
 }
 
 impl Default for Session {
@@ -56,6 +102,7 @@ impl Default for Session {
             greeted: false,
             next_connection: 1,
             unreplied: BTreeSet::new(),
+            next_request: 1,
         }
     }
 }
@@ -84,9 +131,8 @@ impl Session {
     /// When the worker does not keep to the protocol. It is then to be ended; the session must not
     /// be used any more.
     pub fn next_event(&mut self) -> Result<Option<Event>, ProtocolError> {
-        // A worker has no descriptor to give: whatever came with the line is closed here.
-        while let Some((message, _)) = decode(&mut self.receiver)? {
-            let event = self.interpret(message)?;
+        while let Some((message, fd)) = decode(&mut self.receiver)? {
+            let event = self.interpret(message, fd)?;
             if event.is_some() {
                 return Ok(event);
             }
@@ -94,7 +140,12 @@ impl Session {
         Ok(None)
     }
 
-    fn interpret(&mut self, message: ToPrimary) -> Result<Option<Event>, ProtocolError> {
+    /// A descriptor that comes with anything but a message has no use, and is closed.
+    fn interpret(
+        &mut self,
+        message: ToPrimary,
+        fd: Option<OwnedFd>,
+    ) -> Result<Option<Event>, ProtocolError> {
         if !self.greeted && !matches!(message, ToPrimary::Hello { .. }) {
             return Err(ProtocolError::NoHello);
         }
@@ -112,6 +163,11 @@ impl Session {
             }
             ToPrimary::Close { key } => Some(Event::Close { key }),
             ToPrimary::Ready => Some(Event::Ready),
+            ToPrimary::Leaving => Some(Event::Leaving),
+            ToPrimary::Message(Message { seq, message, .. }) => {
+                Some(Event::Message { message, seq, fd })
+            }
+            ToPrimary::Reply(Reply { seq, message }) => Some(Event::Answer { seq, message }),
             ToPrimary::Unknown => None,
         })
     }
@@ -182,6 +238,38 @@ impl Session {
     /// When too much waits for the worker.
     pub fn stop(&mut self) -> Result<(), QueueFull> {
         self.say(&ToWorker::Stop)
+    }
+
+    /// Says something to the worker's program, with or without a socket.
+    ///
+    /// # Errors
+    ///
+    /// When too much waits for the worker.
+    pub fn send(&mut self, message: Json, fd: Option<OwnedFd>) -> Result<(), QueueFull> {
+        let fds = u32::from(fd.is_some());
+        let line = encode(&ToWorker::Message(Message { seq: None, fds, message }));
+        self.outbox.push(line, fd.map(Arc::new))
+    }
+
+    /// Asks the worker's program for something; [`Event::Answer`] will have the number returned here.
+    ///
+    /// # Errors
+    ///
+    /// When too much waits for the worker.
+    pub fn request(&mut self, message: Json) -> Result<u64, QueueFull> {
+        let seq = self.next_request;
+        self.say(&ToWorker::Message(Message { seq: Some(seq), fds: 0, message }))?;
+        self.next_request += 1;
+        Ok(seq)
+    }
+
+    /// Answers a message that wants a reply; with `None` when there will never be one.
+    ///
+    /// # Errors
+    ///
+    /// When too much waits for the worker.
+    pub fn reply(&mut self, seq: u64, message: Option<Json>) -> Result<(), QueueFull> {
+        self.say(&ToWorker::Reply(Reply { seq, message }))
     }
 
     fn say(&mut self, message: &ToWorker) -> Result<(), QueueFull> {

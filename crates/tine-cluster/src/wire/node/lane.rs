@@ -73,10 +73,11 @@ impl Lane {
         self.outbox.push(text, None)
     }
 
-    /// The worker has the handle.
-    pub(super) fn arrived(&mut self) -> Result<(), QueueFull> {
-        self.in_flight = None;
-        self.release()
+    /// The worker has the handle; gives what it was.
+    pub(super) fn arrived(&mut self) -> Result<Option<Refused>, QueueFull> {
+        let what = self.in_flight.take().map(|handle| handle.what);
+        self.release()?;
+        Ok(what)
     }
 
     /// The worker has not got it: it is sent again, or given up and named.

@@ -107,6 +107,40 @@ pub(super) fn cluster_with_handle(body: Body<'_>, seq: u64, kind: HandleKind) ->
     line(&Handle { cmd: "NODE_HANDLE", r#type: kind, msg })
 }
 
+/// What a socket that accompanies a message shall be in the worker's program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserHandle {
+    /// A connection, `net.Socket`.
+    Socket,
+    /// A listener, `net.Server`.
+    Server,
+    /// `dgram.Socket`.
+    Datagram {
+        /// `udp6`.
+        v6: bool,
+    },
+}
+
+/// What `process.on('message', (message, handle) => …)` gets.
+pub(super) fn user_with_handle(message: &RawValue, kind: UserHandle) -> Vec<u8> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Handle<'a> {
+        cmd: &'static str,
+        r#type: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        dgram_type: Option<&'static str>,
+        msg: &'a RawValue,
+    }
+    let (r#type, dgram_type) = match kind {
+        UserHandle::Socket => ("net.Socket", None),
+        UserHandle::Server => ("net.Server", None),
+        UserHandle::Datagram { v6: false } => ("dgram.Socket", Some("udp4")),
+        UserHandle::Datagram { v6: true } => ("dgram.Socket", Some("udp6")),
+    };
+    line(&Handle { cmd: "NODE_HANDLE", r#type, dgram_type, msg: message })
+}
+
 /// The answer to a line that had a handle to go with it.
 pub(super) fn handle_answer(arrived: bool) -> Vec<u8> {
     #[derive(Serialize)]

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
-    Answer, HandleKind, Malformed, ProtocolError, QueryServer,
+    Answer, HandleKind, Malformed, ProtocolError, QueryServer, UserHandle,
     incoming::{self, Cluster, Incoming},
     lane::Lane,
     outgoing::{self, Body},
@@ -23,9 +23,10 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 64 MiB each: more than the 32 MB messages that Node is known to carry.
+    /// 64 MiB: more than the 32 MB messages that Node is known to carry; and as much may wait, beside
+    /// what belongs to the protocol.
     fn default() -> Self {
-        Self { line: 64 << 20, queue: 64 << 20 }
+        Self { line: 64 << 20, queue: 65 << 20 }
     }
 }
 
@@ -64,6 +65,8 @@ pub enum Event {
     },
     /// A socket did not reach the worker, and was sent four times. Its caller still has it.
     HandleRefused(Refused),
+    /// A socket sent by [`Session::send_user_handle`] has reached the worker.
+    HandleArrived(u64),
     /// `process.send(…)`.
     User(Box<RawValue>),
     /// `process.send(…, handle)`. The worker has been told that it arrived.
@@ -84,6 +87,8 @@ pub enum Refused {
     Connection(u64),
     /// A seat, by the number of the question that it answered.
     Seat(u64),
+    /// What went with a message, by the number that [`Session::send_user_handle`] returned.
+    Message(u64),
 }
 
 /// One worker's end of the conversation. Does no I/O and reads no clock.
@@ -95,6 +100,8 @@ pub struct Session {
     receiver: Receiver,
     lane: Lane,
     seq: u64,
+    /// Sockets that went with messages so far.
+    handles: u64,
     /// Connections that the worker has not yet replied to.
     unreplied: BTreeSet<u64>,
     /// The worker marks its internal messages, and heeds ours only if they are marked: it is Bun.
@@ -117,7 +124,7 @@ impl Session {
         let receiver = Receiver::new(lines::Limits { line: limits.line, descriptors: 16 });
         let lane = Lane::new(limits.queue);
         let unreplied = BTreeSet::new();
-        Self { receiver, lane, seq: 0, unreplied, marks: false, leaving: false }
+        Self { receiver, lane, seq: 0, handles: 0, unreplied, marks: false, leaving: false }
     }
 
     /// Where to put what arrives, as [`lines::receive`] does.
@@ -163,7 +170,11 @@ impl Session {
         match incoming {
             Incoming::Cluster(cluster) => return Ok(self.cluster(*cluster)),
             Incoming::Handle { kind, message } => return self.handle(kind, message, line),
-            Incoming::HandleArrived => self.lane.arrived()?,
+            Incoming::HandleArrived => {
+                if let Some(Refused::Message(number)) = self.lane.arrived()? {
+                    return Ok(Some(Event::HandleArrived(number)));
+                }
+            }
             Incoming::HandleMissing => return Ok(self.missing()?),
             Incoming::SocketCount { key } => {
                 self.lane.push(outgoing::socket_count(key.as_deref()))?;
@@ -311,6 +322,24 @@ impl Session {
         self.lane.push(outgoing::user(message))
     }
 
+    /// Likewise, with a socket; [`Event::HandleArrived`] or [`Event::HandleRefused`] will speak of it
+    /// by the number returned here. A stream or listener must have `O_NONBLOCK`: Node does not set it.
+    ///
+    /// # Errors
+    ///
+    /// When too much waits for the worker.
+    pub fn send_user_handle(
+        &mut self,
+        message: &RawValue,
+        kind: UserHandle,
+        fd: impl Into<Arc<OwnedFd>>,
+    ) -> Result<u64, QueueFull> {
+        let number = self.take_handle();
+        let text = outgoing::user_with_handle(message, kind);
+        self.lane.push_handle(text, fd.into(), Refused::Message(number))?;
+        Ok(number)
+    }
+
     /// Likewise, from anything that can be written as JSON.
     ///
     /// # Errors
@@ -329,6 +358,11 @@ impl Session {
             text.insert(0, incoming::MARK);
         }
         self.lane.push(text)
+    }
+
+    const fn take_handle(&mut self) -> u64 {
+        self.handles += 1;
+        self.handles
     }
 
     const fn take_seq(&mut self) -> u64 {
