@@ -37,6 +37,9 @@ pub(crate) fn cargo_built(package: &str) -> PathBuf {
 pub fn example(name: &str) -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
+        if env::var_os("TINE_BIN").is_some() {
+            return;
+        }
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["build", "--quiet", "-p", "tine-cluster", "--examples"]);
         if profile_folder().ends_with("release") {

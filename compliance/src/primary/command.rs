@@ -1,8 +1,10 @@
 //! What a primary is told: `docs/foreign-primary.md`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
+
+use super::Interpreter;
 
 /// A worker to be forked; its output is kept.
 #[derive(Clone, Debug)]
@@ -42,7 +44,7 @@ impl Fork {
     }
 
     /// A variable beside those of the primary.
-    pub fn env(mut self, name: &str, value: impl ToString) -> Self {
+    pub fn env(mut self, name: &str, value: &dyn ToString) -> Self {
         self.env.push((name.to_owned(), value.to_string()));
         self
     }
@@ -54,12 +56,14 @@ impl Fork {
     }
 
     /// The command, for a primary whose interpreter is this one.
-    pub(crate) fn command(&self, interpreter: &Path) -> Value {
+    pub(crate) fn command(&self, interpreter: &Interpreter) -> Value {
         let env: serde_json::Map<String, Value> =
             self.env.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+        let options = interpreter.options.iter().map(|&option| option.to_owned());
+        let exec_argv: Vec<String> = options.chain(self.exec_argv.iter().cloned()).collect();
         json!({
-            "command": "fork", "exec": self.exec, "args": self.args, "execArgv": self.exec_argv,
-            "execPath": self.exec_path.as_deref().unwrap_or(interpreter), "env": env,
+            "command": "fork", "exec": self.exec, "args": self.args, "execArgv": exec_argv,
+            "execPath": self.exec_path.as_deref().unwrap_or(&interpreter.path), "env": env,
             "cwd": self.cwd, "silent": true,
         })
     }

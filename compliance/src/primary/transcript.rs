@@ -42,6 +42,18 @@ impl Transcript {
         self.workers.get(&worker).map_or("", |seen| &seen.stdout)
     }
 
+    /// The same with each worker's `listening` before all else, in the order of addresses.
+    pub(crate) fn listening_first(&self) -> Self {
+        let mut other = self.clone();
+        for seen in other.workers.values_mut() {
+            let (mut first, rest): (Vec<String>, Vec<String>) =
+                seen.events.drain(..).partition(|event| event.starts_with("listening "));
+            first.sort();
+            seen.events = first.into_iter().chain(rest).collect();
+        }
+        other
+    }
+
     /// The same with other words for what differs from run to run.
     pub(crate) fn normal(mut self, names: &Names) -> Self {
         for seen in self.workers.values_mut() {
@@ -157,7 +169,9 @@ mod tests {
 
     fn normal(events: &[Value]) -> Transcript {
         let mut transcript = Transcript::default();
-        events.iter().for_each(|event| transcript.add(event));
+        for event in events {
+            transcript.add(event);
+        }
         transcript.normal(&Names::default())
     }
 

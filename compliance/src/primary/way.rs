@@ -77,6 +77,11 @@ impl Way {
         self == Self::NODE_RR || self == Self::HAND_OVER
     }
 
+    /// Whether `listening` comes when the policy has taken hold, a few milliseconds after the worker said so.
+    pub(crate) fn tells_listening_late(self) -> bool {
+        self.mechanism == Some("kernel-ebpf")
+    }
+
     pub(crate) fn policy(self) -> &'static str {
         self.policy
     }
@@ -86,7 +91,8 @@ impl Way {
     }
 
     /// Whether `UNDER_TEST` names this primary, or nothing, and this user can have the mechanism.
-    pub(crate) fn is_wanted(self) -> bool {
+    #[must_use]
+    pub fn is_wanted(self) -> bool {
         let named = match env::var("UNDER_TEST").as_deref() {
             Ok("node") => self.is_node(),
             Ok("tine") => !self.is_node(),
@@ -102,6 +108,8 @@ impl Way {
 pub struct Interpreter {
     /// Where it is.
     pub(crate) path: PathBuf,
+    /// What it has to be told before a script.
+    pub(crate) options: &'static [&'static str],
 }
 
 impl Interpreter {
@@ -109,7 +117,7 @@ impl Interpreter {
     #[must_use]
     pub fn system() -> Self {
         let Some(path) = Who::Root.find("node") else { crate::cut_short("no node here") };
-        Self { path }
+        Self { path, options: &[] }
     }
 
     /// One of those that `compliance/peers/install` installs: `node22`, `bun`, `deno`.
@@ -119,7 +127,8 @@ impl Interpreter {
         let places = [folder.join("bin/node"), folder.join("bin").join(name), folder.join(name)];
         let mut places = places.into_iter();
         match places.find(|path| path.is_file()) {
-            Some(path) => Self { path },
+            Some(path) if name == "deno" => Self { path, options: &["run", "-A"] },
+            Some(path) => Self { path, options: &[] },
             None => crate::cut_short(&format!("no {name} here (compliance/peers/install)")),
         }
     }

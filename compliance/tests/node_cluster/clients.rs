@@ -93,9 +93,9 @@ pub(crate) fn suspend(primary: &Primary, worker: u32) {
 /// Whether all its threads are stopped.
 pub(crate) fn stopped(pid: u32) -> bool {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it lives");
-    let stats =
+    let texts =
         tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
     let mut states =
-        stats.filter_map(|stat| stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()));
+        texts.filter_map(|stat| stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()));
     states.all(|state| state == 'T')
 }

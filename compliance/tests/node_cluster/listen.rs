@@ -93,6 +93,7 @@ const tell = process.send ? (told) => process.send(told) : (told) => console.log
         for address in &bare {
             assert_eq!(primary.message(worker), *address);
         }
+        primary.wait_count(worker, "listening", 5);
     }
 }
 
@@ -109,6 +110,7 @@ const listen = () => new Promise((done) => {
     let workers = [(); 2].map(|()| primary.fork(script, &[]));
     let ports = workers.map(|worker| primary.message(worker));
     assert_eq!(ports[0], ports[1]);
+    primary.wait_count(workers[0], "listening", 2);
     let pair = [0, 1].map(|n| ports[0][n].as_u64().and_then(|port| port.try_into().ok()));
     let [Some(first), Some(second)] = pair else { panic!("two ports: {}", ports[0]) };
     assert_ne!(first, second);
@@ -118,6 +120,9 @@ const listen = () => new Promise((done) => {
     primary.kill(workers[0]);
     let next = primary.fork(script, &[]);
     assert_eq!(primary.message(next), ports[0]);
+    for worker in [workers[1], next] {
+        primary.wait_count(worker, "listening", 2);
+    }
     for port in [first, second] {
         assert!(tcp(V4, port).is_ok());
     }
@@ -217,6 +222,7 @@ pub(crate) fn a_taken_address_is_an_error_and_can_be_tried_again(primary: &mut P
     drop(taken);
     primary.send(worker, "again");
     assert_eq!(primary.message(worker), "listening");
+    primary.wait_for(worker, "listening");
     assert_eq!(tcp(V4, port).expect("an answer"), "here");
 }
 
@@ -264,6 +270,7 @@ fn a_second_server_on_one_address_is_an_error(primary: &mut Primary) {
     let port = primary.port();
     let worker = primary.fork(ATTEMPT, &[("PORT", &port), ("HOST", &V4)]);
     assert_eq!(primary.message(worker), "listening");
+    primary.wait_for(worker, "listening");
     primary.send(worker, "again");
     assert_eq!(primary.message(worker)["code"], "EADDRINUSE");
     assert_eq!(tcp(V4, port).expect("an answer"), "here");

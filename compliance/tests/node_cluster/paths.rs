@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-use compliance::{Interpreter, Primary, Way, compare_started, eventually, free_port};
+use compliance::{Interpreter, Primary, Way, eventually, free_port};
 
 use crate::clients::{V4, pids, tcp, unix};
 
@@ -73,44 +73,33 @@ fn the_mode_of_a_path_is_as_asked(primary: &mut Primary) {
     for (name, more, wanted) in [("all.sock", more, 0o666), ("own.sock", "{}", masked)] {
         let path = primary.folder().join(name);
         primary.fork_listening(2, PID, &[("LISTEN", &path.display()), ("MORE", &more)]);
-        let mode = fs::metadata(&path).expect("it is there").permissions().mode() & 0o666;
+        let seen = fs::metadata(&path).expect("it is there").permissions().mode() & 0o666;
         if primary.way() != Way::NODE_NONE {
-            assert_eq!(mode, wanted, "{mode:o}");
+            assert_eq!(seen, wanted, "{seen:o}");
         }
     }
 }
 
-mod a_declared_descriptor_is_served_and_no_other {
-    use super::*;
-
-    #[test]
-    fn in_turn() {
-        compare_started(declared, &compliance::IN_TURN, serve);
-    }
-
-    #[test]
-    fn in_any_order() {
-        compare_started(declared, &compliance::IN_ANY_ORDER, serve);
-    }
-
-    fn declared(way: Way) -> Primary {
-        let address = format!("127.0.0.1:{}", free_port());
-        Primary::start_with(way, &Interpreter::system(), &[], &[&address])
-    }
-
-    /// Case 19.
-    fn serve(primary: &mut Primary) {
-        let script = "
+/// Case 19. Ours serves declared sockets as it serves programs that know nothing of it, from the start: it
+/// says `listening` before the worker does, and cannot hand over what they accept.
+#[test]
+fn a_declared_descriptor_is_served() {
+    let script = "
 const server = require('net').createServer((socket) => socket.end(String(process.pid)));
 server.listen({ fd: +process.env.FD }, () => process.send(server.address().port));
 ";
+    let ways = [Way::NODE_RR, Way::NODE_NONE, Way::KERNEL_RR, Way::RANDOM, Way::ONE_QUEUE];
+    for way in ways.into_iter().filter(|way| way.is_wanted()) {
+        let port = free_port();
+        let address = format!("127.0.0.1:{port}");
+        let mut primary = Primary::start_with(way, &Interpreter::system(), &[], &[&address]);
         let number = primary.descriptor(0);
         let workers = [(); 2].map(|()| primary.fork(script, &[("FD", &number)]));
-        let ports = workers.map(|worker| primary.message(worker));
-        assert_eq!(ports[0], ports[1]);
-        let port = ports[0].as_u64().and_then(|port| port.try_into().ok()).expect("a port");
-        primary.call(port, "PORT");
-        assert!(pids(primary, &workers).contains(&tcp(V4, port).expect("an answer")));
+        for worker in workers {
+            assert_eq!(primary.message(worker), port);
+        }
+        assert!(pids(&primary, &workers).contains(&tcp(V4, port).expect("an answer")));
+        primary.finish();
     }
 }
 

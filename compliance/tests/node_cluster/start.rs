@@ -159,7 +159,7 @@ fn the_command_of_tsx_is_such_a_wrapper() {
 fn two_wrapped(primary: &mut Primary, fork: &Fork, words: &str) {
     primary.write("app.js", WRAPPED);
     let port = primary.port();
-    let fork = fork.clone().env("PORT", port);
+    let fork = fork.clone().env("PORT", &port);
     let first = primary.fork_with(&fork);
     primary.wait_output(first, words);
     let second = primary.fork_with(&fork);

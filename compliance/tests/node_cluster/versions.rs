@@ -1,6 +1,8 @@
 //! Case 44: the other versions of Node, and Bun and Deno.
 
-use compliance::{IN_ANY_ORDER, IN_TURN, Interpreter, Way, compare_on};
+use std::thread;
+
+use compliance::{IN_ANY_ORDER, IN_TURN, Interpreter, Way, compare_on, get};
 
 use crate::{datagrams, deaths, ends, listen, messages, paths, web};
 
@@ -66,5 +68,55 @@ mod node22_and_later {
             compare_on(&interpreter, &IN_TURN, listen::a_reused_port_is_bound_by_each_worker);
             compare_on(&interpreter, &IN_ANY_ORDER, listen::a_reused_port_is_bound_by_each_worker);
         }
+    }
+}
+
+/// Under one socket for all Deno listens elsewhere than it says, on Node's primary too.
+mod deno {
+    use super::*;
+
+    #[test]
+    fn each_worker_answers() {
+        let case = listen::each_worker_answers;
+        compare_on(&Interpreter::installed("deno"), &[Way::HAND_OVER], case);
+    }
+
+    #[test]
+    fn a_running_request_is_answered_before_the_end() {
+        let case = ends::a_running_request_is_answered_before_the_end;
+        compare_on(&Interpreter::installed("deno"), &[Way::HAND_OVER], case);
+    }
+}
+
+/// Bun asks no primary: each worker binds by itself and shares the port. At a disconnect it closes its channel,
+/// and serves on.
+mod bun {
+    use super::*;
+
+    const ID: &str = "
+const { worker } = require('cluster');
+require('http').createServer((request, response) => {
+  process.send('begun');
+  setTimeout(() => response.end(String(worker.id)), 50);
+}).listen(+process.env.PORT, '127.0.0.1', () => process.send('ready'));
+";
+
+    /// Cases 4 and 32.
+    #[test]
+    fn workers_answer_also_after_a_disconnect() {
+        let ways = [Way::HAND_OVER, Way::KERNEL_RR, Way::ONE_QUEUE];
+        compare_on(&Interpreter::installed("bun"), &ways, |primary| {
+            let port = primary.port();
+            let worker = primary.fork(ID, &[("PORT", &port)]);
+            assert_eq!(primary.message(worker), "ready");
+            let client = thread::spawn(move || get(port));
+            assert_eq!(primary.message(worker), "begun");
+            primary.disconnect(worker);
+            assert_eq!(client.join().expect("the client lives").expect("an answer"), "1");
+            primary.wait_for(worker, "disconnect");
+            assert_eq!(get(port).expect("it serves on"), "1");
+            let exit = primary.kill(worker);
+            assert!(exit.exited_after_disconnect);
+        });
     }
 }

@@ -59,9 +59,7 @@ impl Primary {
                 answer(id, Ok(()))
             }
             Ok(Command::Kill(kill)) => answer(id, self.kill(&kill).await),
-            Err(error) if id.is_none() => {
-                Line::Error { worker: WorkerId(0), message: error }.say()
-            }
+            Err(error) if id.is_none() => Line::Error { worker: WorkerId(0), message: error }.say(),
             Err(error) => answer(id, Err(error)),
         }
     }
@@ -158,10 +156,10 @@ impl Primary {
                 Line::Exit { worker, code, signal, exited_after_disconnect }
             }
             What::Output { stream, line } => return self.output(worker, stream, line),
-            What::Unfit { reason } => error(worker, reason),
+            What::Unfit { reason } => error(worker, &reason),
             What::Misbehaved { error: message } => Line::Error { worker, message },
-            What::Trouble { doing, error: reason } => error(worker, format!("{doing}: {reason}")),
-            What::NotStarted { error: reason } => error(worker, reason),
+            What::Trouble { doing, error: reason } => error(worker, &format!("{doing}: {reason}")),
+            What::NotStarted { error: reason } => error(worker, &reason),
             // Node tells none of this. An address that is refused is the worker's own affair.
             _ => return Ok(None),
         }))
@@ -196,7 +194,7 @@ impl Primary {
     }
 }
 
-fn error(worker: WorkerId, reason: impl ToString) -> Line {
+fn error(worker: WorkerId, reason: &impl ToString) -> Line {
     Line::Error { worker, message: reason.to_string() }
 }
 

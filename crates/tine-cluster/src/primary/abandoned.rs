@@ -11,7 +11,8 @@ use tine_linux::tree::Table;
 use super::task::Task;
 use crate::{
     address::Transport,
-    id::{SeatId, WorkerId},
+    core::{instance::Place, worker::Life},
+    id::{ListenerId, SeatId, WorkerId},
 };
 
 impl Task {
@@ -23,7 +24,28 @@ impl Task {
         for seat in self.seats.connected() {
             self.close_seat(seat, "let go of a socket that became a client's");
         }
+        self.close_the_unwanted();
         self.restore_paths();
+    }
+
+    /// Listeners that nobody holds, also not at the last look, when nobody is to come who could ask for
+    /// them: their addresses are free again, as with Node's primary. Where instances are filled, a
+    /// successor comes.
+    fn close_the_unwanted(&mut self) {
+        let nobody_comes = !self.is_stopping()
+            && self.places.iter().all(Place::is_empty)
+            && !self.workers.values().any(|worker| worker.life == Life::Starting);
+        let registry = self.seats.registry();
+        let is_held = |listener| registry.seats_of(listener).any(|(_, it)| !it.holders.is_empty());
+        let listeners = registry.listeners().map(|(id, _)| id);
+        let unwanted: Vec<ListenerId> =
+            listeners.filter(|id| nobody_comes && !is_held(*id)).collect();
+        let known = std::mem::replace(&mut self.unwanted, unwanted);
+        for listener in known {
+            if self.unwanted.contains(&listener) {
+                self.close_listener(WorkerId(0), listener);
+            }
+        }
     }
 
     /// Seats where connections wait though their worker has closed them.

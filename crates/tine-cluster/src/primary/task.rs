@@ -80,6 +80,8 @@ pub(super) struct Task {
     pub(super) tell: mpsc::UnboundedSender<Told>,
     pub(super) mailboxes: watch::Sender<BTreeMap<WorkerId, Mailbox>>,
     pub(super) waiters: Vec<Waiter>,
+    /// Listeners that nobody held, and nobody was to ask for, at the last look.
+    pub(super) unwanted: Vec<ListenerId>,
     pub(super) last_worker: u32,
     pub(super) stopping: bool,
     /// The owner may start workers at any time: that there are none is not the end.
@@ -125,6 +127,7 @@ impl Task {
             tell,
             mailboxes,
             waiters: Vec::new(),
+            unwanted: Vec::new(),
             last_worker: 0,
             stopping: false,
             ever_ran: false,
