@@ -144,7 +144,7 @@ impl Primary {
     }
 
     /// Puts a file into the folder; gives its path.
-    #[must_use]
+    #[expect(clippy::must_use_candidate, reason = "some files are found by their names")]
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         self.scratch.write(name, text).expect("/tmp is writable");
         self.folder().join(name)
@@ -199,7 +199,7 @@ impl Primary {
     }
 
     /// Disconnects the workers that are left and waits for all ends; gives what was seen.
-    #[must_use]
+    #[expect(clippy::must_use_candidate, reason = "that it ends well is a result, too")]
     pub fn finish(mut self) -> Transcript {
         let workers: Vec<u32> = self.ids().collect();
         for worker in workers {

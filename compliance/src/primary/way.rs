@@ -127,7 +127,9 @@ impl Interpreter {
         let places = [folder.join("bin/node"), folder.join("bin").join(name), folder.join(name)];
         let mut places = places.into_iter();
         match places.find(|path| path.is_file()) {
-            Some(path) if name == "deno" => Self { path, options: &["run", "-A"] },
+            Some(path) if name == "deno" => {
+                Self { path, options: &["run", "-A", "--unstable-detect-cjs"] }
+            }
             Some(path) => Self { path, options: &[] },
             None => crate::cut_short(&format!("no {name} here (compliance/peers/install)")),
         }

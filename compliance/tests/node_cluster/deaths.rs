@@ -96,7 +96,9 @@ fn only_what_a_killed_worker_had_is_lost(primary: &mut Primary) {
             workers.extend(primary.fork_listening(1, SLOW, &[("PORT", &port)]));
         }
         done.store(true, Ordering::Relaxed);
-        clients.into_iter().for_each(|client| client.join().expect("none was refused"));
+        for client in clients {
+            client.join().expect("none was refused");
+        }
     });
     // With each worker at most one connection of each client died.
     let lost = lost.into_inner();
@@ -131,7 +133,9 @@ require('net').createServer((socket) => setTimeout(() => socket.end('here'), 2))
             eventually("twenty more are served", || served.load(Ordering::Relaxed) >= turn * 20);
         }
         done.store(true, Ordering::Relaxed);
-        clients.into_iter().for_each(|client| client.join().expect("no request fails"));
+        for client in clients {
+            client.join().expect("no request fails");
+        }
     });
 }
 

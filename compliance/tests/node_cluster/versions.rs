@@ -96,7 +96,7 @@ mod bun {
     const ID: &str = "
 const { worker } = require('cluster');
 require('http').createServer((request, response) => {
-  process.send('begun');
+  if (process.connected) process.send('begun');
   setTimeout(() => response.end(String(worker.id)), 50);
 }).listen(+process.env.PORT, '127.0.0.1', () => process.send('ready'));
 ";
