@@ -4,6 +4,8 @@
 #[path = "acquisition/support.rs"]
 mod support;
 
+#[path = "acquisition/closing.rs"]
+mod closing;
 #[path = "acquisition/declared.rs"]
 mod declared;
 #[path = "acquisition/errors.rs"]

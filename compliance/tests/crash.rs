@@ -73,7 +73,9 @@ fn handed_over(port: u16, options: &[&str]) -> Run {
 /// The connections that wait in the seats' queues.
 fn queued(tine: &Tine) -> usize {
     let report = tine.ask(["ports", "--json"]).stdout;
-    let queues = report.lines().filter_map(|line| line.trim().strip_prefix("\"queue\": "));
+    // What follows are the listeners of others.
+    let own = report.lines().map(str::trim).take_while(|line| !line.starts_with("\"foreign\""));
+    let queues = own.filter_map(|line| line.strip_prefix("\"queue\": "));
     queues.map(|queue| queue.trim_end_matches(',').parse().unwrap_or(0)).sum()
 }
 

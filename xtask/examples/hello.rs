@@ -5,8 +5,11 @@
 #![forbid(unsafe_code)]
 
 use std::env;
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+
+#[path = "shared/answer.rs"]
+mod answer;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 
@@ -14,13 +17,11 @@ fn main() -> io::Result<()> {
     let port = env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(0);
     let listener = open(port, env::var_os("REUSEPORT").is_some())?;
     println!("hello: ready");
-    let body = format!("{}\n", std::process::id());
-    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length:";
-    let answer = format!("{head} {}\r\n\r\n{body}", body.len());
+    let answer = answer::own();
     loop {
         let (client, _) = listener.accept()?;
         // A client that went away is its own business.
-        let _ = serve(client, answer.as_bytes());
+        let _ = answer::serve(client, &answer);
     }
 }
 
@@ -33,17 +34,4 @@ fn open(port: u16, shared: bool) -> io::Result<TcpListener> {
     bind(&fd, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
     listen(&fd, 511)?;
     Ok(TcpListener::from(fd))
-}
-
-fn serve(mut client: TcpStream, answer: &[u8]) -> io::Result<()> {
-    let mut request = [0; 2048];
-    let mut filled = 0;
-    while !request[..filled].ends_with(b"\r\n\r\n") {
-        let got = client.read(&mut request[filled..])?;
-        if got == 0 {
-            return Ok(());
-        }
-        filled += got;
-    }
-    client.write_all(answer)
 }

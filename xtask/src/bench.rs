@@ -9,6 +9,7 @@ mod blocked;
 mod contender;
 mod fair;
 mod guard;
+mod handover;
 mod load;
 mod process;
 mod procfs;
@@ -16,6 +17,7 @@ mod report;
 mod session;
 mod start;
 mod stats;
+mod turns;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,10 +37,10 @@ pub(crate) struct Args {
     /// How often each contender has its turn (the default is the benchmark's own)
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: Option<u16>,
-    /// `accept`: how long a turn takes
+    /// `accept`, `handover`: how long a turn takes
     #[arg(long, default_value_t = 0.4, value_name = "SECONDS")]
     turn: f64,
-    /// `accept`: connections kept going at the same time
+    /// `accept`, `handover`: connections kept going at the same time
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
     clients: u16,
     /// `accept`: workers of every contender (default: as many as there are processors, at least 2)
@@ -66,6 +68,8 @@ enum Name {
     Blocked,
     /// Connections per second
     Accept,
+    /// Connections per second through the primary's hands
+    Handover,
     /// Time to the first answer, and the manager's memory
     Start,
 }
@@ -113,6 +117,7 @@ fn measure(name: Name, session: &Session, args: &Args) -> Result<Report> {
         Name::Fair => Ok(fair::measure(session)),
         Name::Blocked => Ok(blocked::measure(session, args.rounds(5))),
         Name::Accept => accept::measure(session, args),
+        Name::Handover => handover::measure(session, args),
         Name::Start => Ok(start::measure(session, args.rounds(30))),
     }
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod fuzz;
 mod test;
 
 use std::process::ExitCode;
@@ -14,11 +15,13 @@ use clap::Parser;
 enum Xtask {
     Test(test::Args),
     Bench(bench::Args),
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match Xtask::parse() {
         Xtask::Test(args) => test::run(&args),
         Xtask::Bench(args) => bench::run(&args),
+        Xtask::Fuzz(args) => fuzz::run(&args),
     }
 }

@@ -7,7 +7,7 @@
 //! of another, and needs nothing but the Rust toolchain.
 
 mod checks;
-mod command;
+pub(crate) mod command;
 mod doctests;
 mod report;
 mod style;

@@ -47,6 +47,21 @@ def v6(ip='::1', *options, kind=TCP, listens=True):
 case('free', v4())
 case('twice', v4(), v4())
 case('twice with reuseaddr, listening', v4('127.0.0.1', REUSEADDR), v4('127.0.0.1', REUSEADDR))
+def both(ip, name, first, second):
+    pair = [socket.socket(), socket.socket()]
+    for made, options in zip(pair, (first, second)):
+        [made.setsockopt(*option) for option in options]
+    binds = [told(lambda: made.bind((ip, PORT))) for made in pair]
+    listens = [told(made.listen) for made in pair] if binds[1] == 'OK' else []
+    pair[0].close()
+    say(name, *binds, *listens, *[told(pair[1].listen) for _ in listens[:1]])
+    pair[1].close()
+both('127.0.0.11', 'both bound, then both listen', (REUSEADDR,), (REUSEADDR,))
+both('127.0.0.12', 'the first without', (), (REUSEADDR,))
+both('127.0.0.13', 'the second without', (REUSEADDR,), ())
+both('127.0.0.14', 'the first with both options', (REUSEADDR, REUSEPORT), (REUSEADDR,))
+both('127.0.0.15', 'the second with both options', (REUSEADDR,), (REUSEADDR, REUSEPORT))
+both('127.0.0.16', 'both with both options', (REUSEADDR, REUSEPORT), (REUSEADDR, REUSEPORT))
 case('twice with reuseport', v4('127.0.0.1', REUSEPORT), v4('127.0.0.1', REUSEPORT))
 case('one with reuseport', v4('127.0.0.1', REUSEPORT), v4())
 case('any, then one', v4('0.0.0.0'), v4())
@@ -65,7 +80,9 @@ case('udp twice', v4(kind=UDP), v4(kind=UDP))
 case('udp any, then one', v4('0.0.0.0', kind=UDP), v4(kind=UDP))
 case('udp and tcp', v4(kind=UDP), v4())
 case('not here', v4('192.0.2.1'), v6('2001:db8::1'))
-case('low port', (V4, TCP, ('127.0.0.1', 80), (), False), (V6, UDP, ('::1', 81), (), False))
+# An address that nobody else uses, whatever runs beside this.
+OWN = f'127.{PORT >> 8}.{PORT & 255}.1'
+case('low port', (V4, TCP, (OWN, 80), (), False), (V6, UDP, ('::1', 81), (), False))
 
 made = socket.socket()
 made.bind(('127.0.0.1', PORT))

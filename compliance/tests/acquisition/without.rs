@@ -88,7 +88,8 @@ first, bound = on()
 say('bind', bound, first.getsockname(), told(first.listen))
 say('again', told(lambda: first.bind(('127.0.0.1', PORT))), told(lambda: first.bind(('127.0.0.2', PORT))))
 say('second', on()[1], on(ip='0.0.0.0')[1], on(ip='::1', family=socket.AF_INET6)[1])
-say('not here', on(ip='192.0.2.1')[1], on(port=80)[1])
+say('not here', on(ip='192.0.2.1')[1],
+    on(ip=f'127.{PORT >> 8}.{PORT & 255}.1', port=80)[1])
 ";
     if Who::Root.missing().is_some() {
         return skip("not root");

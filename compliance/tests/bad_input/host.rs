@@ -1,10 +1,11 @@
 //! A host on which something is missing or in the way: the app runs all the same.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
 use compliance::{Program, Run, Tine, Who, eventually, free_port, get, is_alive, skip};
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 /// The app serves and stops.
 fn works(run: Run, port: u16) -> compliance::Exit {
@@ -62,6 +63,88 @@ fn with_a_closed_output_it_runs() {
     tine.wait_listening(2);
     assert!(get(port).is_ok());
     assert_eq!(tine.stop().code, Some(0));
+}
+
+/// Binds again and again, until it may; then serves.
+const BINDS: &str = r#"
+import os, select, socket
+def say(words): os.write(1, (words + "\n").encode())
+def wait(): select.select([], [], [], 0.01)
+while not os.path.exists("go"): wait()
+on = socket.socket()
+while True:
+    try:
+        on.bind(("127.0.0.1", int(os.environ["PORT"])))
+        break
+    except OSError as error:
+        say(f"errno {error.errno}")
+        wait()
+on.listen()
+say("serves")
+while True:
+    client, _ = on.accept()
+    client.recv(1000)
+    client.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n0".encode())
+    client.close()
+"#;
+
+/// The least number that a new descriptor of the process would get.
+fn next_descriptor(pid: u32) -> u64 {
+    let used = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
+    let used: BTreeSet<u64> =
+        used.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    (0..1000).find(|number| !used.contains(number)).expect("it has fewer")
+}
+
+/// Softly, so that it can be raised again.
+fn limit_descriptors(pid: u32, limit: u64) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid");
+    let limited = Rlimit { current: Some(limit), maximum: Some(1000) };
+    prlimit(Some(pid), Resource::Nofile, limited).expect("it is the same user's and had more");
+}
+
+/// How often workers have said this.
+fn said(tine: &mut Tine, words: &str) -> usize {
+    tine.lines().iter().filter(|line| line.text.ends_with(words)).count()
+}
+
+/// Whatever the manager lacks a descriptor for, the first worker and the second are told of that, not
+/// that the address is in use; and whoever tries again succeeds once there are enough.
+#[test]
+fn a_bind_that_finds_no_descriptor_left_is_told_so_with_what_to_do() {
+    let port = free_port();
+    let variable = format!("PORT={port}");
+    for (workers, policy) in [("1", "shared"), ("2", "random")] {
+        let words = ["-i", workers, "--policy", policy, "--env", &variable, "binds.py"];
+        let mut tine = Tine::run(words).file("binds.py", BINDS).start();
+        let count: usize = workers.parse().expect("a number");
+        tine.wait_for_nth(count, |line| line.contains(" started, pid "), "its workers");
+        let manager = tine.manager();
+        eventually("the manager is at rest", || is_quiet(manager));
+        let least = next_descriptor(manager);
+        limit_descriptors(manager, least);
+        fs::write(tine.folder().join("go"), "").expect("the test's own folder");
+        tine.wait_for_nth(count, |line| line.ends_with("errno 24"), "the reason");
+        let told = tine.wait_for(|line| line.contains("may not listen on"), "the sentence");
+        let place = format!("on 127.0.0.1:{port}: Too many open files");
+        assert!(told.contains(&place), "{told}");
+        let remedy = format!("tine has used up the {least} descriptors that it may have: ");
+        assert!(told.contains(&remedy) && told.contains("ulimit -n"), "{told}");
+        let serve = |tine: &mut Tine| said(tine, "serves") == count;
+        for limit in least + 1..least + 32 {
+            let before = said(&mut tine, "errno 24");
+            limit_descriptors(manager, limit);
+            let tried = |tine: &mut Tine| said(tine, "errno 24") > before + count;
+            eventually("each has tried again", || serve(&mut tine) || tried(&mut tine));
+        }
+        assert!(serve(&mut tine), "{:#?}", tine.lines());
+        let others = |line: &&compliance::Line| {
+            line.text.contains("errno ") && !line.text.ends_with("errno 24")
+        };
+        assert!(tine.lines().iter().find(others).is_none(), "{:#?}", tine.lines());
+        assert!(get(port).is_ok());
+        assert_eq!(tine.stop().code, Some(0));
+    }
 }
 
 /// Writes for ever, and serves.

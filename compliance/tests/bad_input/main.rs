@@ -46,6 +46,26 @@ fn an_absurd_number_of_instances_is_a_usage_error() {
 }
 
 #[test]
+fn all_cpus_but_more_than_there_are_is_one_worker_and_that_is_said() {
+    let exit = Tine::run(["-i", "-1000", "--", "true"]).start().wait();
+    assert_eq!(exit.code, Some(0), "{}", exit.stderr);
+    let note = exit.stderr.lines().next().unwrap_or_default();
+    assert!(note.starts_with("tine: -i -1000: of ") && note.contains("one worker runs"), "{note}");
+    assert!(exit.stderr.contains("1 × true"), "{}", exit.stderr);
+}
+
+#[test]
+fn somebody_elses_home_is_told_with_its_owner_and_what_to_do() {
+    let run = Tine::command(["ports"]).as_user().env("TINE_HOME", "/");
+    let exit = told(run, 1, "/ belongs to uid 0, not to this user (uid ");
+    assert!(
+        exit.stderr.contains("run tine as its owner (`sudo -u '#0' …`), or"),
+        "{}",
+        exit.stderr
+    );
+}
+
+#[test]
 fn an_unknown_policy_is_a_usage_error_that_names_the_known() {
     let sentence = "`fair` is no policy; there are rr, random, sticky, shared";
     usage(&["--policy", "fair", "hello.py"], sentence);

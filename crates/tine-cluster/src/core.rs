@@ -11,6 +11,7 @@
 //! | [`registry`] | which socket a worker gets for an address |
 //! | [`closing`] | when a seat that nobody holds is closed |
 //! | [`order`] | where each socket stands in the kernel's list of a group |
+//! | [`rollout`] | in which steps the workers of an app are replaced, new before old |
 //! | [`handover`] | which worker gets an accepted connection, when the primary hands them over |
 
 pub mod backoff;
@@ -19,4 +20,15 @@ pub mod handover;
 pub mod instance;
 pub mod order;
 pub mod registry;
+pub mod rollout;
 pub mod worker;
+
+use std::time::{Duration, Instant};
+
+/// Further ahead than any process runs, and not so far that a clock overflows.
+const FOR_EVER: Duration = Duration::from_hours(24 * 365 * 100);
+
+/// `now + wait`, where somebody may want to wait for ever ([`Duration::MAX`]).
+fn after(now: Instant, wait: Duration) -> Instant {
+    now + wait.min(FOR_EVER)
+}

@@ -6,10 +6,9 @@
 mod common;
 
 use std::{
-    io::Read,
+    io::{Read, Write},
     net::{TcpListener, TcpStream, UdpSocket},
     os::unix::net::{UnixListener, UnixStream},
-    time::Duration,
 };
 
 use common::{Directory, Tested, node, soon};
@@ -237,6 +236,8 @@ async fn sockets_of_every_kind_arrive_as_nodes_own() {
         }
     }
     let mut said = String::new();
+    client.set_read_timeout(Some(common::DEADLINE)).unwrap();
+    near.set_read_timeout(Some(common::DEADLINE)).unwrap();
     client.read_to_string(&mut said).unwrap();
     near.read_to_string(&mut said).unwrap();
     assert_eq!(said, "from the workerfrom the worker");
@@ -316,30 +317,29 @@ async fn who_is_not_there_is_told_apart() {
 async fn a_worker_that_is_disconnected_finishes_and_exits_with_0() {
     let directory = Directory::new();
     let script = "
-        require('http').createServer((q, s) => setTimeout(() => s.end('late'), 700))
-            .listen(0, '127.0.0.1', function () { process.send(this.address().port); });
+        require('http').createServer((q, s) => {
+            process.send('asked');
+            setTimeout(() => s.end('late'), 700);
+        }).listen(0, '127.0.0.1', function () { process.send(this.address().port); });
         process.on('disconnect', () => setTimeout(() => {}, 400));";
     let Some(program) = node(&directory, script) else { return };
     let mut tested = Tested::forks(program);
     let worker = tested.cluster.fork(Fork::new()).await.unwrap();
     let port: u16 = tested.message(worker).await.parse().unwrap();
-    let asking = std::thread::spawn(move || {
-        let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        std::io::Write::write_all(&mut client, b"GET / HTTP/1.0\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).unwrap();
-        answer
-    });
-    // Node has the request when it is in nobody's queue.
-    soon(async {
-        while tine_linux::sock_diag::tcp_connections(Some(port)).unwrap().is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    let asking = tokio::task::spawn_blocking(move || ask(port));
+    assert_eq!(tested.message(worker).await.get(), "\"asked\"");
     soon(tested.cluster.disconnect(worker)).await.unwrap();
-    assert!(asking.join().unwrap().ends_with("late"));
+    assert!(soon(asking).await.unwrap().ends_with("late"));
     assert_eq!(tested.exit(worker).await, (Exit::Code(0), true));
+}
+
+fn ask(port: u16) -> String {
+    let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    client.set_read_timeout(Some(common::DEADLINE)).unwrap();
+    client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 #[tokio::test]

@@ -196,7 +196,7 @@ fn a_partial_write_sends_the_descriptor_once_and_the_rest_without_it() {
     let mut lines = Vec::new();
     while lines.len() < 2 {
         match receive(&theirs, &mut receiver).unwrap() {
-            Received::Bytes(_) => {}
+            Received::Bytes(_) | Received::Last(_) => {}
             Received::WouldBlock => drop(flush(&ours, &mut outbox).unwrap()),
             Received::Closed => panic!("nobody closed it"),
         }
@@ -235,7 +235,7 @@ fn an_empty_channel_would_block_and_a_closed_one_is_closed() {
     (&theirs).write_all(b"unread").unwrap();
     (&ours).write_all(b"last words\n").unwrap();
     drop(ours);
-    assert_eq!(receive(&theirs, &mut receiver).unwrap(), Received::Bytes(11));
+    assert_eq!(receive(&theirs, &mut receiver).unwrap(), Received::Last(11));
     assert_eq!(receive(&theirs, &mut receiver).unwrap(), Received::Closed);
     let mut outbox = Outbox::new(1024);
     outbox.push(*b"too late\n", None).unwrap();
@@ -254,4 +254,29 @@ fn an_outbox_at_its_limit_refuses_and_keeps_what_it_has() {
     let mut text = String::new();
     theirs.read_to_string(&mut text).unwrap();
     assert_eq!(text, "12345678");
+}
+
+#[test]
+fn a_short_read_was_the_last_unless_a_descriptor_ended_it() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let mut receiver = Receiver::new(LIMITS);
+    let mut outbox = Outbox::new(1 << 20);
+    outbox.push(&b"one\n"[..], Some(Arc::new(descriptor().0))).unwrap();
+    outbox.push(&b"two\n"[..], None).unwrap();
+    assert_eq!(flush(&ours, &mut outbox).unwrap(), Flushed::All);
+
+    assert_eq!(receive(&theirs, &mut receiver).unwrap(), Received::Bytes(4));
+    assert_eq!(receive(&theirs, &mut receiver).unwrap(), Received::Last(4));
+}
+
+#[test]
+fn a_peer_that_says_much_is_read_in_larger_pieces() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    (&ours).write_all(&vec![b'x'; 100_000]).unwrap();
+    let mut receiver = Receiver::new(Limits { line: 200_000, descriptors: 1 });
+
+    let Received::Bytes(first) = receive(&theirs, &mut receiver).unwrap() else { panic!() };
+    let Received::Bytes(second) = receive(&theirs, &mut receiver).unwrap() else { panic!() };
+    assert!(second > first, "{first} bytes, then {second}");
 }

@@ -223,6 +223,9 @@ fn an_answer_has_the_number_of_its_request() {
     assert_ne!(first, second);
     says(&mut session, &[&format!(r#"{{"type":"reply","seq":{second}}}"#)]);
     assert_eq!(next(&mut session), Some(Event::Answer { seq: second, message: None }));
+    says(&mut session, &[&format!(r#"{{"type":"reply","seq":{first},"message":null}}"#)]);
+    let null = Json::of(&()).ok();
+    assert_eq!(next(&mut session), Some(Event::Answer { seq: first, message: null }));
 }
 
 #[test]

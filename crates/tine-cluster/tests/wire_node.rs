@@ -6,7 +6,7 @@ use std::{io::Write, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 
 use serde_json::value::RawValue;
 use tine_cluster::wire::node::{
-    Answer, Event, HandleKind, Limits, ProtocolError, Refused, Session, UserHandle,
+    Answer, Event, HandleKind, ProtocolError, Refused, Session, UserHandle,
 };
 
 const ONLINE: &str = r#"{"cmd":"NODE_CLUSTER","act":"online","seq":0}"#;
@@ -219,6 +219,17 @@ fn a_handle_that_does_not_arrive_is_sent_three_times_more_and_then_named() {
 }
 
 #[test]
+fn a_connection_that_was_replied_for_and_then_never_came_is_spoken_of_once() {
+    let mut session = Session::default();
+    let seq = session.new_connection("h1", socket().0).unwrap();
+    let reply = format!("{{\"cmd\":\"NODE_CLUSTER\",\"ack\":{seq},\"accepted\":true,\"seq\":9}}");
+    says(&mut session, &[&reply]);
+    assert!(matches!(next(&mut session), Some(Event::Reply { accepted: true, .. })));
+    says(&mut session, &[MISSING; 4]);
+    assert!(next(&mut session).is_none());
+}
+
+#[test]
 fn a_seat_that_does_not_arrive_is_named_by_its_question() {
     let mut session = Session::default();
     session.reply_seat(answer(7), HandleKind::Stream, socket().0).unwrap();
@@ -365,31 +376,6 @@ fn a_long_wrong_line_is_shown_by_its_beginning() {
     session.receiver().push(&[&[0xff; 500][..], b"\n"].concat(), [], false);
     let error = session.next_event().unwrap_err().to_string();
     assert!(error.len() < 300 && error.contains('…'), "{error}");
-}
-
-#[test]
-fn a_line_without_end_is_an_error() {
-    let mut session = Session::new(Limits { line: 1000, queue: 1000 });
-    session.receiver().push(&[b'['; 1001], [], false);
-    let error = session.next_event().unwrap_err();
-    assert!(matches!(error, ProtocolError::Endless(_)), "{error:?}");
-}
-
-#[test]
-fn a_worker_that_does_not_read_comes_to_the_limit() {
-    let mut session = Session::new(Limits { line: 1000, queue: 1000 });
-    let (connection, _writer) = socket();
-    let mut sent = 0;
-    while session.new_connection("h1", Arc::clone(&connection)).is_ok() {
-        sent += 1;
-    }
-    assert!((5..20).contains(&sent), "{sent} of about 110 bytes each");
-    assert!(session.bytes_queued() <= 1000);
-    assert_eq!(Arc::strong_count(&connection), 1 + sent + 1, "one more for the line in the outbox");
-    let ask = r#"{"cmd":"NODE_SOCKET_GET_COUNT","key":"k"}"#;
-    says(&mut session, &[ask; 100]);
-    let error = session.next_event().unwrap_err();
-    assert!(matches!(error, ProtocolError::DoesNotRead(_)), "{error:?}");
 }
 
 #[test]

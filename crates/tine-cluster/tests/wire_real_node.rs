@@ -80,7 +80,7 @@ impl Worker {
             // What was answered on the way, or released by an acknowledgement.
             assert_ne!(flush(&self.socket, self.session.outbox()).unwrap(), Flushed::WouldBlock);
             match receive(&self.socket, self.session.receiver()).unwrap() {
-                Received::Bytes(_) => {}
+                Received::Bytes(_) | Received::Last(_) => {}
                 Received::Closed => return None,
                 Received::WouldBlock => panic!("node said nothing within {DEADLINE:?}"),
             }

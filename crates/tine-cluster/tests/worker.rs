@@ -40,7 +40,7 @@ impl Primary {
                 return Some(event);
             }
             match receive(&self.socket, self.session.receiver()).unwrap() {
-                Received::Bytes(_) => {}
+                Received::Bytes(_) | Received::Last(_) => {}
                 Received::Closed => return None,
                 Received::WouldBlock => panic!("the worker said nothing within {DEADLINE:?}"),
             }

@@ -3,6 +3,10 @@
 //! Not to be had everywhere: the hierarchy must be mounted and the own cgroup writable (root, or
 //! delegated by systemd). [cgroups(7)](https://man7.org/linux/man-pages/man7/cgroups.7.html)
 
+mod hierarchy;
+
+pub(crate) use hierarchy::Hierarchy;
+
 use std::{
     fs::{self, File},
     io,
@@ -28,10 +32,9 @@ impl Parent {
     ///
     /// When there is no version 2 hierarchy, or the process is in none of it.
     pub fn own() -> io::Result<Self> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-        let membership = fs::read_to_string("/proc/self/cgroup")?;
-        let path = locate(&mounts, &membership)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no cgroup v2 hierarchy"))?;
+        let own = Hierarchy::find().and_then(|hierarchy| hierarchy.own);
+        let path =
+            own.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no cgroup v2 hierarchy"))?;
         Ok(Self { path })
     }
 
@@ -66,21 +69,6 @@ impl Parent {
             }
         }
     }
-}
-
-/// Joins mount point and membership: `0::/user.slice` below `/sys/fs/cgroup`.
-fn locate(mounts: &str, membership: &str) -> Option<PathBuf> {
-    let own = membership.lines().find_map(|line| line.strip_prefix("0::"))?;
-    mounts.lines().find_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        if after.split(' ').next() != Some("cgroup2") {
-            return None;
-        }
-        let mut fields = before.split(' ').skip(3);
-        let (root, point) = (fields.next()?, fields.next()?);
-        let below = own.strip_prefix(root.trim_end_matches('/'))?;
-        Some(Path::new(point).join(below.trim_start_matches('/')))
-    })
 }
 
 impl Cgroup {
@@ -128,29 +116,5 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         // Fails while a process is in it; then whoever made it sweeps later.
         let _ = fs::remove_dir(&self.path);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_own_cgroup_is_found_in_a_unified_and_in_a_hybrid_hierarchy() {
-        let unified = "30 24 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw";
-        let own = "0::/user.slice/app.scope\n";
-        let found = locate(unified, own);
-        assert_eq!(found, Some("/sys/fs/cgroup/user.slice/app.scope".into()));
-        let hybrid = "31 30 0:27 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
-                      32 30 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw";
-        let found = locate(hybrid, "4:memory:/\n0::/\n");
-        assert_eq!(found, Some("/sys/fs/cgroup/unified/".into()));
-    }
-
-    #[test]
-    fn a_container_that_mounts_a_part_of_the_hierarchy_is_understood() {
-        let part = "30 24 0:26 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup2 rw";
-        assert_eq!(locate(part, "0::/docker/abc/web"), Some("/sys/fs/cgroup/web".into()));
-        assert_eq!(locate("", "0::/"), None);
     }
 }

@@ -121,14 +121,28 @@ pub fn inode_of_link(link: &str) -> Option<u64> {
     link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// Whether the process has the socket with this inode open.
+/// The sockets that the process has open: its number for each, and the inode.
+///
+/// # Errors
+///
+/// `EACCES` when this user may not look into the process, `ENOENT` or `ESRCH` when there is none.
+pub fn sockets(of: Pid) -> io::Result<Vec<(i32, u64)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{}/fd", of.as_raw_pid()))? {
+        let entry = entry?;
+        let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        // What was closed meanwhile has no link any more.
+        let link = fs::read_link(entry.path()).ok();
+        let inode = link.as_deref().and_then(|link| inode_of_link(link.to_str()?));
+        found.extend(number.zip(inode));
+    }
+    Ok(found)
+}
+
+/// Whether the process has the socket with this inode open, as far as that can be seen.
 #[must_use]
 pub fn holds_socket(of: Pid, inode: u64) -> bool {
-    let Ok(entries) = fs::read_dir(format!("/proc/{}/fd", of.as_raw_pid())) else { return false };
-    entries.flatten().any(|entry| {
-        let link = fs::read_link(entry.path()).ok();
-        link.as_deref().and_then(|link| inode_of_link(link.to_str()?)) == Some(inode)
-    })
+    sockets(of).is_ok_and(|sockets| sockets.iter().any(|(_, other)| *other == inode))
 }
 
 /// The kernel's name for the protocol of a socket: `TCP`, `UDPv6`, `UNIX-STREAM`, …, as the extended

@@ -53,7 +53,11 @@ pub enum HomeError {
         path: PathBuf,
     },
     /// Its owner could speak in this user's name.
-    #[error("{path} belongs to uid {owner}, not to this user: choose another TINE_HOME")]
+    #[error(
+        "{path} belongs to uid {owner}, not to this user (uid {own}): run tine as its owner \
+         (`sudo -u '#{owner}' …`), or choose another TINE_HOME",
+        own = geteuid().as_raw()
+    )]
     Owner {
         /// Whose directory.
         path: PathBuf,

@@ -22,24 +22,36 @@ pub enum UnitError {
     Duration(String),
 }
 
+/// How many workers were asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instances {
+    /// At least one, and at most [`MOST_INSTANCES`].
+    pub count: u32,
+    /// What whoever asked for it may not have meant.
+    pub note: Option<String>,
+}
+
 /// Reads `3`, `max` or `0` (one for each CPU), `-1` (all CPUs but one; at least 1).
 ///
 /// # Errors
 ///
 /// When it is something else, or more than [`MOST_INSTANCES`].
-pub fn instances(text: &str) -> Result<u32, UnitError> {
+pub fn instances(text: &str) -> Result<Instances, UnitError> {
     let cpus = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     count(text, u32::try_from(cpus).unwrap_or(u32::MAX))
 }
 
-fn count(text: &str, cpus: u32) -> Result<u32, UnitError> {
+fn count(text: &str, cpus: u32) -> Result<Instances, UnitError> {
     if text == "max" {
-        return Ok(cpus);
+        return Ok(Instances { count: cpus, note: None });
     }
     let number: i64 = text.parse().map_err(|_| UnitError::Instances(text.to_owned()))?;
-    let wanted = if number > 0 { number } else { (i64::from(cpus) + number).max(1) };
-    match u32::try_from(wanted) {
-        Ok(wanted @ 1..=MOST_INSTANCES) => Ok(wanted),
+    let wanted = if number > 0 { number } else { i64::from(cpus).saturating_add(number) };
+    let short = wanted < 1;
+    let note =
+        short.then(|| format!("-i {text}: of {cpus} CPU(s) none is left, so one worker runs"));
+    match u32::try_from(wanted.max(1)) {
+        Ok(count @ 1..=MOST_INSTANCES) => Ok(Instances { count, note }),
         Ok(_) | Err(_) => Err(UnitError::TooMany(text.to_owned())),
     }
 }
@@ -84,11 +96,18 @@ mod tests {
 
     #[test]
     fn instances_are_counted_from_the_cpus() {
-        assert_eq!(count("3", 8), Ok(3));
-        assert_eq!(count("max", 8), Ok(8));
-        assert_eq!(count("0", 8), Ok(8));
-        assert_eq!(count("-1", 8), Ok(7));
-        assert_eq!(count("-9", 8), Ok(1));
+        for (text, wanted) in [("3", 3), ("max", 8), ("0", 8), ("-1", 7), ("-7", 1)] {
+            assert_eq!(count(text, 8), Ok(Instances { count: wanted, note: None }), "{text}");
+        }
+    }
+
+    #[test]
+    fn fewer_than_one_is_one_and_that_is_said() {
+        for text in ["-8", "-1000", "-9223372036854775808"] {
+            let found = count(text, 8).unwrap();
+            let note = format!("-i {text}: of 8 CPU(s) none is left, so one worker runs");
+            assert_eq!((found.count, found.note), (1, Some(note)));
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 use rustix::process::Pid;
 
@@ -54,6 +54,10 @@ pub(crate) enum Program {
     Rust,
     /// `peers/hello.go`.
     Go,
+    /// `peers/trivial.js`: node without HTTP.
+    Trivial,
+    /// `examples/native.rs`: a worker that speaks tine's own protocol.
+    Native,
 }
 
 /// A set of workers that answers on one address. Dropping it stops them all.
@@ -102,6 +106,8 @@ impl fmt::Display for Program {
             Self::Python => "python",
             Self::Rust => "rust",
             Self::Go => "static go",
+            Self::Trivial => "trivial node",
+            Self::Native => "native worker",
         })
     }
 }
@@ -114,6 +120,8 @@ impl Program {
             Self::Python => vec!["python3".into(), session.peer("hello.py")],
             Self::Rust => vec![session.rust_server()],
             Self::Go => vec![session.go_server()?],
+            Self::Trivial => vec!["node".into(), session.peer("trivial.js")],
+            Self::Native => vec![session.native_server()],
         })
     }
 
@@ -153,7 +161,7 @@ pub(crate) fn start(
 ) -> Result<Contender> {
     let started = match way {
         Way::Tine(mechanism) => tine(session, mechanism, program, workers),
-        Way::NodeCluster => node_cluster(session, workers),
+        Way::NodeCluster => node_cluster(session, program, workers),
         Way::Pm2 => pm2(session, workers),
         Way::Reuseport => own_sockets(session, program, workers),
         Way::OneQueue => one_socket(session, program, workers),
@@ -176,11 +184,14 @@ fn tine(
     Ok(Contender { addr, manager: Some(manager), _running: vec![running] })
 }
 
-fn node_cluster(session: &Session, workers: usize) -> Result<Contender> {
+fn node_cluster(session: &Session, program: Program, workers: usize) -> Result<Contender> {
+    let line = program.command_line(session)?;
+    let [_, script] = line.as_slice() else { bail!("{program} is not run by node") };
     let addr = free_address()?;
     let mut command = Command::new("node");
     command.arg(session.peer("cluster.js")).stdin(Stdio::null());
     command.env("PORT", addr.port().to_string()).env("WORKERS", workers.to_string());
+    command.env("SCRIPT", script);
     let running = Running::start(&session.guard, command)?;
     running.wait_for("cluster: ready", 1)?;
     Ok(Contender { addr, manager: Some(running.pid()), _running: vec![running] })
@@ -260,7 +271,7 @@ fn open(addr: SocketAddrV4) -> Result<(SocketAddrV4, OwnedFd)> {
     let listener = TcpListener::from(fd);
     match listener.local_addr().context("ask for the address")? {
         SocketAddr::V4(addr) => Ok((addr, listener.into())),
-        SocketAddr::V6(addr) => anyhow::bail!("{addr} is not what was bound"),
+        SocketAddr::V6(addr) => bail!("{addr} is not what was bound"),
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Builds the Rust server, and tine unless there is one already, in release mode; starts the
+    /// Builds the Rust servers, and tine unless there is one already, in release mode; starts the
     /// guard.
     pub(crate) fn open(tine: Option<PathBuf>) -> Result<Self> {
         let root = root()?;
@@ -30,7 +30,7 @@ impl Session {
         if tine.is_none() {
             build(&root, &["--package", "tine"])?;
         }
-        build(&root, &["--package", "xtask", "--example", "hello"])?;
+        build(&root, &["--package", "xtask", "--examples"])?;
         let scratch = std::env::temp_dir().join(format!("tine-bench-{}", std::process::id()));
         fs::create_dir_all(&scratch).with_context(|| format!("make {}", scratch.display()))?;
         let tine = tine.unwrap_or_else(|| target.join("release/tine"));
@@ -40,6 +40,11 @@ impl Session {
     /// The smallest server: `examples/hello.rs`.
     pub(crate) fn rust_server(&self) -> PathBuf {
         self.target.join("release/examples/hello")
+    }
+
+    /// The same as a worker of tine's own protocol: `examples/native.rs`.
+    pub(crate) fn native_server(&self) -> PathBuf {
+        self.target.join("release/examples/native")
     }
 
     /// A program of `xtask/peers`.

@@ -63,7 +63,7 @@ impl Backoff {
     fn wait(self, limits: &Limits) -> Duration {
         let mut wait = limits.first;
         for _ in 1..self.early_ends {
-            wait = wait.saturating_mul(3) / 2;
+            wait = wait.saturating_add(wait / 2);
             if wait >= limits.longest {
                 return limits.longest;
             }
@@ -90,6 +90,15 @@ mod tests {
             .collect();
         assert_eq!(waits[..5], [100, 150, 225, 337, 506]);
         assert_eq!(waits[19], 15_000);
+    }
+
+    #[test]
+    fn no_wait_is_shorter_than_the_one_before_however_long() {
+        let limits = Limits { first: Duration::MAX, longest: Duration::MAX, ..Limits::default() };
+        let mut backoff = Backoff::default();
+        for _ in 0..3 {
+            assert_eq!(backoff.ended(SOON, &limits), Retry::After(Duration::MAX));
+        }
     }
 
     #[test]

@@ -15,7 +15,8 @@
 //!   Node loses it, and its client hangs;
 //! - who refused a connection is remembered. Node hands a connection that all refuse round and round
 //!   at full speed; here it rests for [`REST`], or until somebody is idle who has not refused it;
-//! - [`HandOver::wants_more`] says when to leave connections in the kernel's queue;
+//! - [`HandOver::has_taker`] and [`HandOver::wants_more`] say when to leave connections in the
+//!   kernel's queue;
 //! - [`HandOver::silent`] names the workers that have not answered for [`PATIENCE`]. Nothing more is
 //!   sent to them, and what was sent cannot be taken back while they live.
 
@@ -206,6 +207,12 @@ impl<C> HandOver<C> {
     #[must_use]
     pub fn wants_more(&self) -> bool {
         self.pending.len() < MOST_PENDING
+    }
+
+    /// Whether somebody is idle, so that a new connection can be sent at once.
+    #[must_use]
+    pub fn has_taker(&self) -> bool {
+        !self.idle.is_empty()
     }
 
     /// The workers that have owed an answer for longer than [`PATIENCE`].

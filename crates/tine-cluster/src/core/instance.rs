@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::backoff::{Backoff, Limits, Retry};
+use super::{
+    after,
+    backoff::{Backoff, Limits, Retry},
+};
 use crate::id::WorkerId;
 
 /// A place in the app, and what fills it.
@@ -133,7 +136,7 @@ impl Place {
     fn retry(&mut self, lived: Duration, now: Instant, limits: &Limits) -> Next {
         match self.backoff.ended(lived, limits) {
             Retry::After(wait) => {
-                self.filling = Filling::Waiting { until: now + wait };
+                self.filling = Filling::Waiting { until: after(now, wait) };
                 Next::Restart(wait)
             }
             Retry::Never { early_ends } => {

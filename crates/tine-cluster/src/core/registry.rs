@@ -151,6 +151,13 @@ impl Registry {
         }
     }
 
+    /// The seat gets nothing new until its worker listens again.
+    pub fn rest(&mut self, seat: SeatId) {
+        if let Some(entry) = self.seats.get_mut(&seat) {
+            entry.state = SeatState::Draining;
+        }
+    }
+
     /// The worker leaves: the seats that it holds alone get nothing new. Gives those that changed.
     pub fn drain(&mut self, worker: WorkerId) -> Vec<SeatId> {
         let mut changed = Vec::new();

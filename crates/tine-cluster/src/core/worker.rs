@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::after;
+
 /// Where a worker is in its life. What belongs to one state only is kept in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
@@ -100,7 +102,7 @@ pub enum Phase {
 impl Life {
     /// One step: the state afterwards, and what is to be done.
     pub fn step(self, event: Event, now: Instant, patience: &Patience) -> (Self, Action) {
-        let stopping = Self::Stopping { until: now + patience.kill };
+        let stopping = Self::Stopping { until: after(now, patience.kill) };
         match (self, event) {
             (Self::Gone, _) => (self, Action::None),
             (_, Event::TreeGone) => (Self::Gone, Action::Release),
@@ -108,7 +110,7 @@ impl Life {
             // It serves nobody yet, so there is nothing to finish.
             (Self::Starting, Event::Stop) => (stopping, Action::Terminate),
             (Self::Online, Event::Stop) | (Self::Starting | Self::Online, Event::Disconnect) => {
-                (Self::Draining { until: now + patience.drain }, Action::Drain)
+                (Self::Draining { until: after(now, patience.drain) }, Action::Drain)
             }
             (Self::Draining { .. }, Event::Drained | Event::Deadline) => {
                 (stopping, Action::Terminate)
@@ -120,7 +122,7 @@ impl Life {
             (
                 Self::Starting | Self::Online | Self::Draining { .. } | Self::Stopping { .. },
                 Event::Exited,
-            ) => (Self::Ended { until: now + patience.kill }, Action::Terminate),
+            ) => (Self::Ended { until: after(now, patience.kill) }, Action::Terminate),
             (
                 Self::Starting
                 | Self::Online
@@ -233,6 +235,15 @@ mod tests {
             run(&[(0, Event::Listening), (9, Event::Exited), (11, Event::Deadline)]);
         assert_eq!(life, Life::Killed);
         assert_eq!(actions, [Action::None, Action::Terminate, Action::Kill]);
+    }
+
+    #[test]
+    fn patience_for_ever_is_patience_and_no_overflow() {
+        let patience = Patience { drain: Duration::MAX, kill: Duration::MAX };
+        let start = Instant::now();
+        let (life, _) = Life::Online.step(Event::Stop, start, &patience);
+        let year = Duration::from_hours(24 * 365);
+        assert!(life.deadline().is_some_and(|deadline| deadline > start + year));
     }
 
     #[test]

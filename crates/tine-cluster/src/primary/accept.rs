@@ -1,15 +1,26 @@
 //! Accepts connections for hand-over.
+//!
+//! ```text
+//!   Perhaps ──accept: EAGAIN──▶ Watched ──readable──▶ Perhaps
+//!      ▲  └───accept: EMFILE──▶ Paused ───time───────────┘
+//! ```
+//!
+//! The task that hands connections over accepts them itself, so that one it has a taker for is on its
+//! way without another task's turn. Somebody waits at the socket only while it is known to be empty:
+//! under load no connection wakes anybody, for the next is taken when a worker has answered.
 
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use rustix::{io::Errno, net::SocketFlags};
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc},
+    task::AbortHandle,
 };
 
 use super::{input::News, ready};
@@ -18,73 +29,127 @@ use crate::id::ListenerId;
 /// After the descriptors ran out: how long until the next try.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether connections are accepted now. Accepting ends when this is dropped.
+/// A listening socket, and whoever waits at it. Nobody does any more when this is dropped.
 #[derive(Debug)]
-pub(super) struct Gate(Option<watch::Sender<bool>>);
+pub(super) struct Source {
+    socket: OwnedFd,
+    state: State,
+    /// Descriptors have run out, which was told.
+    starved: bool,
+    empty: Arc<Notify>,
+    watcher: AbortHandle,
+}
 
-impl Gate {
-    pub(super) fn set(&self, open: bool) {
-        if let Some(sender) = &self.0 {
-            sender.send_if_modified(|was| std::mem::replace(was, open) != open);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// There may be connections.
+    Perhaps,
+    /// There are none, and the watcher will tell of the next.
+    Watched,
+    /// Accepting failed; it is tried again then.
+    Paused(Instant),
+}
+
+/// What [`Source::take`] found.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// A connection.
+    Connection(OwnedFd),
+    /// A connection, the first since accepting had paused.
+    Again(OwnedFd),
+    /// None at the moment.
+    Nothing,
+    /// Accepting pauses from now on, for this reason.
+    Pauses(io::Error),
+}
+
+impl Source {
+    /// Accepts from `socket`, which is non-blocking and listens.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime cannot watch one more descriptor.
+    pub(super) fn open(
+        listener: ListenerId,
+        socket: OwnedFd,
+        tell: mpsc::Sender<News>,
+    ) -> io::Result<Self> {
+        let twin = ready::watch(socket.try_clone()?, Interest::READABLE)?;
+        let empty = Arc::new(Notify::new());
+        let watcher = tokio::spawn(watch(listener, twin, Arc::clone(&empty), tell)).abort_handle();
+        Ok(Self { socket, state: State::Perhaps, starved: false, empty, watcher })
+    }
+
+    /// Accepts one connection, if there is one.
+    pub(super) fn take(&mut self, now: Instant) -> Taken {
+        match self.state {
+            State::Watched => return Taken::Nothing,
+            State::Paused(until) if now < until => return Taken::Nothing,
+            State::Paused(_) | State::Perhaps => {}
+        }
+        match accept_one(self.socket.as_fd()) {
+            Ok(connection) => {
+                self.state = State::Perhaps;
+                let again = std::mem::take(&mut self.starved);
+                if again { Taken::Again(connection) } else { Taken::Connection(connection) }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.state = State::Watched;
+                self.empty.notify_one();
+                Taken::Nothing
+            }
+            // Said once; the connections wait in the kernel meanwhile.
+            Err(error) => {
+                self.state = State::Paused(now + PAUSE);
+                let told = std::mem::replace(&mut self.starved, true);
+                if told { Taken::Nothing } else { Taken::Pauses(error) }
+            }
         }
     }
 
-    /// Ends accepting.
-    pub(super) fn close(&mut self) {
-        self.0 = None;
+    /// The watcher saw a connection.
+    pub(super) fn readable(&mut self) {
+        if self.state == State::Watched {
+            self.state = State::Perhaps;
+        }
+    }
+
+    /// Whether [`Self::take`] may find one at once.
+    pub(super) fn may_have(&self) -> bool {
+        self.state == State::Perhaps
+    }
+
+    /// When to try again after a pause.
+    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Paused(until) => Some(until),
+            State::Perhaps | State::Watched => None,
+        }
     }
 }
 
-/// Accepts from `socket` until the gate is dropped.
-pub(super) fn start(listener: ListenerId, socket: OwnedFd, tell: mpsc::Sender<News>) -> Gate {
-    let (gate, open) = watch::channel(true);
-    tokio::spawn(async move {
-        let Ok(socket) = ready::watch(socket, Interest::READABLE) else { return };
-        let mut closed = open.clone();
-        let work = accept(listener, socket, open, tell);
-        tokio::select! {
-            () = work => (),
-            // Only the end of the sender ends this wait.
-            () = async { while closed.changed().await.is_ok() {} } => (),
-        }
-    });
-    Gate(Some(gate))
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.watcher.abort();
+    }
 }
 
-async fn accept(
+/// Waits at a socket that is empty. Readiness is forgotten before it is told: what comes after that
+/// sets it again, and what came before is found by those who are told.
+async fn watch(
     listener: ListenerId,
     socket: AsyncFd<OwnedFd>,
-    mut open: watch::Receiver<bool>,
+    empty: Arc<Notify>,
     tell: mpsc::Sender<News>,
 ) {
-    let mut paused = false;
     loop {
-        if open.wait_for(|open| *open).await.is_err() {
-            return;
+        empty.notified().await;
+        match socket.readable().await {
+            Ok(mut ready) => ready.clear_ready(),
+            // The runtime is shutting down.
+            Err(_) => return,
         }
-        let result = socket
-            .async_io(Interest::READABLE, |socket: &OwnedFd| accept_one(socket.as_fd()))
-            .await;
-        let news = match result {
-            Ok(connection) if paused => {
-                paused = false;
-                if tell.send(News::AcceptPaused(listener, None)).await.is_err() {
-                    return;
-                }
-                News::Accepted(listener, connection)
-            }
-            Ok(connection) => News::Accepted(listener, connection),
-            Err(error) => {
-                // Said once; the connections wait in the kernel meanwhile.
-                if !paused && tell.send(News::AcceptPaused(listener, Some(error))).await.is_err() {
-                    return;
-                }
-                paused = true;
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-        };
-        if tell.send(news).await.is_err() {
+        if tell.send(News::Acceptable(listener)).await.is_err() {
             return;
         }
     }

@@ -3,7 +3,13 @@
 //! The primary makes the sockets here. Under the kernel's mechanisms each worker gets one of its own,
 //! under one queue all get the same, under hand-over none: its connections come over the channel.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, os::fd::OwnedFd, path::PathBuf};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    io,
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    path::PathBuf,
+};
 
 use rustix::{
     io::Errno,
@@ -228,10 +234,14 @@ impl Task {
                 Endpoint::Inet { address, .. } => Some(address),
                 Endpoint::Path(_) | Endpoint::Abstract(_) => None,
             };
-            let news = self.news.clone();
-            let handing =
-                self.handing.entry(listener).or_insert_with(|| Handing::open(listener, fd, news));
-            handing.join(worker, name.clone());
+            let handing = match self.handing.entry(listener) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let news = self.news.clone();
+                    new.insert(Handing::open(listener, fd, news).map_err(errno)?)
+                }
+            };
+            handing.join(worker, &name);
             return Ok(Given::HandedOver { key: name, address });
         }
         let joined = self.seats.joined(seat);

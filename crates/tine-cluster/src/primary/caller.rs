@@ -8,7 +8,7 @@ use std::{
 
 use rustix::{
     io::Errno,
-    net::{AddressFamily, SocketAddrUnix, SocketType, sockopt},
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt},
     process::Pid,
 };
 use tine_linux::{
@@ -45,7 +45,16 @@ pub(super) struct CallersSocket {
     pub(super) inode: u64,
     /// `IPV6_V6ONLY`, where the socket itself tells.
     pub(super) v6only: Option<bool>,
-    /// The program itself had set `SO_REUSEPORT`.
+    /// What the program itself had set.
+    pub(super) options: Options,
+}
+
+/// The options by which a program lets others have its address too; not set where they cannot be seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Options {
+    /// `SO_REUSEADDR`.
+    pub(super) reuseaddr: bool,
+    /// `SO_REUSEPORT`.
     pub(super) reuseport: bool,
 }
 
@@ -65,11 +74,26 @@ pub(super) enum RawAddress {
 /// `CAP_NET_BIND_SERVICE` of capabilities(7).
 const NET_BIND_SERVICE: u32 = 10;
 
-impl Caller {
-    pub(super) fn new(thread: Pid, number: i32) -> io::Result<Self> {
-        Ok(Self { process: foreign::process_of_thread(thread)?, thread, number })
-    }
+/// What lies at that place of a caller's memory.
+pub(super) fn memory(thread: Pid, at: u64, length: u32) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length as usize];
+    foreign::read_memory(thread, at, &mut bytes)?;
+    Ok(bytes)
+}
 
+/// The inode of the socket that a caller means; `None` when it is no socket. Costs no descriptor.
+pub(super) fn inode(thread: Pid, number: i32) -> io::Result<Option<u64>> {
+    foreign::socket_inode(thread, number)
+}
+
+/// Who calls, and the socket that it means; `None` when that is not one that tine shares.
+pub(super) fn look(thread: Pid, number: i32) -> io::Result<(Caller, Option<CallersSocket>)> {
+    let caller = Caller { process: foreign::process_of_thread(thread)?, thread, number };
+    let socket = caller.socket()?;
+    Ok((caller, socket))
+}
+
+impl Caller {
     /// Whether the caller itself might bind this port: the manager may have more rights than a program
     /// that became another user.
     pub(super) fn may_bind(&self, port: u16) -> bool {
@@ -79,21 +103,9 @@ impl Caller {
         port >= first_free || is_able()
     }
 
-    /// The address at that place of its memory.
-    pub(super) fn address(&self, at: u64, length: u32) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; length as usize];
-        foreign::read_memory(self.thread, at, &mut bytes)?;
-        Ok(bytes)
-    }
-
-    /// The inode of the socket that it means; `None` when it is no socket.
-    pub(super) fn inode(&self) -> io::Result<Option<u64>> {
-        foreign::socket_inode(self.process.pid(), self.number)
-    }
-
     /// The socket that it means; `None` when it is not one that tine shares.
-    pub(super) fn socket(&self) -> io::Result<Option<CallersSocket>> {
-        let Some(inode) = self.inode()? else { return Ok(None) };
+    fn socket(&self) -> io::Result<Option<CallersSocket>> {
+        let Some(inode) = inode(self.thread, self.number)? else { return Ok(None) };
         let flags = foreign::fd_flags(self.process.pid(), self.number)?;
         match foreign::duplicate(&self.process, self.number) {
             Ok(own) => look_at(own, inode, flags),
@@ -105,24 +117,32 @@ impl Caller {
     /// What `/proc` tells where the socket itself is out of reach.
     fn describe(&self, inode: u64, flags: FdFlags) -> io::Result<Option<CallersSocket>> {
         let protocol = foreign::socket_protocol(self.process.pid(), self.number)?;
-        let (transport, family) = match protocol.as_str() {
-            "TCP" | "MPTCP" => (Transport::Tcp, AddressFamily::INET),
-            "TCPv6" | "MPTCPv6" => (Transport::Tcp, AddressFamily::INET6),
-            "UDP" => (Transport::Udp, AddressFamily::INET),
-            "UDPv6" => (Transport::Udp, AddressFamily::INET6),
-            // Linux 5.15 tells streams apart, and nothing else.
-            "UNIX-STREAM" => (Transport::UnixStream, AddressFamily::UNIX),
-            "UNIX" => match foreign::unix_socket_type(self.process.pid(), inode)? {
+        let (transport, family) = match (protocol_named(&protocol), protocol.as_str()) {
+            (Some(known), _) => known,
+            (None, "UNIX") => match foreign::unix_socket_type(self.process.pid(), inode)? {
                 Some(SocketType::STREAM) => (Transport::UnixStream, AddressFamily::UNIX),
                 Some(SocketType::DGRAM) => (Transport::UnixDatagram, AddressFamily::UNIX),
                 Some(SocketType::SEQPACKET) => (Transport::UnixSeqPacket, AddressFamily::UNIX),
                 _ => return Ok(None),
             },
-            _ => return Ok(None),
+            (None, _) => return Ok(None),
         };
-        let (own, v6only, reuseport) = (None, None, false);
-        Ok(Some(CallersSocket { own, transport, family, flags, inode, v6only, reuseport }))
+        let (own, v6only, options) = (None, None, Options::default());
+        Ok(Some(CallersSocket { own, transport, family, flags, inode, v6only, options }))
     }
+}
+
+/// What the kernel calls a protocol in `/proc`, where that says it all.
+pub(super) fn protocol_named(name: &str) -> Option<(Transport, AddressFamily)> {
+    Some(match name {
+        "TCP" | "MPTCP" => (Transport::Tcp, AddressFamily::INET),
+        "TCPv6" | "MPTCPv6" => (Transport::Tcp, AddressFamily::INET6),
+        "UDP" => (Transport::Udp, AddressFamily::INET),
+        "UDPv6" => (Transport::Udp, AddressFamily::INET6),
+        // Linux 5.15 tells streams apart, and nothing else.
+        "UNIX-STREAM" => (Transport::UnixStream, AddressFamily::UNIX),
+        _ => return None,
+    })
 }
 
 /// A filter answers `EPERM` or `ENOSYS`; a security module `EACCES`.
@@ -147,23 +167,27 @@ fn look_at(own: OwnedFd, inode: u64, flags: FdFlags) -> io::Result<Option<Caller
         (SocketType::DGRAM, _) if family == AddressFamily::UNIX => Transport::UnixDatagram,
         _ => return Ok(None),
     };
-    if is_inet && !is_here(&own) {
+    if is_inet && !is_here(&own)? {
         return Ok(None);
     }
     let v6only =
         if family == AddressFamily::INET6 { sockopt::ipv6_v6only(&own).ok() } else { None };
-    let reuseport = is_inet && sockopt::socket_reuseport(&own)?;
+    let options = Options {
+        reuseaddr: sockopt::socket_reuseaddr(&own)?,
+        reuseport: is_inet && sockopt::socket_reuseport(&own)?,
+    };
     let own = (protocol != MPTCP).then_some(own);
-    Ok(Some(CallersSocket { own, transport, family, flags, inode, v6only, reuseport }))
+    Ok(Some(CallersSocket { own, transport, family, flags, inode, v6only, options }))
 }
 
 /// Whether the socket lives in this process's network namespace. A program that made a namespace of
 /// its own has its own ports there.
-fn is_here(theirs: &OwnedFd) -> bool {
-    let ours = rustix::net::socket(AddressFamily::UNIX, SocketType::DGRAM, None);
+fn is_here(theirs: &OwnedFd) -> io::Result<bool> {
+    let flags = SocketFlags::CLOEXEC;
+    let ours = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
     let cookie = |fd: &OwnedFd| socket::network_namespace(fd.as_fd()).ok();
     // Before Linux 5.14 nobody tells; then it is taken for the common case.
-    ours.is_ok_and(|ours| cookie(theirs) == cookie(&ours))
+    Ok(cookie(theirs) == cookie(&ours))
 }
 
 impl CallersSocket {
@@ -182,7 +206,6 @@ impl CallersSocket {
 
     /// A new socket of the same kind, non-blocking if the program's was.
     pub(super) fn another(&self) -> io::Result<OwnedFd> {
-        use rustix::net::SocketFlags;
         let kind = match self.transport {
             Transport::Tcp | Transport::UnixStream => SocketType::STREAM,
             Transport::Udp | Transport::UnixDatagram => SocketType::DGRAM,

@@ -87,7 +87,7 @@ pub(super) enum Order {
     Leave,
     Connection {
         listener: ListenerId,
-        key: String,
+        key: Arc<str>,
         fd: Arc<OwnedFd>,
     },
     /// The worker has ended: read what it said to the end, and close.
@@ -128,7 +128,7 @@ pub(super) fn open(
     tell: mpsc::Sender<News>,
 ) -> io::Result<Channel> {
     socket.set_nonblocking(true)?;
-    let socket = ready::watch(socket.into(), Interest::READABLE | Interest::WRITABLE)?;
+    let socket = ready::watch(socket.into(), Interest::READABLE)?;
     let session = match dialect {
         Dialect::Node => Session::Node(Box::default()),
         Dialect::Native => Session::Native(Box::default()),
@@ -139,6 +139,7 @@ pub(super) fn open(
         worker,
         session,
         socket,
+        full: None,
         sent: BTreeMap::new(),
         tell,
         mail,
@@ -160,6 +161,9 @@ struct ChannelTask {
     worker: WorkerId,
     session: Session,
     socket: AsyncFd<OwnedFd>,
+    /// The same socket, while it takes no more. Who waits for room without need is woken whenever the
+    /// worker reads: under hand-over once more for every connection.
+    full: Option<AsyncFd<OwnedFd>>,
     /// Connections in flight by the session's number, with the listener that each is of.
     sent: BTreeMap<u64, ListenerId>,
     tell: mpsc::Sender<News>,
@@ -191,7 +195,7 @@ impl ChannelTask {
     async fn serve(&mut self, inbox: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), String> {
         loop {
             let queued = self.queued();
-            let blocked = !self.flush()?;
+            self.flush().map_err(in_words)?;
             self.letters.went(queued - self.queued());
             let takes = self.letters.has_room(self.queued());
             let full = self.budget.is_used_up();
@@ -203,8 +207,8 @@ impl ChannelTask {
                     ready.map_err(in_words)?.retain_ready();
                     Wake::Readable
                 }
-                ready = self.socket.writable(), if blocked => {
-                    ready.map_err(in_words)?.retain_ready();
+                room = has_room(self.full.as_ref()) => {
+                    room.map_err(in_words)?;
                     Wake::Writable
                 }
             };
@@ -233,56 +237,66 @@ impl ChannelTask {
         }
     }
 
-    /// Whether everything went out.
-    fn flush(&mut self) -> Result<bool, String> {
+    /// Sends what can be sent, and remembers whether that was all.
+    fn flush(&mut self) -> io::Result<()> {
         let outbox: &mut Outbox = match &mut self.session {
             Session::Node(session) => session.outbox(),
             Session::Native(session) => session.outbox(),
         };
-        if outbox.is_empty() {
-            return Ok(true);
-        }
-        let flushed = self.socket.try_io_mut(Interest::WRITABLE, |socket| {
-            match lines::flush(&*socket, outbox)? {
-                Flushed::WouldBlock => Err(io::ErrorKind::WouldBlock.into()),
-                done => Ok(done),
-            }
-        });
-        match flushed {
+        self.full = None;
+        match lines::flush(self.socket.get_ref(), outbox)? {
             // What cannot be said any more is known by the end of what is heard.
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(in_words(error)),
+            Flushed::All | Flushed::Closed => {}
+            Flushed::WouldBlock => {
+                let twin = self.socket.get_ref().try_clone()?;
+                self.full = Some(ready::watch(twin, Interest::WRITABLE)?);
+            }
         }
+        Ok(())
     }
 
     /// Reads what is there. `false`: the other end is closed, or the worker has ended and everything it
     /// had said is read.
     async fn read(&mut self) -> Result<bool, String> {
         loop {
-            let receiver: &mut Receiver = match &mut self.session {
-                Session::Node(session) => session.receiver(),
-                Session::Native(session) => session.receiver(),
-            };
-            let outcome =
-                self.socket.try_io_mut(Interest::READABLE, |socket| {
-                    match lines::receive(&*socket, receiver)? {
-                        Received::WouldBlock => Err(io::ErrorKind::WouldBlock.into()),
-                        got => Ok(got),
-                    }
-                });
-            match outcome {
-                Ok(Received::Bytes(_)) => {
+            match self.receive().map_err(in_words)? {
+                Received::Bytes(_) => {
                     self.tell_events().await?;
                     if self.budget.is_used_up() {
                         return Ok(true);
                     }
                 }
-                Ok(Received::Closed) => return Ok(false),
-                Ok(Received::WouldBlock) => return Ok(!self.ending),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(!self.ending),
-                Err(error) => return Err(in_words(error)),
+                Received::Last(_) => {
+                    self.tell_events().await?;
+                    return Ok(!self.ending);
+                }
+                Received::Closed => return Ok(false),
+                Received::WouldBlock => return Ok(!self.ending),
             }
+        }
+    }
+
+    fn receive(&mut self) -> io::Result<Received> {
+        let receiver: &mut Receiver = match &mut self.session {
+            Session::Node(session) => session.receiver(),
+            Session::Native(session) => session.receiver(),
+        };
+        // At the end there is nothing to wait for, so it does not matter what tokio knows.
+        if self.ending {
+            return lines::receive(self.socket.get_ref(), receiver);
+        }
+        let mut got = Received::WouldBlock;
+        let outcome = self.socket.try_io_mut(Interest::READABLE, |socket| {
+            got = lines::receive(&*socket, receiver)?;
+            match got {
+                Received::Bytes(_) | Received::Closed => Ok(()),
+                // To tokio both mean that it is to wait again.
+                Received::Last(_) | Received::WouldBlock => Err(io::ErrorKind::WouldBlock.into()),
+            }
+        });
+        match outcome {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            Ok(()) | Err(_) => Ok(got),
         }
     }
 
@@ -351,6 +365,14 @@ impl ChannelTask {
             // An order of the other dialect answers a question that this one cannot ask.
             (Session::Node(_) | Session::Native(_), _) => Ok(()),
         }
+    }
+}
+
+/// Waits for room in a socket that is full.
+async fn has_room(full: Option<&AsyncFd<OwnedFd>>) -> io::Result<()> {
+    match full {
+        Some(socket) => socket.writable().await.map(drop),
+        None => std::future::pending().await,
     }
 }
 

@@ -1,42 +1,72 @@
 //! Hand-over: the primary accepts, and passes each connection to a worker.
+//!
+//! A connection is accepted when there is a worker for it. While all are busy it waits in the kernel,
+//! where the primary's end does not touch it; only if that lasts for [`CROWDED`] is the kernel's queue,
+//! which has its limit, emptied into the primary's.
 
-use std::{collections::BTreeMap, os::fd::OwnedFd, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::OwnedFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::mpsc;
 
 use super::{
-    accept::{self, Gate},
+    accept::{self, Source, Taken},
     channel::Order,
     event::What,
     input::News,
     task::Task,
-    worker::Talk,
+    worker::{Talk, Worker},
 };
 use crate::{
     core::handover::HandOver,
     id::{ListenerId, WorkerId},
 };
 
+/// With all workers busy for so long connections are accepted without a taker. Longer than a worker
+/// that is not blocked takes to answer, shorter than a burst takes to fill a backlog.
+const CROWDED: Duration = Duration::from_millis(5);
+
 /// One listener under hand-over.
 #[derive(Debug)]
 pub(super) struct Handing {
     queue: HandOver<Arc<OwnedFd>>,
-    gate: Gate,
+    /// Nothing is accepted any more without it.
+    source: Option<Source>,
+    /// Since when connections may have waited for a worker.
+    crowded: Option<Instant>,
     /// How each worker calls the listener.
-    names: BTreeMap<WorkerId, String>,
+    names: BTreeMap<WorkerId, Arc<str>>,
     /// Connections that each worker took.
     taken: BTreeMap<WorkerId, u64>,
 }
 
 impl Handing {
     /// Begins to accept from `socket`.
-    pub(super) fn open(listener: ListenerId, socket: OwnedFd, tell: mpsc::Sender<News>) -> Self {
-        let gate = accept::start(listener, socket, tell);
-        Self { queue: HandOver::default(), gate, names: BTreeMap::new(), taken: BTreeMap::new() }
+    ///
+    /// # Errors
+    ///
+    /// When the runtime cannot watch one more descriptor.
+    pub(super) fn open(
+        listener: ListenerId,
+        socket: OwnedFd,
+        tell: mpsc::Sender<News>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            queue: HandOver::default(),
+            source: Some(Source::open(listener, socket, tell)?),
+            crowded: None,
+            names: BTreeMap::new(),
+            taken: BTreeMap::new(),
+        })
     }
 
-    pub(super) fn join(&mut self, worker: WorkerId, name: String) {
-        self.names.insert(worker, name);
+    pub(super) fn join(&mut self, worker: WorkerId, name: &str) {
+        self.names.insert(worker, name.into());
     }
 
     /// The worker takes no more.
@@ -46,7 +76,9 @@ impl Handing {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.queue.poll_timeout()
+        let source = self.source.as_ref().and_then(Source::poll_timeout);
+        let crowded = self.crowded.map(|since| since + CROWDED);
+        [self.queue.poll_timeout(), source, crowded].into_iter().flatten().min()
     }
 
     pub(super) fn taken(&self, worker: WorkerId) -> u64 {
@@ -67,6 +99,50 @@ impl Handing {
     pub(super) fn waiting(&self) -> usize {
         self.queue.pending()
     }
+
+    /// Whether one more is wanted: for somebody who is idle, or because all have been busy for long.
+    fn may_accept(&mut self, now: Instant) -> bool {
+        let waits = self.source.as_ref().is_some_and(Source::may_have);
+        if self.queue.has_taker() || !self.queue.wants_more() || !waits {
+            self.crowded = None;
+            return self.queue.has_taker() && self.queue.wants_more();
+        }
+        now >= *self.crowded.get_or_insert(now) + CROWDED
+    }
+
+    /// Accepts one more if it is wanted. What has to be told of it is returned.
+    fn accept(&mut self, now: Instant) -> Accepting {
+        if !self.may_accept(now) {
+            return Accepting::Rests;
+        }
+        let taken = self.source.as_mut().map_or(Taken::Nothing, |source| source.take(now));
+        match taken {
+            Taken::Connection(fd) => {
+                self.queue.connection(Arc::new(fd));
+                Accepting::GoesOn(None)
+            }
+            Taken::Again(fd) => {
+                self.queue.connection(Arc::new(fd));
+                Accepting::GoesOn(Some(What::AcceptsAgain))
+            }
+            Taken::Nothing => {
+                self.crowded = None;
+                Accepting::Rests
+            }
+            Taken::Pauses(error) => {
+                let doing = "accept connections (pausing)";
+                Accepting::GoesOn(Some(What::Trouble { doing, error }))
+            }
+        }
+    }
+}
+
+/// What accepting came to.
+enum Accepting {
+    /// One more, or something to be told; there may be another.
+    GoesOn(Option<What>),
+    /// Nothing at the moment.
+    Rests,
 }
 
 impl Task {
@@ -79,10 +155,11 @@ impl Task {
         }
     }
 
-    /// A connection was accepted.
-    pub(super) fn accepted(&mut self, listener: ListenerId, connection: OwnedFd) {
-        if let Some(handing) = self.handing.get_mut(&listener) {
-            handing.queue.connection(Arc::new(connection));
+    /// A connection can be accepted.
+    pub(super) fn acceptable(&mut self, listener: ListenerId) {
+        let handing = self.handing.get_mut(&listener);
+        if let Some(source) = handing.and_then(|handing| handing.source.as_mut()) {
+            source.readable();
         }
     }
 
@@ -96,7 +173,8 @@ impl Task {
                 handing.queue.connection(Arc::new(connection));
             }
         }
-        handing.gate.close();
+        handing.source = None;
+        handing.crowded = None;
         for seat in seats {
             // Nothing is to be rotated: no worker holds the socket.
             self.seats.close_socket(seat);
@@ -113,20 +191,20 @@ impl Task {
         }
     }
 
-    /// Gives waiting connections to idle workers.
+    /// Gives connections to idle workers: those that wait here first, then those in the kernel's queue.
     pub(super) fn hand_over(&mut self, now: Instant) {
+        let mut told = Vec::new();
         for (listener, handing) in &mut self.handing {
-            while let Some((worker, connection)) = handing.queue.next(now) {
-                let fd = Arc::clone(connection);
-                let channel = self.workers.get(&worker).and_then(|worker| worker.channel.as_ref());
-                let (Some(channel), Some(key)) = (channel, handing.names.get(&worker)) else {
-                    handing.queue.worker_left(worker);
-                    continue;
-                };
-                let key = key.clone();
-                channel.say(Order::Connection { listener: *listener, key, fd });
+            loop {
+                hand_out(&self.workers, *listener, handing, now);
+                match handing.accept(now) {
+                    Accepting::GoesOn(what) => told.extend(what),
+                    Accepting::Rests => break,
+                }
             }
-            handing.gate.set(handing.queue.wants_more());
+        }
+        for what in told {
+            self.tell(WorkerId(0), what);
         }
     }
 
@@ -159,15 +237,6 @@ impl Task {
         self.misbehaved(worker, error);
     }
 
-    /// Accepting pauses, or goes on again.
-    pub(super) fn accept_paused(&mut self, _: ListenerId, reason: Option<std::io::Error>) {
-        let what = match reason {
-            Some(error) => What::Trouble { doing: "accept connections (pausing)", error },
-            None => What::AcceptsAgain,
-        };
-        self.tell(WorkerId(0), what);
-    }
-
     /// The worker knows of its channel.
     pub(super) fn speaks(&mut self, worker: WorkerId) {
         if let Some(worker) = self.workers.get_mut(&worker)
@@ -182,5 +251,23 @@ impl Task {
         {
             channel.say(order);
         }
+    }
+}
+
+/// Sends what waits to the workers that are idle.
+fn hand_out(
+    workers: &BTreeMap<WorkerId, Worker>,
+    listener: ListenerId,
+    handing: &mut Handing,
+    now: Instant,
+) {
+    while let Some((worker, connection)) = handing.queue.next(now) {
+        let fd = Arc::clone(connection);
+        let channel = workers.get(&worker).and_then(|worker| worker.channel.as_ref());
+        let (Some(channel), Some(key)) = (channel, handing.names.get(&worker)) else {
+            handing.queue.worker_left(worker);
+            continue;
+        };
+        channel.say(Order::Connection { listener, key: Arc::clone(key), fd });
     }
 }

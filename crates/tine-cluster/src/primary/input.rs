@@ -1,7 +1,5 @@
 //! What reaches the task: requests of the owner, and news of the workers.
 
-use std::os::fd::OwnedFd;
-
 use rustix::process::Signal;
 use tine_linux::{
     balance::{BalanceError, Balancer, KernelOffsets},
@@ -93,10 +91,8 @@ pub(super) enum News {
     ChannelClosed(WorkerId),
     /// A worker does not keep to the protocol.
     ChannelBroken(WorkerId, String),
-    /// The primary accepted a connection.
-    Accepted(ListenerId, OwnedFd),
+    /// A connection can be accepted.
+    Acceptable(ListenerId),
     /// A listener's program was loaded, or was not.
     Loaded(ListenerId, Box<Loaded>),
-    /// Accepting pauses (`Some`, with the reason) or goes on again.
-    AcceptPaused(ListenerId, Option<std::io::Error>),
 }

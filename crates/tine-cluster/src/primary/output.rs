@@ -124,7 +124,8 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         }
         self.searched = self.text.len();
         let length = self.text.len().min(LONGEST);
-        let whole = self.text.len() >= LONGEST || (self.ended && length > 0);
+        // One that has just its longest length may yet be ended by what comes next.
+        let whole = self.text.len() > LONGEST || (self.ended && length > 0);
         if !whole {
             return None;
         }
@@ -164,5 +165,16 @@ mod tests {
         let text = [vec![b'x'; LONGEST * 2 + 5], b"\nshort\n".to_vec()].concat();
         let lengths: Vec<usize> = lines(&text).await.iter().map(Vec::len).collect();
         assert_eq!(lengths, [LONGEST, LONGEST, 5, 5]);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_line_of_the_longest_length_may_come_later() {
+        let text = vec![b'x'; LONGEST];
+        let mut lines = Lines::new(text.chain(&b"\nshort\n"[..]));
+        let mut lengths = Vec::new();
+        while let Some(line) = lines.next().await.unwrap() {
+            lengths.push(line.len());
+        }
+        assert_eq!(lengths, [LONGEST, 5]);
     }
 }

@@ -176,7 +176,11 @@ impl Task {
                     tine_linux::socket::bind_raw(socket, bytes).map(|()| Bound::Here(None))
                 };
                 let result = self.bind_unix(asked, &key, bind);
-                Answer::Result(result.map(|seat| self.bound(asked.worker, seat)))
+                let result = result.map(|seat| self.bound(asked.worker, seat));
+                if let Err(errno) = result {
+                    self.refused(asked.worker, key, errno);
+                }
+                Answer::Result(result)
             }
             Claim::Take(seat) | Claim::Mine(seat) => self.share_path(asked, seat),
         }
@@ -200,6 +204,7 @@ impl Task {
         }
         let seat = self.new_seat(asked.worker, listener, fd.socket)?;
         self.paths.remember(seat, file);
+        self.was_bound(asked, seat);
         Ok(seat)
     }
 

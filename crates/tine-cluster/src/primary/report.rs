@@ -29,7 +29,7 @@ impl Task {
     fn listener(&self, id: ListenerId, listener: &Listener) -> ListenerReport {
         let seats = self.seats.registry().seats_of(id);
         let mut seats: Vec<SeatReport> = match self.handing.get(&id) {
-            Some(handing) => self.handed(handing),
+            Some(handing) => self.handed(id, handing),
             None => seats.flat_map(|(seat, info)| self.seat(seat, info)).collect(),
         };
         seats.sort_by_key(|seat| (seat.instance, seat.worker));
@@ -58,8 +58,10 @@ impl Task {
     }
 
     /// Under hand-over nobody but the primary has a seat; what counts is who takes connections.
-    fn handed(&self, handing: &Handing) -> Vec<SeatReport> {
-        let waiting = u32::try_from(handing.waiting()).ok();
+    fn handed(&self, id: ListenerId, handing: &Handing) -> Vec<SeatReport> {
+        let seats = self.seats.registry().seats_of(id);
+        let in_kernel: u32 = seats.filter_map(|(seat, _)| self.seats.queue(seat)).sum();
+        let waiting = u32::try_from(handing.waiting()).ok().map(|here| here + in_kernel);
         let row = |worker: WorkerId| SeatReport {
             worker: Some(worker),
             instance: self.instance_of(worker).filled(),

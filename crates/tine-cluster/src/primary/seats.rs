@@ -7,7 +7,11 @@ use std::{
     time::Instant,
 };
 
-use super::balance::{Group, GroupError};
+use super::{
+    abandoned::Sightings,
+    balance::{Group, GroupError},
+    caller::Options,
+};
 use crate::{
     address::{ListenKey, Transport},
     core::{
@@ -17,6 +21,7 @@ use crate::{
     id::{Instance, ListenerId, SeatId, WorkerId},
     policy::Choice,
 };
+use rustix::net::sockopt;
 use tine_linux::balance::Balancer;
 
 /// The listeners of a cluster with their sockets.
@@ -26,6 +31,7 @@ pub(super) struct Seats {
     sockets: BTreeMap<SeatId, Socket>,
     groups: BTreeMap<ListenerId, Group>,
     closing: Closing,
+    pub(super) sightings: Sightings,
 }
 
 /// The primary's own descriptor of a seat: it outlives the worker, and with it the queue.
@@ -35,6 +41,10 @@ struct Socket {
     inode: u64,
     /// Connections waited in it at the last look.
     waited: bool,
+    /// What the program that bound it had set itself.
+    options: Options,
+    /// It has called `listen` since.
+    listens: bool,
 }
 
 impl Seats {
@@ -87,13 +97,33 @@ impl Seats {
     ) -> io::Result<SeatId> {
         let inode = rustix::fs::fstat(&fd)?.st_ino;
         let seat = self.registry.add_seat(listener, instance, holder);
-        self.sockets.insert(seat, Socket { fd, inode, waited: false });
+        self.sockets.insert(
+            seat,
+            Socket { fd, inode, waited: false, options: Options::default(), listens: false },
+        );
         Ok(seat)
     }
 
     /// The worker holds the seat from now on.
     pub(super) fn take(&mut self, seat: SeatId, worker: WorkerId, instance: Instance) {
         self.registry.take(seat, worker, instance);
+    }
+
+    /// A program has bound the seat, and had set this itself.
+    pub(super) fn was_bound(&mut self, seat: SeatId, options: Options) {
+        if let Some(socket) = self.sockets.get_mut(&seat) {
+            (socket.options, socket.listens) = (options, false);
+        }
+    }
+
+    /// Whether whoever has bound the seat last has listened since.
+    pub(super) fn listens(&self, seat: SeatId) -> bool {
+        self.sockets.get(&seat).is_some_and(|socket| socket.listens)
+    }
+
+    /// What the program had set itself that bound the seat last; nothing where none has.
+    pub(super) fn options(&self, seat: SeatId) -> Options {
+        self.sockets.get(&seat).map(|socket| socket.options).unwrap_or_default()
     }
 
     /// The seat of the socket with this inode.
@@ -122,10 +152,9 @@ impl Seats {
         let Some(listener) = self.registry.seat(seat).map(|seat| seat.listener) else {
             return Ok(());
         };
-        let (Some(group), Some(socket)) = (self.groups.get_mut(&listener), self.sockets.get(&seat))
-        else {
-            return Ok(());
-        };
+        let (group, socket) = (self.groups.get_mut(&listener), self.sockets.get_mut(&seat));
+        let (Some(group), Some(socket)) = (group, socket) else { return Ok(()) };
+        socket.listens = true;
         group.joined(seat, &socket.fd)
     }
 
@@ -147,12 +176,21 @@ impl Seats {
         if !self.registry.let_go(seat, worker) {
             return Ok(());
         }
+        if self.is_deaf(seat) {
+            return self.close(seat);
+        }
         self.rotate_of(seat)?;
         if self.transport(seat) == Some(Transport::Udp) && self.can_close(seat) {
             return self.close(seat);
         }
         self.closing.left(seat, Instant::now());
         Ok(())
+    }
+
+    /// Whether it has no queue that could wait for anybody, for nobody ever listened.
+    fn is_deaf(&self, seat: SeatId) -> bool {
+        let is_deaf = |socket| sockopt::socket_acceptconn(socket) == Ok(false);
+        self.transport(seat) == Some(Transport::Tcp) && self.socket(seat).is_some_and(is_deaf)
     }
 
     fn transport(&self, seat: SeatId) -> Option<Transport> {
@@ -176,10 +214,9 @@ impl Seats {
     }
 
     /// Whether nothing is lost when the seat closes.
-    fn can_close(&self, seat: SeatId) -> bool {
+    pub(super) fn can_close(&self, seat: SeatId) -> bool {
         let Some((listener, info)) = self.listener_of(seat) else { return true };
-        let others = self.registry.rotation(listener);
-        if !others.iter().any(|other| *other != seat) {
+        if !self.has_others(seat) {
             return false;
         }
         match info.key.transport {
@@ -189,6 +226,24 @@ impl Seats {
             Transport::Tcp => self.groups.get(&listener).is_some_and(Group::migrates),
             Transport::UnixStream | Transport::UnixSeqPacket | Transport::UnixDatagram => false,
         }
+    }
+
+    /// Whether another seat of the listener gets connections.
+    pub(super) fn has_others(&self, seat: SeatId) -> bool {
+        let listener = self.registry.seat(seat).map(|seat| seat.listener);
+        let others = listener.map(|listener| self.registry.rotation(listener));
+        others.is_some_and(|others| others.iter().any(|other| *other != seat))
+    }
+
+    /// Whether the seat gets connections.
+    pub(super) fn is_in_rotation(&self, seat: SeatId) -> bool {
+        self.registry.seat(seat).is_some_and(|seat| seat.state == SeatState::InRotation)
+    }
+
+    /// The seat gets nothing new until its worker listens again.
+    pub(super) fn rest(&mut self, seat: SeatId) -> Result<(), GroupError> {
+        self.registry.rest(seat);
+        self.rotate_of(seat)
     }
 
     /// How many connections wait in the seat's queue.

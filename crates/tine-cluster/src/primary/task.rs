@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -45,6 +46,9 @@ const LOOK: Duration = Duration::from_millis(20);
 const ROUND: Duration = Duration::from_secs(1);
 /// News that may wait; more make the small tasks wait.
 const NEWS: usize = 256;
+/// So many news are heard before it is looked what is due. They are seldom more than one; under load
+/// the looking would cost more than the hearing.
+const AT_ONCE: usize = 64;
 
 /// All that a cluster is.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each set once")]
@@ -143,14 +147,18 @@ impl Task {
             self.fill(instance);
         }
         let mut abandoned = false;
+        let mut due = pin!(tokio::time::sleep_until(self.deadline().into()));
         while !self.is_over() {
             let deadline = tokio::time::Instant::from_std(self.deadline());
+            if deadline != due.deadline() {
+                due.as_mut().reset(deadline);
+            }
             let input = tokio::select! {
                 command = commands.recv(), if !abandoned => {
                     command.map_or(Input::Abandoned, Input::Command)
                 }
                 Some(news) = self.inbox.recv() => Input::News(news),
-                () = tokio::time::sleep_until(deadline) => Input::Tick,
+                () = &mut due => Input::Tick,
             };
             abandoned |= matches!(input, Input::Abandoned);
             self.handle(input);
@@ -163,10 +171,21 @@ impl Task {
             Input::Command(command) => self.command(command),
             // Nobody can stop it any more, so it stops.
             Input::Abandoned => self.stop(),
-            Input::News(news) => self.hear(news),
+            Input::News(news) => self.hear_all(news),
             Input::Tick => {}
         }
         self.tick(Instant::now());
+    }
+
+    /// Hears this and what has come meanwhile.
+    fn hear_all(&mut self, first: News) {
+        self.hear(first);
+        for _ in 1..AT_ONCE {
+            match self.inbox.try_recv() {
+                Ok(news) => self.hear(news),
+                Err(_) => break,
+            }
+        }
     }
 
     /// Whoever asked may have given up when the answer comes.
@@ -208,9 +227,8 @@ impl Task {
             }
             News::ChannelClosed(worker) => self.disconnected(worker, None),
             News::ChannelBroken(worker, error) => self.disconnected(worker, Some(error)),
-            News::Accepted(listener, connection) => self.accepted(listener, connection),
+            News::Acceptable(listener) => self.acceptable(listener),
             News::Loaded(listener, result) => self.program_loaded(listener, *result),
-            News::AcceptPaused(listener, reason) => self.accept_paused(listener, reason),
         }
     }
 

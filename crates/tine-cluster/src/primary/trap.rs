@@ -4,6 +4,13 @@
 //! program had set stays, and nothing it did with the descriptor is lost. Where it must share a socket
 //! that exists, that one is put in place of its descriptor.
 
+mod again;
+mod listen;
+mod unseen;
+mod v6only;
+
+pub(super) use v6only::ToldV6Only;
+
 use std::{
     net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
@@ -19,7 +26,7 @@ use tine_linux::{
 };
 
 use super::{
-    caller::{Caller, CallersSocket, RawAddress},
+    caller::{self, Caller, CallersSocket, RawAddress},
     event::What,
     probe::{self, errno},
     task::Task,
@@ -40,8 +47,6 @@ pub(super) enum Answer {
     Result(Result<(), Errno>),
 }
 
-const DONE: Answer = Answer::Result(Ok(()));
-
 /// A trapped call, while it is answered.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
@@ -51,10 +56,6 @@ pub(super) struct Asked<'a> {
     pub(super) socket: &'a CallersSocket,
 }
 
-/// At least this many connections may wait, as Node's own primary has it: a server that asked for five
-/// had one process in mind that does nothing else.
-const LEAST_BACKLOG: i32 = 511;
-
 impl Task {
     /// A call waits. It is always answered, or its caller is gone.
     pub(super) fn trapped(&mut self, worker: WorkerId, notification: Notification) {
@@ -62,8 +63,8 @@ impl Task {
             Call::Bind { fd, address, length } => {
                 self.on_bind(worker, &notification, (fd, address, length))
             }
-            Call::Listen { fd, backlog } => self.on_listen(worker, &notification, fd, backlog),
-            Call::SetV6Only { fd, value } => self.on_v6only(worker, &notification, fd, value),
+            Call::Listen { fd, backlog } => self.on_listen(worker, &notification, (fd, backlog)),
+            Call::SetV6Only { fd, value } => self.on_v6only(worker, &notification, (fd, value)),
             Call::Other => None,
         };
         let Some(trap) = self.trap_of(worker) else { return };
@@ -81,15 +82,16 @@ impl Task {
         notification: &Notification,
         (fd, address, length): (i32, u64, u32),
     ) -> Option<Answer> {
-        let caller = Caller::new(notification.thread?, fd).ok()?;
-        let bytes = caller.address(address, length).ok()?;
+        let thread = notification.thread?;
+        let bytes = caller::memory(thread, address, length).ok()?;
         let raw = RawAddress::read(&bytes);
-        if matches!(&raw, RawAddress::Inet(inet) if !self.is_shared(*inet))
-            || raw == RawAddress::Other
-        {
+        if !self.is_shared(&raw) {
             return Some(Answer::Pass);
         }
-        let socket = caller.socket().ok()??;
+        let (caller, socket) = match caller::look(thread, fd) {
+            Ok((caller, socket)) => (caller, socket?),
+            Err(error) => return self.unseen((worker, notification), (fd, &raw), &error),
+        };
         // All that was read so far was the caller's only if it still waits.
         if !self.trap_of(worker)?.is_waiting(notification) {
             return None;
@@ -109,8 +111,14 @@ impl Task {
     }
 
     /// Port 0 is each worker's own, and so are the ports that were declared private.
-    fn is_shared(&self, address: SocketAddr) -> bool {
-        address.port() != 0 && !self.settings.private_ports.contains(&address.port())
+    fn is_shared(&self, address: &RawAddress) -> bool {
+        match address {
+            RawAddress::Inet(inet) => {
+                inet.port() != 0 && !self.settings.private_ports.contains(&inet.port())
+            }
+            RawAddress::Path(_) | RawAddress::Abstract(_) => true,
+            RawAddress::Other => false,
+        }
     }
 
     fn bind_inet(&mut self, asked: Asked<'_>, address: SocketAddr, bytes: &[u8]) -> Answer {
@@ -219,13 +227,11 @@ impl Task {
         if grouped {
             sockopt::set_socket_reuseport(fd, true)?;
         }
-        let bound = socket::bind_raw(fd, bytes).map_err(errno);
-        if let Err(errno) = bound {
-            self.forget_if_empty(listener);
-            return Err(errno);
-        }
+        // Before the bind, which could not be taken back.
         let kept = fd.try_clone().map_err(errno)?;
+        socket::bind_raw(fd, bytes).map_err(errno)?;
         let seat = self.new_seat(asked.worker, listener, kept)?;
+        self.was_bound(asked, seat);
         if asked.socket.own.is_none() {
             self.put(asked, fd.as_fd())?;
         }
@@ -248,6 +254,13 @@ impl Task {
     ) -> Result<SeatId, Errno> {
         let instance = self.workers.get(&worker).map(|worker| worker.instance).unwrap_or_default();
         self.seats.add_seat(listener, (instance, Some(worker)), fd).map_err(errno)
+    }
+
+    /// The caller has the seat's socket, under the number that it called with.
+    pub(super) fn was_bound(&mut self, asked: Asked<'_>, seat: SeatId) {
+        self.seats.was_bound(seat, asked.socket.options);
+        let place = (asked.caller.process.pid(), asked.caller.number);
+        self.seats.sightings.seen((seat, asked.worker), place);
     }
 
     /// Sockets without connections are in their group, and get datagrams, as soon as they are bound.
@@ -274,6 +287,7 @@ impl Task {
         self.put(asked, socket)?;
         let instance = self.workers.get(&asked.worker).map(|w| w.instance).unwrap_or_default();
         self.seats.take(seat, asked.worker, instance);
+        self.was_bound(asked, seat);
         self.presume(asked.worker, seat);
         self.bound(asked.worker, seat);
         Ok(())
@@ -289,28 +303,6 @@ impl Task {
         trap.replace(asked.notification, asked.caller.number, fd, close_on_exec).map_err(errno)
     }
 
-    /// The worker has a seat there already: a second socket of a program that sets `SO_REUSEPORT`
-    /// itself, a mistake, or a new beginning after it closed the first.
-    fn bind_again(
-        &mut self,
-        asked: Asked<'_>,
-        seat: SeatId,
-        at: (SocketAddr, bool, &[u8]),
-    ) -> Result<(), Errno> {
-        let held = self.still_holds(asked.worker, seat);
-        let listener = self.seats.listener_of(seat).map(|(id, _)| id).ok_or(Errno::INVAL)?;
-        match (held, asked.socket.reuseport) {
-            (true, true) if self.is_grouped(listener) => self.bind_seat(asked, listener, at),
-            (true, false) => Err(Errno::ADDRINUSE),
-            (false, _) if !self.fits(asked, seat) => {
-                let (_, listener) = self.seats.listener_of(seat).ok_or(Errno::INVAL)?;
-                let key = listener.key.clone();
-                self.bind_first(asked, &key, at)
-            }
-            (true, true) | (false, _) => self.share(asked, seat),
-        }
-    }
-
     /// Whether the seat's socket can stand for the caller's: `::ffff:127.0.0.1` and `127.0.0.1` are
     /// one place, but not one kind of socket.
     fn fits(&self, asked: Asked<'_>, seat: SeatId) -> bool {
@@ -319,70 +311,6 @@ impl Task {
         let takes_v4 = || sockopt::ipv6_v6only(socket) == Ok(false);
         sockopt::socket_domain(socket) == Ok(asked.socket.family)
             && (asked.socket.family != AddressFamily::INET6 || !(takes_v4() && self.v6only(asked)))
-    }
-
-    fn v6only(&self, asked: Asked<'_>) -> bool {
-        let told = self.workers.get(&asked.worker).map(|worker| &worker.v6only);
-        let told = told.and_then(|told| told.get(&asked.socket.inode).copied());
-        asked.socket.v6only.or(told).unwrap_or(false)
-    }
-
-    /// The program says whether its IPv6 socket leaves IPv4 alone; the kernel is told as well.
-    fn on_v6only(
-        &mut self,
-        worker: WorkerId,
-        notification: &Notification,
-        fd: i32,
-        value: u64,
-    ) -> Option<Answer> {
-        let caller = Caller::new(notification.thread?, fd).ok()?;
-        let value = caller.address(value, 4).ok()?;
-        let inode = caller.inode().ok()??;
-        let on = value.iter().any(|byte| *byte != 0);
-        self.workers.get_mut(&worker)?.v6only.insert(inode, on);
-        Some(Answer::Pass)
-    }
-
-    fn on_listen(
-        &mut self,
-        worker: WorkerId,
-        notification: &Notification,
-        fd: i32,
-        backlog: i32,
-    ) -> Option<Answer> {
-        let caller = Caller::new(notification.thread?, fd).ok()?;
-        let inode = caller.inode().ok()??;
-        let seat = self.seats.find(inode)?;
-        if !self.trap_of(worker)?.is_waiting(notification) {
-            return None;
-        }
-        let socket = self.seats.socket(seat)?;
-        if let Err(errno) = rustix::net::listen(socket, backlog.max(LEAST_BACKLOG)) {
-            return Some(Answer::Result(Err(errno)));
-        }
-        self.seat_listens(worker, seat);
-        Some(DONE)
-    }
-
-    /// The seat's socket listens: into the group, into rotation.
-    pub(super) fn seat_listens(&mut self, worker: WorkerId, seat: SeatId) {
-        let told = self.seats.joined(seat).and_then(|()| {
-            let serves = self.workers.get(&worker).is_some_and(|worker| worker.life.serves());
-            if serves { self.seats.open(seat) } else { Ok(()) }
-        });
-        if let Err(error) = told {
-            self.trouble(worker, "put a seat into rotation", std::io::Error::other(error));
-        }
-        let listener = self.seats.listener_of(seat).map(|(id, _)| id);
-        if listener.is_some_and(|listener| self.seats.is_loading(listener)) {
-            self.unannounced.push((worker, seat));
-        } else {
-            self.worker_listens(worker, seat);
-        }
-    }
-
-    fn forget_if_empty(&mut self, listener: ListenerId) {
-        self.seats.forget_if_empty(listener);
     }
 
     pub(super) fn refused(&mut self, worker: WorkerId, key: ListenKey, errno: Errno) {

@@ -1,7 +1,7 @@
 //! One worker, as the primary holds it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -22,6 +22,7 @@ use super::{
     channel::Channel,
     event::{ListeningAddress, What},
     settings::ProgramKind,
+    trap::ToldV6Only,
 };
 use crate::{
     core::{instance::End, worker::Life},
@@ -62,7 +63,7 @@ pub(super) struct Worker {
     /// How its first process ended.
     pub(super) exit: Option<Exit>,
     /// `IPV6_V6ONLY` of its sockets by inode, where only the trapped `setsockopt` tells.
-    pub(super) v6only: HashMap<u64, bool>,
+    pub(super) v6only: ToldV6Only,
     /// What was said over its channel so far.
     pub(super) talk: Talk,
     /// Connections that it had open when it was last looked at, while it drains.
@@ -124,7 +125,7 @@ impl Worker {
             exited_after_disconnect: false,
             ended: None,
             exit: None,
-            v6only: HashMap::new(),
+            v6only: ToldV6Only::default(),
             talk: Talk::Silent,
             open_connections: 0,
             output: Output::Flowing,

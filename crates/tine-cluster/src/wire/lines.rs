@@ -59,6 +59,8 @@ pub struct Receiver {
     arrived: VecDeque<Arrived>,
     /// Where in the stream the line was that `next_line` gave out last.
     line: Range<u64>,
+    /// The last read was as long as it could be.
+    expects_much: bool,
 }
 
 /// A descriptor, or the hole that one left which the kernel could not give us.
@@ -81,6 +83,7 @@ impl Receiver {
             origin: 0,
             arrived: VecDeque::new(),
             line: 0..0,
+            expects_much: false,
         }
     }
 
@@ -99,6 +102,15 @@ impl Receiver {
             }
             self.arrived.push_back(Arrived { with: with.clone(), fd });
         }
+    }
+
+    /// Whether the peer said so much last time that a large buffer pays.
+    pub(super) const fn expects_much(&self) -> bool {
+        self.expects_much
+    }
+
+    pub(super) const fn expect_much(&mut self, much: bool) {
+        self.expects_much = much;
     }
 
     /// The next whole line without its newline, if it has arrived.

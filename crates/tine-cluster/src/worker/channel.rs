@@ -176,7 +176,7 @@ impl Shared {
     /// The reader thread, from beginning to end. Whatever ends the channel ends it for all who wait.
     fn read(&self) {
         let mut receiver = lines::Receiver::new(LIMITS);
-        while let Ok(Received::Bytes(_) | Received::WouldBlock) =
+        while let Ok(Received::Bytes(_) | Received::Last(_) | Received::WouldBlock) =
             receive(&self.socket, &mut receiver)
         {
             if self.hear(&mut receiver).is_err() {

@@ -17,7 +17,8 @@ use tine_linux::{host::Host, process::signal_from_name};
 use crate::{
     foreground::{self, App},
     program::{self, Wanted},
-    units, watchdog,
+    units::{self, Instances},
+    watchdog,
 };
 
 const EXAMPLES: &str = "\
@@ -25,7 +26,7 @@ Examples:
   tine run -i 3 server.js                 three workers share the port server.js listens on
   tine run -i max -- python3 app.py       one worker for each CPU; any program, unchanged
   tine run -i 4 --policy sticky ./server  the same client goes to the same worker
-  tine run --listen 127.0.0.1:80 ./srv    bound beforehand, passed as systemd passes sockets";
+  tine run --listen 127.0.0.1:8080 ./srv  bound beforehand, passed as systemd passes sockets";
 
 /// The arguments of `tine run`.
 #[derive(Debug, clap::Args)]
@@ -33,7 +34,7 @@ Examples:
 pub struct Args {
     /// How many workers: a number, `max` (or 0) for one per CPU, or -N for all CPUs but N
     #[arg(short, long, default_value = "1", allow_hyphen_values = true, value_parser = units::instances)]
-    instances: u32,
+    instances: Instances,
     /// Who gets the next connection: rr, random, sticky or shared
     #[arg(long, default_value = "rr")]
     policy: Policy,
@@ -121,7 +122,11 @@ fn signal(name: &str) -> Result<Signal, String> {
 /// When it cannot be started.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     check_outside()?;
+    let note = args.instances.note.clone();
     let app = app(args)?;
+    if let Some(note) = note {
+        eprintln!("tine: {note}");
+    }
     match watchdog::split()? {
         watchdog::Side::Watchdog(dog) => dog.watch(),
         watchdog::Side::Manager(signals) => foreground::run(app, signals),
@@ -148,7 +153,7 @@ fn app(args: Args) -> anyhow::Result<App> {
     };
     let name = args.name.unwrap_or_else(|| program::name(&wanted));
     let host = Host::probe();
-    let mut settings = Settings::new(program::find(&wanted)?, args.instances);
+    let mut settings = Settings::new(program::find(&wanted)?, args.instances.count);
     settings.policy = args.policy;
     settings.mechanism = args.mechanism.0;
     settings.abilities = super::doctor::abilities(&host);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::process::geteuid;
 use tine_cluster::address::{Endpoint, ListenKey, Transport};
 use tine_linux::sock_diag::{self, Holder};
 
@@ -47,15 +48,21 @@ fn by_app(report: &PortsReport) -> String {
 }
 
 fn by_process(key: &ListenKey, holders: &[Holder]) -> String {
-    let mut names: Vec<String> = holders.iter().map(ToString::to_string).collect();
+    let known = holders.iter().filter_map(|holder| holder.process.as_ref());
+    let mut names: Vec<String> = known.map(ToString::to_string).collect();
     names.dedup();
     match (names.as_slice(), &key.endpoint) {
-        ([], Endpoint::Path(path)) => {
+        ([], Endpoint::Path(path)) if holders.is_empty() => {
             format!("a stale file, perhaps; if nobody uses it, remove {}", path.display())
         }
-        ([], Endpoint::Inet { .. } | Endpoint::Abstract(_)) => {
-            "by a process that this user may not see".to_owned()
+        ([], _) if geteuid().is_root() => {
+            "a process that cannot be seen from here, in another container perhaps, has it; stop that, \
+             or choose another port"
+                .to_owned()
         }
+        ([], _) => "a process that this user may not see has it (`sudo tine ports` names it); choose \
+                    another port"
+            .to_owned(),
         (some, _) => format!("{} has it; stop that, or choose another port", some.join(", ")),
     }
 }
@@ -94,4 +101,35 @@ async fn managers() -> Vec<PortsReport> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::Pid;
+    use tine_linux::sock_diag::{Inode, ProcessName};
+
+    use super::*;
+
+    fn holder(name: Option<&str>) -> Holder {
+        let process = name.map(|name| ProcessName { pid: Pid::INIT, name: name.into() });
+        Holder { inode: Inode(1), process }
+    }
+
+    fn told(holders: &[Holder]) -> String {
+        let endpoint = Endpoint::inet(([127, 0, 0, 1], 80).into(), false);
+        by_process(&ListenKey { transport: Transport::Tcp, endpoint }, holders)
+    }
+
+    #[test]
+    fn a_holder_is_told_by_name_and_a_hidden_one_is_not_to_be_stopped() {
+        let named = "nginx (pid 1) has it; stop that, or choose another port";
+        assert_eq!(told(&[holder(Some("nginx"))]), named);
+        assert_eq!(told(&[holder(None), holder(Some("nginx")), holder(Some("nginx"))]), named);
+        for hidden in [told(&[holder(None)]), told(&[])] {
+            let who =
+                if geteuid().is_root() { "cannot be seen from here" } else { "may not see has it" };
+            assert!(hidden.starts_with("a process that ") && hidden.contains(who), "{hidden}");
+            assert!(hidden.ends_with("choose another port"), "{hidden}");
+        }
+    }
 }

@@ -6,6 +6,10 @@
 
 use std::{collections::BTreeSet, io::IsTerminal};
 
+use rustix::{
+    io::Errno,
+    process::{Resource, getrlimit},
+};
 use tine_cluster::{
     id::Instance,
     policy::Policy,
@@ -126,7 +130,7 @@ impl Narrator {
             }
             What::AcceptsAgain => self.say("connections are accepted again"),
             What::Trouble { doing, error } => {
-                self.about(event, &format!("could not {doing}: {error}"));
+                self.about(event, &format!("could not {doing}: {}", with_remedy(error)));
             }
             // That a worker runs is told by its start, and that it has left by its end. Messages are for
             // a program that has something to say. What is yet to come is for newer front ends.
@@ -188,8 +192,24 @@ fn colour_of(instance: Instance) -> &'static str {
     COLOURS[index]
 }
 
-fn words(errno: rustix::io::Errno) -> String {
-    std::io::Error::from(errno).to_string()
+fn words(errno: Errno) -> String {
+    with_remedy(&std::io::Error::from(errno))
+}
+
+/// What the kernel said, and what is to be done about it, if that is known.
+fn with_remedy(error: &std::io::Error) -> String {
+    format!("{error}{}", remedy(error))
+}
+
+fn remedy(error: &std::io::Error) -> String {
+    if Errno::from_io_error(error) != Some(Errno::MFILE) {
+        return String::new();
+    }
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    format!(
+        "; tine has used up the {limit} descriptors that it may have: give it more (`ulimit -n`, or \
+         LimitNOFILE= of its systemd unit)"
+    )
 }
 
 /// Says why, and where there is something to be done, what.
@@ -201,12 +221,15 @@ fn not_started(error: &SpawnError) -> String {
         text.push_str(&cause.to_string());
         source = cause.source();
     }
-    text.push_str(hint(error));
+    match error {
+        SpawnError::Prepare { source, .. } => text.push_str(&remedy(source)),
+        SpawnError::Child { step, source } => text.push_str(hint(*step, source)),
+        _ => {}
+    }
     text
 }
 
-fn hint(error: &SpawnError) -> &'static str {
-    let SpawnError::Child { step, source } = error else { return "" };
+fn hint(step: Step, source: &std::io::Error) -> &'static str {
     match (step, source.kind()) {
         (Step::Execute, std::io::ErrorKind::NotFound) => {
             "; the interpreter in its first line, or its loader, is missing"

@@ -16,8 +16,11 @@ use rustix::{
 
 use super::{Outbox, Receiver};
 
-/// What one call reads at most, in bytes: as much as libuv does.
-const READ: usize = 64 * 1024;
+/// What one call reads of a peer that says much, in bytes: as much as libuv does.
+const MUCH: usize = 64 * 1024;
+
+/// What one call reads of a peer that says little: some dozens of the usual lines.
+const LITTLE: usize = 4 * 1024;
 
 /// Room for descriptors in one call. A peer that keeps the rules sends one.
 const ROOM: usize = 32;
@@ -28,6 +31,8 @@ const ROOM: usize = 32;
 pub enum Received {
     /// So many bytes went into the receiver. There may be more.
     Bytes(usize),
+    /// So many bytes went into the receiver, and nothing is left at the moment.
+    Last(usize),
     /// Nothing to read at the moment.
     WouldBlock,
     /// The peer has closed its end, and all it had sent was read.
@@ -56,10 +61,22 @@ pub enum Flushed {
 /// Those of the call. Out of descriptors is not one of them: the kernel then leaves them out, and
 /// the line they belong to will find none.
 pub fn receive(socket: impl AsFd, receiver: &mut Receiver) -> io::Result<Received> {
-    let mut buffer = vec![0; READ];
+    if receiver.expects_much() {
+        receive_into(socket, receiver, &mut vec![0; MUCH])
+    } else {
+        receive_into(socket, receiver, &mut [0; LITTLE])
+    }
+}
+
+fn receive_into(
+    socket: impl AsFd,
+    receiver: &mut Receiver,
+    buffer: &mut [u8],
+) -> io::Result<Received> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(ROOM))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut parts = [IoSliceMut::new(&mut buffer)];
+    let room = buffer.len();
+    let mut parts = [IoSliceMut::new(buffer)];
     let got = loop {
         match recvmsg(&socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
             Ok(got) => break got,
@@ -75,8 +92,11 @@ pub fn receive(socket: impl AsFd, receiver: &mut Receiver) -> io::Result<Receive
     }
     let lost = got.flags.contains(ReturnFlags::CTRUNC);
     let fds: Vec<OwnedFd> = control.drain().flat_map(rights).collect();
+    // The kernel ends a read early for one reason but want of data: a descriptor came with it.
+    let more = got.bytes == room || lost || !fds.is_empty();
     receiver.push(&buffer[..got.bytes], fds, lost);
-    Ok(Received::Bytes(got.bytes))
+    receiver.expect_much(got.bytes == room);
+    Ok(if more { Received::Bytes(got.bytes) } else { Received::Last(got.bytes) })
 }
 
 fn rights(message: RecvAncillaryMessage<'_>) -> Vec<OwnedFd> {

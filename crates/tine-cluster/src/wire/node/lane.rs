@@ -84,6 +84,8 @@ impl Lane {
     pub(super) fn missing(&mut self) -> Result<Option<Refused>, QueueFull> {
         let Some(handle) = self.in_flight.take() else { return Ok(None) };
         if handle.sends < SENDS {
+            // A worker can say so without reading.
+            self.admit(handle.text.len())?;
             self.send(handle)?;
             return Ok(None);
         }

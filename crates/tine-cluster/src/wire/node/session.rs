@@ -227,11 +227,13 @@ impl Session {
     }
 
     fn missing(&mut self) -> Result<Option<Event>, QueueFull> {
-        let refused = self.lane.missing()?;
-        if let Some(Refused::Connection(seq)) = refused {
-            self.unreplied.remove(&seq);
-        }
-        Ok(refused.map(Event::HandleRefused))
+        let Some(refused) = self.lane.missing()? else { return Ok(None) };
+        let is_open = match refused {
+            // A worker may have replied for what it now says it never got.
+            Refused::Connection(seq) => self.unreplied.remove(&seq),
+            Refused::Seat(_) | Refused::Message(_) => true,
+        };
+        Ok(is_open.then_some(Event::HandleRefused(refused)))
     }
 
     /// Lets the worker listen on a socket of its own, or on one that it shares. The presence of the

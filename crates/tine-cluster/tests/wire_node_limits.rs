@@ -1,0 +1,74 @@
+//! What a Node worker can make its primary hold: each kind of it comes to a limit.
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "the helpers of a test")]
+
+use std::{os::fd::OwnedFd, sync::Arc};
+
+use tine_cluster::wire::node::{Limits, ProtocolError, Session};
+
+const MISSING: &str = r#"{"cmd":"NODE_HANDLE_NACK"}"#;
+
+fn socket() -> (Arc<OwnedFd>, std::io::PipeWriter) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    (Arc::new(reader.into()), writer)
+}
+
+fn says(session: &mut Session, lines: &[&str]) {
+    for line in lines {
+        session.receiver().push(format!("{line}\n").as_bytes(), [], false);
+    }
+}
+
+#[test]
+fn a_hundred_megabytes_in_one_line_are_refused_at_the_default_limit() {
+    let mut session = Session::default();
+    let portion = vec![b'['; 64 << 10];
+    let mut fed = 0;
+    let error = loop {
+        assert!(fed < 100 << 20, "it was never refused");
+        session.receiver().push(&portion, [], false);
+        fed += portion.len();
+        if let Err(error) = session.next_event() {
+            break error;
+        }
+    };
+    assert!(matches!(error, ProtocolError::Endless(_)), "{error:?}");
+    assert!(fed <= Limits::default().line + portion.len());
+}
+
+#[test]
+fn a_line_without_end_is_an_error() {
+    let mut session = Session::new(Limits { line: 1000, queue: 1000 });
+    session.receiver().push(&[b'['; 1001], [], false);
+    let error = session.next_event().unwrap_err();
+    assert!(matches!(error, ProtocolError::Endless(_)), "{error:?}");
+}
+
+#[test]
+fn a_worker_that_does_not_read_comes_to_the_limit() {
+    let mut session = Session::new(Limits { line: 1000, queue: 1000 });
+    let (connection, _writer) = socket();
+    let mut sent = 0;
+    while session.new_connection("h1", Arc::clone(&connection)).is_ok() {
+        sent += 1;
+    }
+    assert!((5..20).contains(&sent), "{sent} of about 110 bytes each");
+    assert!(session.bytes_queued() <= 1000);
+    assert_eq!(Arc::strong_count(&connection), 1 + sent + 1, "one more for the line in the outbox");
+    let ask = r#"{"cmd":"NODE_SOCKET_GET_COUNT","key":"k"}"#;
+    says(&mut session, &[ask; 100]);
+    let error = session.next_event().unwrap_err();
+    assert!(matches!(error, ProtocolError::DoesNotRead(_)), "{error:?}");
+}
+
+#[test]
+fn a_handle_that_is_sent_again_and_again_comes_to_the_limit_too() {
+    let mut session = Session::new(Limits { line: 1000, queue: 1000 });
+    let (connection, _writer) = socket();
+    while session.new_connection("h1", Arc::clone(&connection)).is_ok() {}
+    // It has read none of them.
+    says(&mut session, &[MISSING; 40]);
+    let error = session.next_event().unwrap_err();
+    assert!(matches!(error, ProtocolError::DoesNotRead(_)), "{error:?}");
+    assert!(session.bytes_queued() <= 1000);
+}
