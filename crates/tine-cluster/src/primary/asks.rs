@@ -306,6 +306,7 @@ impl Task {
 
     /// The worker has closed what it was given.
     pub(super) fn given_closed(&mut self, worker: WorkerId, key: &str) {
+        self.announce_of(worker);
         let Some(seat) = self.asks.given.remove(&(worker, key.to_owned())) else { return };
         let Some((listener, _)) = self.seats.listener_of(seat) else { return };
         if let Some(handing) = self.handing.get_mut(&listener) {
