@@ -41,38 +41,50 @@ function replace() {
 
   // Commands are written, and some answers read, on the descriptors themselves: fork() knows the pid when it
   // returns. They are non-blocking, for they are libuv's.
-  const patiently = (attempt) => {
-    for (;;) {
-      try {
-        return attempt();
-      } catch (error) {
-        if (error.code !== 'EAGAIN') throw error;
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
-      }
+  const pause = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+
+  // What has come; null where nothing has yet.
+  const read = () => {
+    const chunk = Buffer.alloc(65536);
+    try {
+      const length = fs.readSync(foreign.stdout._handle.fd, chunk);
+      if (length === 0) throw new Error('foreign-primary has ended');
+      return split(chunk.subarray(0, length));
+    } catch (error) {
+      if (error.code !== 'EAGAIN') throw error;
+      return null;
     }
   };
+
+  // Nobody is told anything before this call into cluster has returned.
+  const later = (events) => events && events.length > 0 && setImmediate(() => events.forEach(tell));
 
   const say = (command) => {
     let bytes = Buffer.from(JSON.stringify(command) + '\n');
     while (bytes.length > 0) {
-      const { fd } = foreign.stdin._handle;
-      bytes = bytes.subarray(patiently(() => fs.writeSync(fd, bytes)));
+      try {
+        bytes = bytes.subarray(fs.writeSync(foreign.stdin._handle.fd, bytes));
+      } catch (error) {
+        if (error.code !== 'EAGAIN') throw error;
+        // It may be waiting for us in turn.
+        later(read());
+        pause();
+      }
     }
   };
 
   const ask = (command) => {
     const id = ++lastCommand;
     say({ ...command, id });
-    const chunk = Buffer.alloc(65536);
     for (;;) {
-      const { fd } = foreign.stdout._handle;
-      const length = patiently(() => fs.readSync(fd, chunk));
-      if (length === 0) throw new Error('foreign-primary has ended');
-      const events = split(Buffer.from(chunk.subarray(0, length)));
+      const events = read();
+      if (!events) {
+        pause();
+        continue;
+      }
       const place = events.findIndex((event) => event.event === 'done' && event.id === id);
       const [done] = place < 0 ? [] : events.splice(place, 1);
-      // Nobody is told anything before fork() has returned.
-      if (events.length > 0) setImmediate(() => events.forEach(tell));
+      later(events);
       if (!done) continue;
       if (done.error) throw new Error(done.error);
       return done;
