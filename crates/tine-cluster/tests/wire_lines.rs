@@ -13,7 +13,7 @@ use std::{
 
 use proptest::prelude::*;
 use tine_cluster::wire::lines::{
-    Flushed, Limits, LineTooLong, Outbox, Received, Receiver, flush, receive,
+    Flushed, Limits, Outbox, Received, Receiver, Unreadable, flush, receive,
 };
 
 const LIMITS: Limits = Limits { line: 1024, descriptors: 16 };
@@ -142,7 +142,7 @@ fn a_descriptor_that_the_kernel_could_not_install_is_not_replaced_by_the_next() 
 }
 
 #[test]
-fn descriptors_that_nobody_claims_are_closed_beyond_the_limit() {
+fn more_descriptors_than_may_wait_are_closed_and_end_the_stream() {
     let mut receiver = Receiver::new(Limits { line: 1024, descriptors: 2 });
     let mut writers = Vec::new();
     for _ in 0..3 {
@@ -152,7 +152,9 @@ fn descriptors_that_nobody_claims_are_closed_beyond_the_limit() {
     }
     assert_eq!(receiver.unclaimed(), 2);
     let broken: Vec<bool> = writers.iter_mut().map(|w| w.write_all(b"x").is_err()).collect();
-    assert_eq!(broken, [true, false, false], "the oldest was closed");
+    assert_eq!(broken, [false, false, true], "what came beyond was closed");
+    let error = receiver.next_line().unwrap_err();
+    assert_eq!(error, Unreadable::TooManyDescriptors { limit: 2 });
 }
 
 #[test]
@@ -169,7 +171,7 @@ fn a_hundred_megabytes_without_a_newline_come_to_the_limit() {
             break error;
         }
     };
-    assert_eq!(error, LineTooLong { limit });
+    assert_eq!(error, Unreadable::LineTooLong { limit });
     assert!(fed <= limit + portion.len(), "no more than one read beyond the limit is held");
 }
 
@@ -178,7 +180,7 @@ fn a_line_of_exactly_the_limit_passes() {
     let mut receiver = Receiver::new(Limits { line: 4, descriptors: 1 });
     receiver.push(b"four\nfives\n", [], false);
     assert_eq!(line(&mut receiver).as_deref(), Some("four"));
-    assert_eq!(receiver.next_line(), Err(LineTooLong { limit: 4 }));
+    assert_eq!(receiver.next_line(), Err(Unreadable::LineTooLong { limit: 4 }));
 }
 
 #[test]

@@ -107,11 +107,9 @@ impl Primary {
     /// All that the worker has said; what needs an answer at once is answered.
     fn hears(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
-        loop {
-            match receive(&self.socket, self.session.receiver()).unwrap() {
-                Received::Bytes(_) | Received::Last(_) => {}
-                Received::WouldBlock | Received::Closed => break,
-            }
+        while let Received::Bytes(_) | Received::Last(_) =
+            receive(&self.socket, self.session.receiver()).unwrap()
+        {
             while let Some(event) = self.session.next_event().unwrap() {
                 events.push(event);
             }

@@ -122,7 +122,7 @@ fn alone_a_worker_binds_by_itself() {
 
 #[test]
 fn alone_v6only_and_backlog_are_as_asked() {
-    let options = Options { backlog: Some(7), v6only: true };
+    let options = Options { backlog: Some(7), v6only: true, ..Options::default() };
     let listener = Worker::alone().listen_with("[::]:0", options).unwrap().into_std().unwrap();
     let port = listener.local_addr().unwrap().port();
     TcpStream::connect(("::1", port)).unwrap();

@@ -121,13 +121,17 @@ impl Task {
             Want::Unbound { v6 } => return self.give_unbound(*v6),
             Want::Inet { .. } | Want::Path { .. } => {}
         }
+        let seat = self.give_first_or_known(worker, ask)?;
+        self.hand_out(worker, seat, ask.backlog)
+    }
+
+    fn give_first_or_known(&mut self, worker: WorkerId, ask: &Ask) -> Result<SeatId, Errno> {
         let known = self.asks.bound.get(&ask.name).cloned();
         let known = known.filter(|key| self.seats.registry().find(key).is_some());
-        let seat = match known {
-            Some(key) => self.give_known(worker, ask, &key)?,
-            None => self.give_first(worker, ask)?,
-        };
-        self.hand_out(worker, seat, ask.backlog)
+        match known {
+            Some(key) => self.give_known(worker, ask, &key),
+            None => self.give_first(worker, ask),
+        }
     }
 
     fn give_known(
@@ -137,6 +141,11 @@ impl Task {
         key: &ListenKey,
     ) -> Result<SeatId, Errno> {
         match self.seats.claim(key, worker) {
+            // A socket that was taken out of its listener is closed without a word.
+            Claim::Mine(seat) if ask.by == Acquisition::Native && !self.has_open(worker, seat) => {
+                self.seat_closed(worker, seat);
+                self.give_first_or_known(worker, ask)
+            }
             // Node: a second server of one worker on one address.
             Claim::Mine(_) => Err(Errno::ADDRINUSE),
             Claim::Take(seat) => {
@@ -224,8 +233,7 @@ impl Task {
         let (key, mechanism) = (info.key.clone(), info.choice.mechanism);
         let socket = self.seats.socket(seat).ok_or(Errno::BADF)?;
         if key.transport.listens() {
-            let backlog = i32::try_from(backlog.unwrap_or(BACKLOG)).unwrap_or(i32::MAX);
-            rustix::net::listen(socket, backlog)?;
+            rustix::net::listen(socket, self::backlog(backlog))?;
         }
         let fd = socket.try_clone_to_owned().map_err(errno)?;
         let name = self.asks.name(worker, seat);
@@ -357,8 +365,12 @@ impl Task {
     }
 }
 
+pub(super) fn backlog(asked: Option<u32>) -> i32 {
+    i32::try_from(asked.unwrap_or(BACKLOG)).unwrap_or(i32::MAX)
+}
+
 /// A socket bound to an address that was free, with the port that it got.
-fn bind_probed(
+pub(super) fn bind_probed(
     transport: Transport,
     address: SocketAddr,
     v6only: bool,
@@ -377,9 +389,15 @@ fn bind_probed(
 
 impl Asks {
     /// A name that was never given before: two servers of one worker under one name make Node abort.
-    fn fresh(&mut self) -> String {
+    pub(super) fn fresh(&mut self) -> String {
         self.last_name += 1;
         format!("h{}", self.last_name)
+    }
+
+    /// The names by which the worker knows the seat.
+    pub(super) fn names_of(&self, worker: WorkerId, seat: SeatId) -> Vec<String> {
+        let all = self.given.iter().filter(|(name, given)| name.0 == worker && **given == seat);
+        all.map(|(name, _)| name.1.clone()).collect()
     }
 
     fn name(&mut self, worker: WorkerId, seat: SeatId) -> String {

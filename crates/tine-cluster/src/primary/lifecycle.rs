@@ -90,10 +90,12 @@ impl Task {
         self.tell_after_output(id, what);
         let limits = self.settings.limits;
         let stopping = self.stopping;
-        let next = self.place(instance).map(|place| {
-            if stopping { place.rest() } else { place.ended(end, Instant::now(), &limits) }
-        });
-        self.tell_next(id, next, exit);
+        if self.left_the_reload(id) {
+            let next = self.place(instance).map(|place| {
+                if stopping { place.rest() } else { place.ended(end, Instant::now(), &limits) }
+            });
+            self.tell_next(id, next, exit);
+        }
         if let Err(error) = self.seats.drain(id) {
             self.trouble(id, "take a seat out of rotation", io::Error::other(error));
         }
@@ -121,6 +123,7 @@ impl Task {
         self.forget_given(id);
         self.declared.remove(&id);
         self.restore_paths();
+        self.gone_from_the_reload(id);
         self.gone(id);
     }
 

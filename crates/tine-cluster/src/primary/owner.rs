@@ -119,7 +119,7 @@ impl Cluster {
         Ok(self.report().await?.workers)
     }
 
-    async fn ask<T>(
+    pub(super) async fn ask<T>(
         &self,
         question: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> Result<T, Ended> {

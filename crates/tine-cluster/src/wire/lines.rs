@@ -28,17 +28,25 @@ const EXCERPT: usize = 60;
 pub struct Limits {
     /// The longest line, in bytes without its newline.
     pub line: usize,
-    /// How many descriptors may wait for the line that claims them. The oldest is closed when one
-    /// more comes.
+    /// How many descriptors may wait for the line that claims them. What comes beyond is closed.
     pub descriptors: usize,
 }
 
-/// A line that exceeds [`Limits::line`]. The stream cannot be read on.
+/// The stream cannot be read on: its peer exceeds a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a line is longer than {limit} bytes")]
-pub struct LineTooLong {
-    /// The limit, in bytes.
-    pub limit: usize,
+pub enum Unreadable {
+    /// A line exceeds [`Limits::line`].
+    #[error("a line is longer than {limit} bytes")]
+    LineTooLong {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// More descriptors than [`Limits::descriptors`] have come that no line claims.
+    #[error("more than {limit} descriptors have come without a line that claims them")]
+    TooManyDescriptors {
+        /// The limit.
+        limit: usize,
+    },
 }
 
 /// Cuts a stream into lines and says which descriptor belongs to which.
@@ -59,6 +67,8 @@ pub struct Receiver {
     arrived: VecDeque<Arrived>,
     /// Where in the stream the line was that `next_line` gave out last.
     line: Range<u64>,
+    /// More descriptors have come than may wait.
+    overrun: bool,
     /// The last read was as long as it could be.
     expects_much: bool,
 }
@@ -83,6 +93,7 @@ impl Receiver {
             origin: 0,
             arrived: VecDeque::new(),
             line: 0..0,
+            overrun: false,
             expects_much: false,
         }
     }
@@ -98,7 +109,8 @@ impl Receiver {
         let hole = lost.then_some(None);
         for fd in fds.into_iter().map(Some).chain(hole) {
             if self.arrived.len() == self.limits.descriptors {
-                self.arrived.pop_front();
+                self.overrun = true;
+                break;
             }
             self.arrived.push_back(Arrived { with: with.clone(), fd });
         }
@@ -117,12 +129,15 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// When the line, whole or not, exceeds [`Limits::line`].
-    pub fn next_line(&mut self) -> Result<Option<Vec<u8>>, LineTooLong> {
+    /// When the peer exceeds a limit.
+    pub fn next_line(&mut self) -> Result<Option<Vec<u8>>, Unreadable> {
+        if self.overrun {
+            return Err(Unreadable::TooManyDescriptors { limit: self.limits.descriptors });
+        }
         let newline = self.buffer[self.scanned..].iter().position(|&byte| byte == b'\n');
         let end = newline.map_or(self.buffer.len(), |at| self.scanned + at);
         if end - self.start > self.limits.line {
-            return Err(LineTooLong { limit: self.limits.line });
+            return Err(Unreadable::LineTooLong { limit: self.limits.line });
         }
         self.scanned = end;
         if newline.is_none() {

@@ -13,7 +13,7 @@ use thiserror::Error;
 use super::LIMITS;
 use crate::{
     json::Json,
-    wire::lines::{LineTooLong, QueueFull, Receiver, excerpt},
+    wire::lines::{QueueFull, Receiver, Unreadable, excerpt},
 };
 
 /// What a worker says.
@@ -71,6 +71,9 @@ pub struct Listen {
     /// number gets the same port in all workers.
     #[serde(default)]
     pub index: u32,
+    /// The socket is to be this worker's alone: who asks for the address next gets an error.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exclusive: bool,
 }
 
 /// What is to be bound.
@@ -101,6 +104,15 @@ pub enum Wanted {
 }
 
 impl Wanted {
+    /// Whether it is for the kernel to choose the port.
+    #[must_use]
+    pub const fn is_any_port(&self) -> bool {
+        match self {
+            Self::Tcp { address, .. } | Self::Udp { address, .. } => address.port() == 0,
+            Self::Unix { .. } => false,
+        }
+    }
+
     /// Whether a primary can bind it at all: a path must be absolute and free of NULs.
     #[must_use]
     pub fn is_valid(&self) -> bool {
@@ -242,9 +254,9 @@ pub enum ProtocolError {
         #[source]
         source: Malformed,
     },
-    /// The stream cannot be cut into lines.
-    #[error("the other side sends without end")]
-    Endless(#[from] LineTooLong),
+    /// Lines without end, or descriptors without lines.
+    #[error("the other side sends more than there is room for")]
+    Endless(#[from] Unreadable),
     /// What the other side must be told does not fit any more.
     #[error("the other side does not read")]
     DoesNotRead(#[from] QueueFull),

@@ -7,7 +7,7 @@ use serde_json::{Value, value::RawValue};
 use thiserror::Error;
 
 use super::QueryServer;
-use crate::wire::lines::{LineTooLong, QueueFull, excerpt};
+use crate::wire::lines::{QueueFull, Unreadable, excerpt};
 
 /// Bun puts it before internal messages.
 pub(super) const MARK: u8 = 0x02;
@@ -25,9 +25,9 @@ pub enum ProtocolError {
         #[source]
         source: Malformed,
     },
-    /// The stream cannot be cut into lines.
-    #[error("the worker sends without end")]
-    Endless(#[from] LineTooLong),
+    /// Lines without end, or descriptors without lines.
+    #[error("the worker sends more than there is room for")]
+    Endless(#[from] Unreadable),
     /// What the worker must be told does not fit any more.
     #[error("the worker does not read")]
     DoesNotRead(#[from] QueueFull),
