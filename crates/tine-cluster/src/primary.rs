@@ -51,6 +51,7 @@ mod start;
 mod task;
 mod telling;
 mod trap;
+mod unwanted;
 mod watch;
 mod worker;
 

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
 mod common;
+#[path = "common/node.rs"]
+mod node;
 
 use std::{
     io::{Read, Write},
@@ -12,6 +14,7 @@ use std::{
 };
 
 use common::{Directory, Tested, soon};
+use node::node;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tine_cluster::{
@@ -24,19 +27,6 @@ use tine_cluster::{
     },
 };
 use tine_linux::process::Exit;
-
-/// A program of Node's; `None` where there is no node.
-fn node(directory: &Directory, script: &str) -> Option<Program> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut files = std::env::split_paths(&path).map(|directory| directory.join("node"));
-    let Some(node) = files.find(|file| file.is_file()) else {
-        eprintln!("skipped: there is no node here");
-        return None;
-    };
-    let file = directory.path().join("worker.js");
-    std::fs::write(&file, script).unwrap();
-    Some(Program::node(node, file))
-}
 
 /// Says every message again, and leaves when it is told so.
 const ECHO: &str = "

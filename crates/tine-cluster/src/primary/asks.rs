@@ -298,19 +298,20 @@ impl Task {
 
     /// The seats that a worker speaks of.
     fn meant(&self, worker: WorkerId, on: &Listens<'_>) -> Vec<SeatId> {
-        let port = match on {
+        let address = match on {
             Listens::Key(key) => {
                 let given = self.asks.given.get(&(worker, (*key).to_owned()));
                 return given.copied().into_iter().collect();
             }
-            Listens::Address(address) => address.as_ref().and_then(|address| address.port),
+            Listens::Address(address) => address.as_ref(),
         };
-        let fits = |seat: &SeatId| {
-            self.seats
-                .listener_of(*seat)
-                .is_some_and(|(_, listener)| listener.key.endpoint.port() == port || port.is_none())
-        };
-        self.seats.registry().held_by(worker).into_iter().filter(fits).collect()
+        let mut held = self.seats.registry().held_by(worker);
+        held.retain(|seat| {
+            let key = self.seats.listener_of(*seat).map(|(_, listener)| &listener.key);
+            // What cannot be read may be any of them.
+            address.is_none_or(|address| key.is_some_and(|key| address.is_of(key)))
+        });
+        held
     }
 
     fn is_open(&self, worker: WorkerId, seat: SeatId) -> bool {
@@ -319,6 +320,7 @@ impl Task {
 
     /// The worker has closed what it was given.
     pub(super) fn given_closed(&mut self, worker: WorkerId, key: &str) {
+        self.announce_of(worker);
         let Some(seat) = self.asks.given.remove(&(worker, key.to_owned())) else { return };
         let Some((listener, _)) = self.seats.listener_of(seat) else { return };
         if let Some(handing) = self.handing.get_mut(&listener) {
@@ -334,7 +336,7 @@ impl Task {
         }
     }
 
-    fn close_listener(&mut self, worker: WorkerId, listener: ListenerId) {
+    pub(super) fn close_listener(&mut self, worker: WorkerId, listener: ListenerId) {
         self.handing.remove(&listener);
         self.forget_names_of(listener);
         let seats: Vec<SeatId> =

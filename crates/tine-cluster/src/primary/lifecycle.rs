@@ -74,6 +74,8 @@ impl Task {
         let Ok(Some(exit)) = worker.process.try_wait() else { return };
         worker.exit = Some(exit);
         worker.ended = Some(Instant::now());
+        self.announce_of(id);
+        let Some(worker) = self.workers.get(&id) else { return };
         let (instance, end) = (worker.instance, worker.end(exit));
         let exited_after_disconnect = worker.exited_after_disconnect;
         match &worker.channel {
