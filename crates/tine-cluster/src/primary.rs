@@ -52,6 +52,7 @@ mod start;
 mod task;
 mod telling;
 mod trap;
+mod unwanted;
 mod watch;
 mod worker;
 

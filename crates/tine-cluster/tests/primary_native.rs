@@ -4,7 +4,6 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
-#[expect(dead_code, reason = "the other tests use more of it")]
 mod common;
 
 use std::{

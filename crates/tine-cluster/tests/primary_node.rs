@@ -4,13 +4,19 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
 mod common;
+#[path = "common/echo.rs"]
+mod echo;
+#[path = "common/node.rs"]
+mod node;
 
 use std::{
     io::{Read, Write},
     net::TcpStream,
 };
 
-use common::{Directory, ECHO, Tested, node, soon};
+use common::{Directory, Tested, soon};
+use echo::ECHO;
+use node::node;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tine_cluster::{

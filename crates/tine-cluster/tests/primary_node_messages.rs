@@ -6,6 +6,10 @@
 
 #[expect(dead_code, reason = "the other tests use more of it")]
 mod common;
+#[path = "common/echo.rs"]
+mod echo;
+#[path = "common/node.rs"]
+mod node;
 
 use std::{
     io::Read,
@@ -13,7 +17,9 @@ use std::{
     os::unix::net::{UnixListener, UnixStream},
 };
 
-use common::{Directory, ECHO, Tested, node, soon};
+use common::{Directory, Tested, soon};
+use echo::ECHO;
+use node::node;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tine_cluster::{

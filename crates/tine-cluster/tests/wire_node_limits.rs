@@ -4,7 +4,10 @@
 
 use std::{os::fd::OwnedFd, sync::Arc};
 
-use tine_cluster::wire::node::{Limits, ProtocolError, Session};
+use tine_cluster::wire::{
+    lines::{MOST_DESCRIPTORS, MOST_LINES, QueueFull},
+    node::{Limits, ProtocolError, Session},
+};
 
 const MISSING: &str = r#"{"cmd":"NODE_HANDLE_NACK"}"#;
 
@@ -59,6 +62,41 @@ fn a_worker_that_does_not_read_comes_to_the_limit() {
     says(&mut session, &[ask; 100]);
     let error = session.next_event().unwrap_err();
     assert!(matches!(error, ProtocolError::DoesNotRead(_)), "{error:?}");
+}
+
+#[test]
+fn descriptors_for_a_worker_that_does_not_read_come_to_a_limit_before_their_bytes() {
+    let mut session = Session::default();
+    let (connection, _writer) = socket();
+    let mut waiting = 0;
+    let error = loop {
+        match session.new_connection("h1", Arc::clone(&connection)) {
+            Ok(_) => waiting += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error, QueueFull::Descriptors);
+    assert_eq!(waiting, 1 + MOST_DESCRIPTORS, "one is on its way, the others are behind it");
+    // What goes out makes room.
+    let sent = session.outbox().front().unwrap().0.len();
+    session.outbox().sent(sent);
+    says(&mut session, &[r#"{"cmd":"NODE_HANDLE_ACK"}"#]);
+    assert!(session.next_event().unwrap().is_none());
+    assert!(session.new_connection("h1", connection).is_ok());
+}
+
+#[test]
+fn short_lines_that_are_not_read_come_to_a_limit_of_their_own() {
+    let mut session = Session::default();
+    let ask = r#"{"cmd":"NODE_SOCKET_GET_COUNT"}"#;
+    let error = loop {
+        says(&mut session, &[ask; 100]);
+        if let Err(error) = session.next_event() {
+            break error;
+        }
+    };
+    assert!(matches!(error, ProtocolError::DoesNotRead(QueueFull::Lines)), "{error:?}");
+    assert_eq!(session.outbox().lines(), MOST_LINES);
 }
 
 #[test]

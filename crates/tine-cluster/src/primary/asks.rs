@@ -100,12 +100,18 @@ pub(super) enum Given {
     },
 }
 
+/// So many listeners may one worker have by its channel: each costs three descriptors.
+const MOST_GIVEN: usize = 1024;
+
 /// What Node's own primary lets wait (`backlog || 511`).
 const BACKLOG: u32 = 511;
 
 impl Task {
     /// Finds or makes what the worker asks for.
     pub(super) fn give(&mut self, worker: WorkerId, ask: &Ask) -> Result<Given, Errno> {
+        if self.asks.count(worker) >= MOST_GIVEN {
+            return Err(Errno::MFILE);
+        }
         match &ask.want {
             Want::Declared(number) => return self.give_declared(worker, *number),
             Want::Unbound { v6 } => return self.give_unbound(*v6),
@@ -267,6 +273,7 @@ impl Task {
 
     /// The worker has closed what it was given.
     pub(super) fn given_closed(&mut self, worker: WorkerId, key: &str) {
+        self.announce_of(worker);
         let Some(seat) = self.asks.given.remove(&(worker, key.to_owned())) else { return };
         let Some((listener, _)) = self.seats.listener_of(seat) else { return };
         if let Some(handing) = self.handing.get_mut(&listener) {
@@ -282,7 +289,7 @@ impl Task {
         }
     }
 
-    fn close_listener(&mut self, worker: WorkerId, listener: ListenerId) {
+    pub(super) fn close_listener(&mut self, worker: WorkerId, listener: ListenerId) {
         self.handing.remove(&listener);
         self.forget_names_of(listener);
         let seats: Vec<SeatId> =
@@ -355,6 +362,12 @@ impl Asks {
     pub(super) fn names_of(&self, worker: WorkerId, seat: SeatId) -> Vec<String> {
         let all = self.given.iter().filter(|(name, given)| name.0 == worker && **given == seat);
         all.map(|(name, _)| name.1.clone()).collect()
+    }
+
+    /// How much the worker holds.
+    fn count(&self, worker: WorkerId) -> usize {
+        let from = (worker, String::new())..;
+        self.given.range(from).take_while(|((holder, _), _)| *holder == worker).count()
     }
 
     fn name(&mut self, worker: WorkerId, seat: SeatId) -> String {

@@ -30,18 +30,17 @@ impl Task {
 
     /// The seats that a worker speaks of.
     fn meant(&self, worker: WorkerId, on: &Listens<'_>) -> Vec<SeatId> {
-        let port = match on {
-            Listens::Key(key) => {
-                return self.asks.given_as(worker, key).into_iter().collect();
-            }
-            Listens::Address(address) => address.as_ref().and_then(|address| address.port),
+        let address = match on {
+            Listens::Key(key) => return self.asks.given_as(worker, key).into_iter().collect(),
+            Listens::Address(address) => address.as_ref(),
         };
-        let fits = |seat: &SeatId| {
-            self.seats
-                .listener_of(*seat)
-                .is_some_and(|(_, listener)| listener.key.endpoint.port() == port || port.is_none())
-        };
-        self.seats.registry().held_by(worker).into_iter().filter(fits).collect()
+        let mut held = self.seats.registry().held_by(worker);
+        held.retain(|seat| {
+            let key = self.seats.listener_of(*seat).map(|(_, listener)| &listener.key);
+            // What cannot be read may be any of them.
+            address.is_none_or(|address| key.is_some_and(|key| address.is_of(key)))
+        });
+        held
     }
 
     fn is_open(&self, worker: WorkerId, seat: SeatId) -> bool {

@@ -314,16 +314,20 @@ impl Task {
         let _ = rolling.done.send(result);
     }
 
-    /// The worker's first process has ended. Whether it fills its place.
-    pub(super) fn left_the_reload(&mut self, id: WorkerId) -> bool {
-        let on_trial = self.rolling.as_mut().is_some_and(|rolling| {
-            let on_trial = rolling.rollout.candidates().any(|(new, _)| new == id);
-            if on_trial {
-                rolling.rollout.gone(id);
-            }
-            on_trial
-        });
-        !on_trial && self.workers.get(&id).is_some_and(|worker| !worker.retired)
+    /// The first process of the worker has ended: if it was on trial, it has failed.
+    pub(super) fn ended_on_trial(&mut self, id: WorkerId) {
+        if let Some(rolling) = &mut self.rolling
+            && rolling.rollout.candidates().any(|(new, _)| new == id)
+        {
+            rolling.rollout.gone(id);
+        }
+    }
+
+    /// There are no such places any more.
+    pub(super) fn withdraw_from_the_reload(&mut self, from: Instance) {
+        if let Some(rolling) = &mut self.rolling {
+            rolling.rollout.withdraw(from);
+        }
     }
 
     /// Nothing is left of the worker.

@@ -85,6 +85,8 @@ pub(super) struct Task {
     pub(super) tell: mpsc::UnboundedSender<Told>,
     pub(super) mailboxes: watch::Sender<BTreeMap<WorkerId, Mailbox>>,
     pub(super) waiters: Vec<Waiter>,
+    /// Listeners that nobody held, and nobody was to ask for, at the last look.
+    pub(super) unwanted: Vec<ListenerId>,
     pub(super) rolling: Option<Rolling>,
     pub(super) last_worker: u32,
     pub(super) stopping: bool,
@@ -131,6 +133,7 @@ impl Task {
             tell,
             mailboxes,
             waiters: Vec::new(),
+            unwanted: Vec::new(),
             rolling: None,
             last_worker: 0,
             stopping: false,
@@ -243,7 +246,7 @@ impl Task {
         for worker in due {
             self.step(worker, LifeEvent::Deadline);
         }
-        // While it is still known how a worker ended, which is forgotten at a look.
+        // Before those that have gone are forgotten: they may have had last words.
         self.roll(now);
         if self.next_look <= now {
             self.next_look = now + LOOK;

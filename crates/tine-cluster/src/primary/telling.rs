@@ -104,6 +104,7 @@ impl Task {
 
     /// The worker's channel has ended, or was ended for this reason.
     pub(super) fn disconnected(&mut self, id: WorkerId, broken: Option<String>) {
+        self.announce_of(id);
         let spoke = self.workers.get(&id).is_some_and(super::worker::Worker::is_connected);
         match broken {
             None => self.channel_closed(id),

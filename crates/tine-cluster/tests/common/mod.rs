@@ -39,29 +39,6 @@ impl Drop for Directory {
     }
 }
 
-/// A program of Node's; `None` where there is no node.
-pub(crate) fn node(directory: &Directory, script: &str) -> Option<Program> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut files = std::env::split_paths(&path).map(|directory| directory.join("node"));
-    let Some(node) = files.find(|file| file.is_file()) else {
-        eprintln!("skipped: there is no node here");
-        return None;
-    };
-    let file = directory.path().join("worker.js");
-    std::fs::write(&file, script).unwrap();
-    Some(Program::node(node, file))
-}
-
-/// Says every message again, and leaves when it is told so.
-pub(crate) const ECHO: &str = "
-const cluster = require('cluster');
-process.on('message', (m) => {
-    if (m === 'leave') cluster.worker.disconnect();
-    else if (m && m.exit !== undefined) process.exit(m.exit);
-    else process.send(m);
-});
-process.send('up');";
-
 /// A running cluster whose events are looked through in their order.
 pub(crate) struct Tested {
     pub(crate) cluster: Cluster,
