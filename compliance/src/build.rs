@@ -37,6 +37,9 @@ pub(crate) fn cargo_built(package: &str) -> PathBuf {
 pub fn example(name: &str) -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
+        if env::var_os("TINE_BIN").is_some() {
+            return;
+        }
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["build", "--quiet", "-p", "tine-cluster", "--examples"]);
         if profile_folder().ends_with("release") {
@@ -115,6 +118,17 @@ fn succeed(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {}\n{error}", output.status);
+}
+
+/// Where `compliance/peers/install` installs.
+pub(crate) fn peers() -> PathBuf {
+    root().join("target/peers/node_modules")
+}
+
+/// A file of this package.
+#[must_use]
+pub fn file(path: &str) -> PathBuf {
+    root().join("compliance").join(path)
 }
 
 fn folder() -> PathBuf {

@@ -22,6 +22,7 @@ mod build;
 mod client;
 mod output;
 mod port;
+mod primary;
 mod process;
 mod program;
 mod run;
@@ -29,10 +30,14 @@ mod scratch;
 mod tine;
 mod who;
 
-pub use build::example;
+pub use build::{example, file};
 pub use client::{KeepAlive, get, get_from, pid_in};
 pub use output::{Line, Listening, Stream, Worker};
 pub use port::free_port;
+pub use primary::{
+    Fork, IN_ANY_ORDER, IN_TURN, Interpreter, Primary, Transcript, UnderTest, Way, WorkerExit,
+    compare, compare_on, compare_started, peer, play,
+};
 pub use process::{descendants, is_alive};
 pub use program::Program;
 pub use run::Run;
@@ -45,9 +50,13 @@ pub use who::Who;
 /// however it ended. Under plain `cargo test` it fails.
 pub fn needs(program: &str) {
     if Who::Root.find(program).is_none() {
-        println!("SKIP! no {program} here");
-        std::panic::resume_unwind(Box::new("skipped"));
+        cut_short(&format!("no {program} here"));
     }
+}
+
+fn cut_short(reason: &str) -> ! {
+    println!("SKIP! {reason}");
+    std::panic::resume_unwind(Box::new("skipped"))
 }
 
 /// What a test returns early with: the reason why it cannot run here.

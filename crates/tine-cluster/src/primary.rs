@@ -25,6 +25,7 @@ mod channel;
 mod declared;
 mod drain;
 mod event;
+mod exclusive;
 mod gate;
 mod handing;
 mod input;
@@ -41,14 +42,16 @@ mod owner;
 mod paths;
 mod presumed;
 mod probe;
-mod ready;
+pub(crate) mod ready;
 mod report;
+mod rolling;
 mod seats;
 mod settings;
 mod start;
 mod task;
 mod telling;
 mod trap;
+mod unwanted;
 mod watch;
 mod worker;
 
@@ -58,6 +61,7 @@ pub use event::{
 };
 pub use messages::{Reply, RequestError, SendError};
 pub use owner::{ForkError, WorkerError};
+pub use rolling::{Reload, ReloadError, Reloaded};
 pub use settings::{Fork, Program, ProgramKind, Settings, Stdio, User};
 pub use start::cgroup_prefix;
 
@@ -99,6 +103,8 @@ pub struct Ended;
 pub struct Events {
     lifecycle: mpsc::UnboundedReceiver<Told>,
     output: mpsc::Receiver<Event>,
+    /// The end of a worker, that waits until so many lines are told that were written before.
+    held: Option<(Event, usize)>,
     task: JoinHandle<Ending>,
 }
 
@@ -122,7 +128,7 @@ impl Cluster {
         let (directory, mailboxes) = sync::watch::channel(BTreeMap::new());
         let task = task::Task::new(settings, (tell, lines), directory);
         let task = tokio::spawn(task.run(requests));
-        (Self { commands, mailboxes }, Events { lifecycle, output, task })
+        (Self { commands, mailboxes }, Events { lifecycle, output, held: None, task })
     }
 
     /// Takes every worker out of rotation, lets connections finish, then stops the workers.
@@ -183,12 +189,34 @@ impl Events {
     ///
     /// Cancel safe.
     pub async fn next(&mut self) -> Option<Event> {
-        tokio::select! {
-            biased;
-            Some(told) = self.lifecycle.recv() => Some(told.event),
-            Some(event) = self.output.recv() => Some(event),
-            else => None,
+        loop {
+            if let Some(event) = self.take_held() {
+                return Some(event);
+            }
+            tokio::select! {
+                biased;
+                Some(told) = self.lifecycle.recv() => match told.event {
+                    // Its lines came before, and wait in the other queue.
+                    event @ Event { what: What::Exited { .. }, .. } => {
+                        self.held = Some((event, self.output.len()));
+                    }
+                    event => return Some(event),
+                },
+                Some(event) = self.output.recv() => return Some(event),
+                else => return None,
+            }
         }
+    }
+
+    fn take_held(&mut self) -> Option<Event> {
+        let (event, lines) = self.held.take()?;
+        if lines > 0
+            && let Ok(line) = self.output.try_recv()
+        {
+            self.held = Some((event, lines - 1));
+            return Some(line);
+        }
+        Some(event)
     }
 
     /// How the cluster ended. To be asked when [`Self::next`] gave `None`; waits for that otherwise.

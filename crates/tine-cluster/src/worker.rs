@@ -22,15 +22,46 @@
 //!
 //! Uses std alone, so that it fits any runtime: [`Listener::into_std`] gives up the socket where
 //! there is one, and [`Stop`] is a descriptor to wait for. In a cluster one thread reads the channel
-//! to the primary; it ends when the worker and its listeners are dropped.
+//! to the primary; it ends when the worker and its listeners are dropped. It never waits for the
+//! program, so no call here can be held up by another one.
+//!
+//! # A pool of threads
+//!
+//! All of them accept from the one listener, whatever is behind it:
+//!
+//! ```no_run
+//! # fn serve(_: std::net::TcpStream) {}
+//! # fn pool(listener: tine_cluster::worker::Listener) {
+//! std::thread::scope(|scope| {
+//!     for _ in 0..8 {
+//!         scope.spawn(|| {
+//!             while let Ok(Some((connection, _))) = listener.accept() {
+//!                 serve(connection);
+//!             }
+//!         });
+//!     }
+//! });
+//! # }
+//! ```
+//!
+//! # tokio, hyper, axum
+//!
+//! [`Listener::into_async`] gives a listener for tokio, feature `tokio`; `examples/axum.rs` serves axum
+//! with it in ten lines.
 //!
 //! If the primary goes away, sockets go on working; connections that would have been handed over do
 //! not come any more, and `accept` says so.
 
 mod bind;
 mod channel;
+mod inbox;
 mod listener;
+mod message;
+mod outgoing;
+mod state;
 mod stop;
+#[cfg(feature = "tokio")]
+mod tokio;
 
 use std::{
     io,
@@ -42,15 +73,24 @@ use std::{
 
 use channel::{Answer, Client};
 pub use listener::{Listener, UnixListener};
+pub use message::{Message, Messages, Readable, Reply, RequestError, SendError};
+use state::Question;
 pub use stop::Stop;
 
-use crate::wire::native::Wanted;
+#[cfg(feature = "tokio")]
+pub use self::tokio::{AsyncListener, AsyncMessages, AsyncUnixListener};
+use crate::{
+    id::{Instance, WorkerId},
+    wire::native::Wanted,
+};
 
 /// This process, in a cluster or alone.
 #[derive(Clone, Debug)]
 pub struct Worker {
     client: Option<Arc<Client>>,
     stop: Stop,
+    id: Option<WorkerId>,
+    instance: Option<Instance>,
 }
 
 /// How to listen.
@@ -61,6 +101,9 @@ pub struct Options {
     pub backlog: Option<u32>,
     /// An IPv6 address is not to serve IPv4 as well.
     pub v6only: bool,
+    /// The address is to be this worker's alone, and not the cluster's: another one that wants it gets
+    /// `AddrInUse`. Connections queued there end with the worker.
+    pub exclusive: bool,
 }
 
 /// Why this process is neither in a cluster nor alone.
@@ -100,7 +143,12 @@ impl Worker {
     #[cfg(feature = "worker")]
     pub fn from_env() -> Result<Self, FromEnvError> {
         match tine_linux::inherited::claim(crate::wire::native::CHANNEL)? {
-            Some(channel) => Self::over(channel).map_err(FromEnvError::Greet),
+            Some(channel) => {
+                let worker = Self::over(channel).map_err(FromEnvError::Greet)?;
+                let id = number("TINE_WORKER_ID").map(WorkerId);
+                let instance = number("TINE_INSTANCE").map(Instance);
+                Ok(Self { id, instance, ..worker })
+            }
             None => Ok(Self::alone()),
         }
     }
@@ -108,7 +156,7 @@ impl Worker {
     /// A worker without a primary. It binds by itself and is never asked to stop.
     #[must_use]
     pub const fn alone() -> Self {
-        Self { client: None, stop: Stop::never() }
+        Self { client: None, stop: Stop::never(), id: None, instance: None }
     }
 
     /// A worker at the end of this UNIX stream socket. It is made blocking.
@@ -118,13 +166,51 @@ impl Worker {
     /// When the primary has gone, or a thread cannot be started.
     pub fn over(channel: OwnedFd) -> io::Result<Self> {
         let (client, stop) = Client::start(channel)?;
-        Ok(Self { client: Some(Arc::new(client)), stop })
+        Ok(Self { client: Some(Arc::new(client)), stop, id: None, instance: None })
     }
 
-    /// Whether there is a primary.
+    /// Whether there is a primary: Node's `cluster.isWorker`. It may have gone since.
     #[must_use]
     pub const fn is_in_cluster(&self) -> bool {
         self.client.is_some()
+    }
+
+    /// Its number in its cluster: Node's `cluster.worker.id`. `None` without a primary, and for a
+    /// worker that was made from a descriptor.
+    #[must_use]
+    pub const fn id(&self) -> Option<WorkerId> {
+        self.id
+    }
+
+    /// Which instance it fills; `None` if it was forked beside them.
+    #[must_use]
+    pub const fn instance(&self) -> Option<Instance> {
+        self.instance
+    }
+
+    /// Whether the channel to the primary is open: Node's `worker.isConnected()`.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.client.as_ref().is_some_and(|client| client.is_connected())
+    }
+
+    /// Leaves the cluster by this worker's own wish: Node's `cluster.worker.disconnect()`. It gets no
+    /// new connection; all else is as after a [stop](Self::stop), so the program finishes what it has
+    /// and exits. The channel stays open until the worker and its listeners are dropped. Nothing
+    /// happens the second time, and without a primary.
+    ///
+    /// # Errors
+    ///
+    /// `BrokenPipe` when the primary has gone.
+    pub fn disconnect(&self) -> io::Result<()> {
+        self.client.as_ref().map_or(Ok(()), |client| client.leave())
+    }
+
+    /// Whether this worker is leaving on purpose, by the primary's wish or its own: Node's
+    /// `worker.exitedAfterDisconnect`.
+    #[must_use]
+    pub fn exited_after_disconnect(&self) -> bool {
+        self.stop_requested()
     }
 
     /// Listens on a TCP address, the first of several that can be bound.
@@ -151,11 +237,11 @@ impl Worker {
 
     fn listen_on(&self, address: SocketAddr, options: Options) -> io::Result<Listener> {
         let Some(client) = &self.client else {
-            return Listener::own(bind::tcp(address, options)?, self.stop.clone());
+            return Listener::own(bind::tcp(address, options)?, self.stop.clone(), None);
         };
         let wanted = Wanted::Tcp { address, v6only: options.v6only };
-        match client.ask(wanted, options.backlog)? {
-            Answer::Seat(fd) => Listener::own(fd.into(), self.stop.clone()),
+        match client.ask(options.of(wanted))? {
+            Answer::Seat(fd, lease) => Listener::own(fd.into(), self.stop.clone(), Some(lease)),
             Answer::HandedOver(queue) => Ok(Listener::handed_over(queue, self.stop.clone())),
         }
     }
@@ -167,10 +253,27 @@ impl Worker {
     ///
     /// Those of [`Self::listen`].
     pub fn listen_udp(&self, address: impl ToSocketAddrs) -> io::Result<UdpSocket> {
+        self.listen_udp_with(address, Options::default())
+    }
+
+    /// [`Self::listen_udp`], with options. There is no backlog of datagrams.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::listen`].
+    pub fn listen_udp_with(
+        &self,
+        address: impl ToSocketAddrs,
+        options: Options,
+    ) -> io::Result<UdpSocket> {
         first(address, |address| {
-            let Some(client) = &self.client else { return UdpSocket::bind(address) };
-            match client.ask(Wanted::Udp { address, v6only: false }, None)? {
-                Answer::Seat(fd) => Ok(fd.into()),
+            let Some(client) = &self.client else { return bind::udp(address, options) };
+            let wanted = Wanted::Udp { address, v6only: options.v6only };
+            match client.ask(options.of(wanted))? {
+                Answer::Seat(fd, lease) => {
+                    lease.keep();
+                    Ok(fd.into())
+                }
                 Answer::HandedOver(_) => Err(channel::nonsense("datagrams cannot be handed over")),
             }
         })
@@ -184,10 +287,11 @@ impl Worker {
     pub fn listen_unix(&self, path: impl AsRef<Path>) -> io::Result<UnixListener> {
         let Some(client) = &self.client else {
             let listener = std::os::unix::net::UnixListener::bind(path)?;
-            return UnixListener::own(listener, self.stop.clone());
+            return UnixListener::own(listener, self.stop.clone(), None);
         };
-        match client.ask(Wanted::Unix { path: absolute(path.as_ref())? }, None)? {
-            Answer::Seat(fd) => UnixListener::own(fd.into(), self.stop.clone()),
+        let wanted = Wanted::Unix { path: absolute(path.as_ref())? };
+        match client.ask(Options::default().of(wanted))? {
+            Answer::Seat(fd, lease) => UnixListener::own(fd.into(), self.stop.clone(), Some(lease)),
             Answer::HandedOver(queue) => Ok(UnixListener::handed_over(queue, self.stop.clone())),
         }
     }
@@ -212,6 +316,18 @@ impl Worker {
     pub fn stop(&self) -> Stop {
         self.stop.clone()
     }
+}
+
+impl Options {
+    const fn of(self, wanted: Wanted) -> Question {
+        Question { wanted, backlog: self.backlog, exclusive: self.exclusive }
+    }
+}
+
+/// The number in a variable, without what may follow it.
+#[cfg(feature = "worker")]
+fn number(variable: &str) -> Option<u32> {
+    std::env::var(variable).ok()?.split('.').next()?.parse().ok()
 }
 
 /// The first success, as `std::net::TcpListener::bind` looks for it.

@@ -6,10 +6,13 @@
 
 #[expect(dead_code, reason = "other tests need more of it")]
 mod common;
+#[path = "common/node.rs"]
+mod node;
 
 use std::time::Duration;
 
-use common::{DEADLINE, Directory, Tested, node, soon};
+use common::{DEADLINE, Directory, Tested, soon};
+use node::node;
 use rustix::process::Signal;
 use serde_json::json;
 use tine_cluster::{

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
 mod common;
+#[path = "common/node.rs"]
+mod node;
 
 use std::{
     io::{Read, Write},
@@ -11,7 +13,8 @@ use std::{
     os::unix::net::{UnixListener, UnixStream},
 };
 
-use common::{Directory, Tested, node, soon};
+use common::{Directory, Tested, soon};
+use node::node;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tine_cluster::{
@@ -19,7 +22,8 @@ use tine_cluster::{
     descriptor::Descriptor,
     id::WorkerId,
     primary::{
-        AddressType, Fork, ForkError, Program, RequestError, SendError, Settings, What, WorkerError,
+        AddressType, Fork, ForkError, Program, RequestError, SendError, Settings, Stdio, What,
+        WorkerError,
     },
 };
 use tine_linux::process::Exit;
@@ -456,5 +460,35 @@ async fn an_inspected_worker_gets_a_port_of_its_own() {
         let worker = tested.cluster.fork(Fork::new()).await.unwrap();
         let said: Value = tested.message(worker).await.parse().unwrap();
         assert_eq!(said[1], true, "{said}");
+    }
+}
+
+#[tokio::test]
+async fn output_goes_where_it_was_said() {
+    let directory = Directory::new();
+    let script =
+        "process.send(require('fs').readlinkSync('/proc/self/fd/1')); console.log('line');";
+    let Some(program) = node(&directory, script) else { return };
+    let own = std::fs::read_link("/proc/self/fd/1").unwrap();
+    for (stdio, expected) in [
+        (Stdio::Inherited, own.to_str().unwrap()),
+        (Stdio::Null, "/dev/null"),
+        (Stdio::Lines, "pipe:"),
+    ] {
+        let program = Program { stdio, ..program.clone() };
+        let mut tested = Tested::forks(program);
+        let worker = tested.cluster.fork(Fork::new()).await.unwrap();
+        let link: String = tested.message(worker).await.parse().unwrap();
+        assert!(link.starts_with(expected), "{link} is not {expected}");
+        tested.cluster.disconnect(worker).await.unwrap();
+        let (mut lines, mut ended) = (0, false);
+        while !ended {
+            match soon(tested.events.next()).await.unwrap().what {
+                What::Output { line, .. } => lines += usize::from(line == b"line"),
+                What::Exited { .. } => ended = true,
+                _ => {}
+            }
+        }
+        assert_eq!(lines, usize::from(stdio == Stdio::Lines), "they come before the end");
     }
 }

@@ -67,7 +67,9 @@ fn the_transcript_of_the_documentation_is_what_is_spoken() {
     says(&mut session, &said.iter().map(String::as_str).collect::<Vec<_>>());
     let tcp = |text: &str| Wanted::Tcp { address: text.parse().unwrap(), v6only: false };
     assert_eq!(next(&mut session), Some(Event::Hello { pid: 4711 }));
-    let listen = |seq, wanted, backlog| Event::Listen(Listen { seq, wanted, backlog, index: 0 });
+    let listen = |seq, wanted, backlog| {
+        Event::Listen(Listen { seq, wanted, backlog, index: 0, exclusive: false })
+    };
     assert_eq!(next(&mut session), Some(listen(1, tcp("0.0.0.0:8003"), Some(511))));
     session.reply_handed_over(1, "h1", "0.0.0.0:8003".parse().ok()).unwrap();
     assert_eq!(next(&mut session), Some(listen(2, tcp("[::1]:8004"), None)));
@@ -117,7 +119,7 @@ fn unknown_fields_and_types_are_ignored() {
         ],
     );
     let wanted = Wanted::Udp { address: "[::]:53".parse().unwrap(), v6only: true };
-    let listen = Listen { seq: 9, wanted, backlog: None, index: 0 };
+    let listen = Listen { seq: 9, wanted, backlog: None, index: 0, exclusive: false };
     assert_eq!(next(&mut session), Some(Event::Listen(listen)));
 }
 

@@ -11,12 +11,14 @@ use std::{
     time::Duration,
 };
 
+use rustix::event::{PollFd, PollFlags, poll};
 use tine_cluster::{
+    json::Json,
     wire::{
         lines::{Flushed, Received, flush, receive},
         native::{Event, Listen, Session, Wanted},
     },
-    worker::{Options, Worker},
+    worker::{Options, SendError, Worker},
 };
 
 /// Nothing here takes long; a test that fails should not take for ever.
@@ -122,7 +124,7 @@ fn alone_a_worker_binds_by_itself() {
 
 #[test]
 fn alone_v6only_and_backlog_are_as_asked() {
-    let options = Options { backlog: Some(7), v6only: true };
+    let options = Options { backlog: Some(7), v6only: true, ..Options::default() };
     let listener = Worker::alone().listen_with("[::]:0", options).unwrap().into_std().unwrap();
     let port = listener.local_addr().unwrap().port();
     TcpStream::connect(("::1", port)).unwrap();
@@ -347,4 +349,54 @@ fn a_worker_finds_its_channel_in_the_environment_once() {
     assert_eq!(primary.hear(), Some(Event::Ready));
     primary.say(|session| session.stop().unwrap());
     assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn messages_can_be_polled_for_and_end_with_the_primary() {
+    let (worker, mut primary) = cluster();
+    let messages = worker.messages();
+    assert!(messages.try_recv().is_none());
+    let readable = messages.descriptor().unwrap().expect("there is a primary");
+    primary.say(|session| session.send(Json::of(&"hello").unwrap(), None).unwrap());
+    let mut fds = [PollFd::new(&readable, PollFlags::IN)];
+    assert_eq!(poll(&mut fds, None).unwrap(), 1);
+    assert_eq!(messages.try_recv().unwrap().message.get(), "\"hello\"");
+    drop(primary);
+    let ended = beside(move || messages.recv().is_none());
+    assert!(ended.result());
+    assert!(!worker.is_connected());
+    let unheard = worker.send(&1).unwrap_err();
+    assert!(matches!(unheard, SendError::Closed(_)), "{unheard}");
+}
+
+#[test]
+fn alone_there_is_nobody_to_talk_to() {
+    let worker = Worker::alone();
+    assert!(matches!(worker.send(&1), Err(SendError::Alone)));
+    assert!(worker.request(&1, DEADLINE).is_err());
+    assert!(worker.messages().recv().is_none());
+    assert!(worker.messages().descriptor().unwrap().is_none());
+    worker.disconnect().unwrap();
+    assert!(worker.id().is_none() && !worker.is_connected() && !worker.exited_after_disconnect());
+}
+
+#[test]
+fn a_primary_that_does_not_read_holds_up_who_sends_and_nobody_else() {
+    let (worker, mut primary) = cluster();
+    let sender = worker.clone();
+    let fill = "x".repeat(100_000);
+    let sending = beside(move || (0..50).all(|_| sender.send(&fill).is_ok()));
+    // The primary's words arrive, and what is asked gets its answer, while the sender waits.
+    primary.say(|session| session.send(Json::of(&"still there?").unwrap(), None).unwrap());
+    assert_eq!(worker.messages().recv().unwrap().message.get(), "\"still there?\"");
+    worker.ready().unwrap();
+    let mut heard = 0;
+    while heard < 50 {
+        match primary.hear() {
+            Some(Event::Message { .. }) => heard += 1,
+            Some(Event::Ready) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(sending.result());
 }

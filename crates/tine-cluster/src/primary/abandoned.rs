@@ -36,6 +36,7 @@ impl Task {
         for seat in self.seats.connected() {
             self.close_seat(seat, "let go of a socket that became a client's");
         }
+        self.close_the_unwanted();
         self.restore_paths();
     }
 

@@ -127,13 +127,17 @@ impl Task {
             Want::Unbound { v6 } => return self.give_unbound(*v6),
             Want::Inet { .. } | Want::Path { .. } => {}
         }
+        let seat = self.give_first_or_known(worker, ask)?;
+        self.hand_out(worker, seat, ask.backlog)
+    }
+
+    fn give_first_or_known(&mut self, worker: WorkerId, ask: &Ask) -> Result<SeatId, Errno> {
         let known = self.asks.bound.get(&ask.name).cloned();
         let known = known.filter(|key| self.seats.registry().find(key).is_some());
-        let seat = match known {
-            Some(key) => self.give_known(worker, ask, &key)?,
-            None => self.give_first(worker, ask)?,
-        };
-        self.hand_out(worker, seat, ask.backlog)
+        match known {
+            Some(key) => self.give_known(worker, ask, &key),
+            None => self.give_first(worker, ask),
+        }
     }
 
     fn give_known(
@@ -143,6 +147,11 @@ impl Task {
         key: &ListenKey,
     ) -> Result<SeatId, Errno> {
         match self.seats.claim(key, worker) {
+            // A socket that was taken out of its listener is closed without a word.
+            Claim::Mine(seat) if ask.by == Acquisition::Native && !self.has_open(worker, seat) => {
+                self.seat_closed(worker, seat);
+                self.give_first_or_known(worker, ask)
+            }
             // Node: a second server of one worker on one address.
             Claim::Mine(_) => Err(Errno::ADDRINUSE),
             Claim::Take(seat) => {
@@ -230,8 +239,7 @@ impl Task {
         let (key, mechanism) = (info.key.clone(), info.choice.mechanism);
         let socket = self.seats.socket(seat).ok_or(Errno::BADF)?;
         if key.transport.listens() {
-            let backlog = i32::try_from(backlog.unwrap_or(BACKLOG)).unwrap_or(i32::MAX);
-            rustix::net::listen(socket, backlog)?;
+            rustix::net::listen(socket, self::backlog(backlog))?;
         }
         let fd = socket.try_clone_to_owned().map_err(errno)?;
         let name = self.asks.name(worker, seat);
@@ -290,19 +298,20 @@ impl Task {
 
     /// The seats that a worker speaks of.
     fn meant(&self, worker: WorkerId, on: &Listens<'_>) -> Vec<SeatId> {
-        let port = match on {
+        let address = match on {
             Listens::Key(key) => {
                 let given = self.asks.given.get(&(worker, (*key).to_owned()));
                 return given.copied().into_iter().collect();
             }
-            Listens::Address(address) => address.as_ref().and_then(|address| address.port),
+            Listens::Address(address) => address.as_ref(),
         };
-        let fits = |seat: &SeatId| {
-            self.seats
-                .listener_of(*seat)
-                .is_some_and(|(_, listener)| listener.key.endpoint.port() == port || port.is_none())
-        };
-        self.seats.registry().held_by(worker).into_iter().filter(fits).collect()
+        let mut held = self.seats.registry().held_by(worker);
+        held.retain(|seat| {
+            let key = self.seats.listener_of(*seat).map(|(_, listener)| &listener.key);
+            // What cannot be read may be any of them.
+            address.is_none_or(|address| key.is_some_and(|key| address.is_of(key)))
+        });
+        held
     }
 
     fn is_open(&self, worker: WorkerId, seat: SeatId) -> bool {
@@ -311,6 +320,7 @@ impl Task {
 
     /// The worker has closed what it was given.
     pub(super) fn given_closed(&mut self, worker: WorkerId, key: &str) {
+        self.announce_of(worker);
         let Some(seat) = self.asks.given.remove(&(worker, key.to_owned())) else { return };
         let Some((listener, _)) = self.seats.listener_of(seat) else { return };
         if let Some(handing) = self.handing.get_mut(&listener) {
@@ -326,7 +336,7 @@ impl Task {
         }
     }
 
-    fn close_listener(&mut self, worker: WorkerId, listener: ListenerId) {
+    pub(super) fn close_listener(&mut self, worker: WorkerId, listener: ListenerId) {
         self.handing.remove(&listener);
         self.forget_names_of(listener);
         let seats: Vec<SeatId> =
@@ -361,8 +371,12 @@ impl Task {
     }
 }
 
+pub(super) fn backlog(asked: Option<u32>) -> i32 {
+    i32::try_from(asked.unwrap_or(BACKLOG)).unwrap_or(i32::MAX)
+}
+
 /// A socket bound to an address that was free, with the port that it got.
-fn bind_probed(
+pub(super) fn bind_probed(
     transport: Transport,
     address: SocketAddr,
     v6only: bool,
@@ -381,9 +395,15 @@ fn bind_probed(
 
 impl Asks {
     /// A name that was never given before: two servers of one worker under one name make Node abort.
-    fn fresh(&mut self) -> String {
+    pub(super) fn fresh(&mut self) -> String {
         self.last_name += 1;
         format!("h{}", self.last_name)
+    }
+
+    /// The names by which the worker knows the seat.
+    pub(super) fn names_of(&self, worker: WorkerId, seat: SeatId) -> Vec<String> {
+        let all = self.given.iter().filter(|(name, given)| name.0 == worker && **given == seat);
+        all.map(|(name, _)| name.1.clone()).collect()
     }
 
     /// How much the worker holds.

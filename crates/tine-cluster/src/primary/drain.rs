@@ -92,7 +92,8 @@ impl Task {
     }
 
     /// How many connections of our listeners the worker's processes hold. The idle ones among them are
-    /// told that their client has nothing more to say.
+    /// told that their client has nothing more to say; but not if the owner disconnects a worker of
+    /// Node's, which ends what is idle in its protocol by itself, and a websocket is not.
     fn open_connections(&mut self, id: WorkerId) -> usize {
         let table = self.table_for(id);
         let Some(worker) = self.workers.get(&id) else { return 0 };
@@ -100,7 +101,9 @@ impl Task {
         if open.is_empty() {
             return 0;
         }
-        worker.members(&table).into_iter().map(|pid| close_idle(pid, &open)).sum()
+        let leave_alone = worker.disconnecting && worker.kind == ProgramKind::Node;
+        let close = if leave_alone { |_, _| Ok(()) } else { close_if_idle };
+        worker.members(&table).into_iter().map(|pid| each_of(pid, &open, close)).sum()
     }
 }
 
@@ -113,8 +116,8 @@ fn connections(ports: &BTreeSet<u16>) -> HashSet<Inode> {
     open.map(|connection| connection.inode).filter(|inode| *inode != Inode(0)).collect()
 }
 
-/// Closes what is idle among the process's connections; gives how many there are.
-fn close_idle(pid: Pid, open: &HashSet<Inode>) -> usize {
+/// Does this to each of these connections that the process holds; gives how many there are.
+fn each_of(pid: Pid, open: &HashSet<Inode>, close: fn(Pid, i32) -> std::io::Result<()>) -> usize {
     let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return 0 };
     let mut count = 0;
     for entry in entries.flatten() {
@@ -125,7 +128,7 @@ fn close_idle(pid: Pid, open: &HashSet<Inode>) -> usize {
         if u32::try_from(inode).is_ok_and(|inode| open.contains(&Inode(inode))) {
             count += 1;
             // What may not be looked at ends by itself, or at the drain's end.
-            let _ = close_if_idle(pid, number);
+            let _ = close(pid, number);
         }
     }
     count

@@ -1,6 +1,6 @@
 //! What a cluster tells its owner.
 
-use std::{io, time::Duration};
+use std::{fs, io, net::IpAddr, path::Path, time::Duration};
 
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
@@ -172,6 +172,39 @@ pub enum AddressType {
     Udp4,
     /// UDP over IPv6: `"udp6"`.
     Udp6,
+}
+
+impl ListeningAddress {
+    /// Whether a worker that says this means that listener. One worker may hold a port in several
+    /// versions of IP, and for datagrams too.
+    pub(super) fn is_of(&self, key: &ListenKey) -> bool {
+        let transport = match self.kind {
+            AddressType::V4 | AddressType::V6 => Transport::Tcp,
+            AddressType::Udp4 | AddressType::Udp6 => Transport::Udp,
+            AddressType::Path => return self.is_path(&key.endpoint),
+        };
+        let Endpoint::Inet { address, .. } = key.endpoint else { return false };
+        let same_host = match &self.address {
+            // What follows `%` is the scope.
+            Some(said) => said
+                .split('%')
+                .next()
+                .and_then(|ip| ip.parse().ok())
+                .is_some_and(|ip: IpAddr| ip.to_canonical() == address.ip()),
+            // `::`, or `0.0.0.0` where there is no IPv6.
+            None => address.ip().is_unspecified(),
+        };
+        same_host && key.transport == transport && Some(address.port()) == self.port
+    }
+
+    fn is_path(&self, endpoint: &Endpoint) -> bool {
+        let (Some(said), Endpoint::Path(known)) = (&self.address, endpoint) else { return false };
+        let said = Path::new(said);
+        // The listener's has no links in its directory.
+        let folder = || fs::canonicalize(said.parent()?).ok();
+        said == known
+            || said.file_name() == known.file_name() && folder().as_deref() == known.parent()
+    }
 }
 
 impl From<&ListenKey> for ListeningAddress {

@@ -7,7 +7,10 @@ use tine_linux::{
 };
 use tokio::sync::oneshot;
 
-use super::{Fork, ForkError, Program, WorkerError, budget::Said, event::Report};
+use super::{
+    Fork, ForkError, Program, Reload, ReloadError, Reloaded, WorkerError, budget::Said,
+    event::Report,
+};
 use crate::{
     id::{ListenerId, WorkerId},
     wire::{native, node},
@@ -28,6 +31,12 @@ pub(super) enum Command {
     Fork(Box<Fork>, oneshot::Sender<Result<WorkerId, ForkError>>),
     /// Start another program from now on.
     Setup(Box<Program>),
+    /// Replace the workers of all instances, and tell how it went.
+    Reload(Box<Reload>, oneshot::Sender<Result<Reloaded, ReloadError>>),
+    /// Stop replacing.
+    CancelReload,
+    /// Keep so many workers running.
+    Scale(u32, oneshot::Sender<Result<(), WorkerError>>),
     /// Let workers leave, and tell when they are gone.
     Disconnect(Leavers, oneshot::Sender<Result<(), WorkerError>>),
     /// Take zombies away that are nobody's worker.

@@ -23,6 +23,7 @@ impl Task {
         if let Some(place) = self.place(instance) {
             place.filled(id);
         }
+        self.filled_beside_the_reload(instance, id);
         self.runs(id);
     }
 

@@ -8,7 +8,7 @@ use tine_linux::{process::Exit, tree};
 use super::{event::What, task::Task};
 use crate::{
     core::{
-        instance::Next,
+        instance::{Filling, Next, Place},
         worker::{Action, Event as LifeEvent, Life},
     },
     id::{SeatId, WorkerId},
@@ -74,6 +74,8 @@ impl Task {
         let Ok(Some(exit)) = worker.process.try_wait() else { return };
         worker.exit = Some(exit);
         worker.ended = Some(Instant::now());
+        self.announce_of(id);
+        let Some(worker) = self.workers.get(&id) else { return };
         let (instance, end) = (worker.instance, worker.end(exit));
         let exited_after_disconnect = worker.exited_after_disconnect;
         match &worker.channel {
@@ -88,7 +90,10 @@ impl Task {
         self.tell_after_output(id, what);
         let limits = self.settings.limits;
         let stopping = self.stopping;
-        let next = self.place(instance).map(|place| {
+        self.ended_on_trial(id);
+        // Its instance may have been given away meanwhile.
+        let filled = |place: &&mut Place| place.filling() == Filling::Worker(id);
+        let next = self.place(instance).filter(filled).map(|place| {
             if stopping { place.rest() } else { place.ended(end, Instant::now(), &limits) }
         });
         self.tell_next(id, next, exit);
@@ -119,6 +124,7 @@ impl Task {
         self.forget_given(id);
         self.declared.remove(&id);
         self.restore_paths();
+        self.gone_from_the_reload(id);
         self.gone(id);
     }
 

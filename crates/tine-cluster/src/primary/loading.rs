@@ -56,6 +56,16 @@ impl Task {
         }
     }
 
+    /// The worker closes what it listened on, or ends: that it listened is told before.
+    pub(super) fn announce_of(&mut self, worker: WorkerId) {
+        let (ready, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.unannounced).into_iter().partition(|(id, _)| *id == worker);
+        self.unannounced = later;
+        for (worker, seat) in ready {
+            self.worker_listens(worker, seat);
+        }
+    }
+
     /// What was held back is told: the policy has taken hold.
     fn announce(&mut self, listener: ListenerId) {
         let of = |seat| self.seats.listener_of(seat).map(|(id, _)| id) == Some(listener);

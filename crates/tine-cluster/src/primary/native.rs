@@ -26,7 +26,8 @@ impl Task {
             Event::Hello { .. } => self.tell(worker, What::Online),
             Event::Leaving => self.leaves_by_itself(worker),
             // Readiness beyond listening has no reader yet. The rest is mapped by the channel.
-            Event::Ready | Event::Reply { .. } | Event::Message { .. } | Event::Answer { .. } => {}
+            Event::Ready => self.says_ready(worker),
+            Event::Reply { .. } | Event::Message { .. } | Event::Answer { .. } => {}
         }
     }
 
@@ -35,7 +36,11 @@ impl Task {
         let result = want(listen).and_then(|want| {
             let name = name(listen);
             let ask = Ask { name, want, backlog: listen.backlog, by: Acquisition::Native };
-            self.give(worker, &ask)
+            if listen.exclusive {
+                self.give_exclusive(worker, &ask)
+            } else {
+                self.give(worker, &ask)
+            }
         });
         match result {
             Ok(Given::Socket { key, fd, .. }) => {
@@ -55,12 +60,7 @@ impl Task {
 
 /// Equal names mean one listener; with port 0 the number of the question counts too.
 fn name(listen: &Listen) -> String {
-    let index = match &listen.wanted {
-        Wanted::Tcp { address, .. } | Wanted::Udp { address, .. } if address.port() == 0 => {
-            listen.index
-        }
-        Wanted::Tcp { .. } | Wanted::Udp { .. } | Wanted::Unix { .. } => 0,
-    };
+    let index = if listen.wanted.is_any_port() { listen.index } else { 0 };
     format!("native:{:?}:{index}", listen.wanted)
 }
 

@@ -15,6 +15,6 @@ use tokio::io::{Interest, unix::AsyncFd};
     reason = "unsound only for types whose `AsRawFd` lies or changes; OwnedFd's does neither, and \
               the successor is an unsafe function"
 )]
-pub(super) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(fd, interest)
 }

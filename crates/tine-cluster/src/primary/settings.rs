@@ -142,6 +142,9 @@ pub struct Settings {
     pub patience: Patience,
     /// How often to try again.
     pub limits: Limits,
+    /// A new worker counts as ready only when it has said so: `process.send('ready')`, or
+    /// [`Worker::ready`](crate::worker::Worker::ready).
+    pub wait_ready: bool,
     /// How many descriptors a worker may have, softly and firmly; as many as the manager when not said.
     pub file_limit: Option<(u64, u64)>,
     /// Workers are killed when the thread that runs the cluster ends. For a manager without a
@@ -170,6 +173,7 @@ impl Settings {
                 kill: Duration::from_millis(1600),
             },
             limits: Limits::default(),
+            wait_ready: false,
             file_limit: None,
             workers_die_with_manager: false,
             owns_all_children: false,

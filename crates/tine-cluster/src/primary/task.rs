@@ -26,6 +26,7 @@ use super::{
     owner::Waiter,
     paths::Paths,
     presumed::Presumed,
+    rolling::Rolling,
     seats::Seats,
     settings::{Program, Settings},
     start::Means,
@@ -84,6 +85,9 @@ pub(super) struct Task {
     pub(super) tell: mpsc::UnboundedSender<Told>,
     pub(super) mailboxes: watch::Sender<BTreeMap<WorkerId, Mailbox>>,
     pub(super) waiters: Vec<Waiter>,
+    /// Listeners that nobody held, and nobody was to ask for, at the last look.
+    pub(super) unwanted: Vec<ListenerId>,
+    pub(super) rolling: Option<Rolling>,
     pub(super) last_worker: u32,
     pub(super) stopping: bool,
     /// The owner may start workers at any time: that there are none is not the end.
@@ -129,6 +133,8 @@ impl Task {
             tell,
             mailboxes,
             waiters: Vec::new(),
+            unwanted: Vec::new(),
+            rolling: None,
             last_worker: 0,
             stopping: false,
             ever_ran: false,
@@ -198,7 +204,10 @@ impl Task {
                 let _ = answer.send(self.fork(*fork));
             }
             Command::Setup(program) => self.setup(*program),
+            Command::Reload(reload, done) => self.reload(*reload, done),
+            Command::CancelReload => self.cancel_reload(),
             Command::Disconnect(who, gone) => self.disconnect(who, gone),
+            Command::Scale(instances, done) => self.scale(instances, done),
             Command::ReapOrphans => self.reap_wanted = true,
             Command::Report(answer) => {
                 let _ = answer.send(self.report());
@@ -247,6 +256,7 @@ impl Task {
         for instance in self.due_instances(now) {
             self.fill(instance);
         }
+        self.roll(now);
         self.look_at_the_presumed(now);
         self.hand_over(now);
         if let Err(error) = self.seats.close_due(now) {
@@ -268,7 +278,9 @@ impl Task {
 
     fn is_occupied(&self, instance: Instance) -> bool {
         let mut workers = self.workers.values();
-        workers.any(|worker| worker.instance == instance && worker.life != Life::Gone)
+        workers.any(|worker| {
+            worker.instance == instance && worker.life != Life::Gone && !worker.retired
+        })
     }
 
     pub(super) fn leaving(&self, which: impl Fn(Life) -> bool) -> Vec<WorkerId> {
@@ -299,6 +311,7 @@ impl Task {
             .chain(closing)
             .chain(round)
             .chain(reaping)
+            .chain(self.rolling_timeout())
             .chain(self.presumed.deadline());
         all.min().unwrap_or(now + Duration::from_hours(1))
     }
@@ -309,6 +322,7 @@ impl Task {
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
+        self.abandon_reload();
         self.places.iter_mut().for_each(Place::cancel);
         self.close_gates();
         let all: Vec<WorkerId> = self.workers.keys().copied().collect();
@@ -318,7 +332,7 @@ impl Task {
         self.fill_sinks();
     }
 
-    fn ask_to_go(&mut self, id: WorkerId) {
+    pub(super) fn ask_to_go(&mut self, id: WorkerId) {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.asked = true;
         }

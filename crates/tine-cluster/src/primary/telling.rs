@@ -25,6 +25,9 @@ pub(super) struct Told {
     _permit: Option<Permit>,
 }
 
+/// What Node programs say when they can serve: `process.send('ready')`.
+const READY: &str = "\"ready\"";
+
 impl Task {
     /// The worker listens on one more address.
     pub(super) fn worker_listens(&mut self, id: WorkerId, seat: SeatId) {
@@ -76,6 +79,9 @@ impl Task {
     /// The worker's program says something to its owner.
     pub(super) fn said(&mut self, id: WorkerId, said: Said) {
         self.speaks(id);
+        if said.message.get() == READY {
+            self.says_ready(id);
+        }
         let descriptor = said.fd.map(Descriptor::try_from);
         if let Some(Err(_)) = &descriptor {
             let error = io::Error::new(io::ErrorKind::InvalidData, "it is no socket");
@@ -89,8 +95,16 @@ impl Task {
         self.tell_with(id, what, said.permit);
     }
 
+    /// The worker's program says that it can serve.
+    pub(super) fn says_ready(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.said_ready = true;
+        }
+    }
+
     /// The worker's channel has ended, or was ended for this reason.
     pub(super) fn disconnected(&mut self, id: WorkerId, broken: Option<String>) {
+        self.announce_of(id);
         let spoke = self.workers.get(&id).is_some_and(super::worker::Worker::is_connected);
         match broken {
             None => self.channel_closed(id),

@@ -54,6 +54,10 @@ pub(super) struct Worker {
     pub(super) addresses: BTreeMap<SeatId, ListeningAddress>,
     /// It was told to go.
     pub(super) asked: bool,
+    /// Another worker fills its place, or it never came to fill one.
+    pub(super) retired: bool,
+    /// Its program said that it is ready.
+    pub(super) said_ready: bool,
     /// It was told to go by its owner, who leaves it its time.
     pub(super) disconnecting: bool,
     /// Its channel is closed on purpose, or is to be.
@@ -121,6 +125,8 @@ impl Worker {
             ports: BTreeSet::new(),
             addresses: BTreeMap::new(),
             asked: false,
+            retired: false,
+            said_ready: false,
             disconnecting: false,
             exited_after_disconnect: false,
             ended: None,

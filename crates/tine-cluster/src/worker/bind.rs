@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, UdpSocket},
 };
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
@@ -22,5 +22,15 @@ pub(super) fn tcp(address: SocketAddr, options: Options) -> io::Result<TcpListen
     bind(&socket, &address)?;
     let backlog = options.backlog.unwrap_or(BACKLOG);
     listen(&socket, i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+pub(super) fn udp(address: SocketAddr, options: Options) -> io::Result<UdpSocket> {
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let socket = socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, options.v6only)?;
+    }
+    bind(&socket, &address)?;
     Ok(socket.into())
 }

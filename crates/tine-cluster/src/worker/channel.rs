@@ -1,30 +1,44 @@
 //! The talk with the primary.
 //!
 //! ```text
-//!  ask() ── listen ──▶ primary ── seat, handed-over, error ──▶ reader thread ──▶ ask()
-//!                      primary ── connection ────────────────▶ reader thread ──▶ Queue ──▶ accept()
-//!                      primary ◀─ took ──────────────────────────────────────────┘
+//!  ask() ── listen ──▶ primary ── seat, handed-over, error ──▶ channel's thread ──▶ ask()
+//!                      primary ── connection ────────────────▶ channel's thread ──▶ Queue ──▶ accept()
+//!                      primary ◀─ took ──────────────────────────────────────────────┘
+//!  send() ─ message ─▶ primary ── message, reply ────────────▶ channel's thread ──▶ messages, request()
 //! ```
 //!
 //! A connection is answered for when the program takes it, not when it arrives: so a busy worker is
 //! sent one and no more, and what it has not taken when it dies another worker gets.
+//!
+//! The channel's thread reads always, and waits for nobody: neither for a program that does not take
+//! what has come, nor for one that says more than the primary reads.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    io::{self, ErrorKind, PipeWriter},
+    io::{self, ErrorKind},
     net::{Shutdown, SocketAddr},
     os::{fd::OwnedFd, unix::net::UnixStream},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        mpsc::{self, Receiver, Sender},
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        mpsc::{self, Receiver},
     },
     thread,
 };
 
-use super::stop::Stop;
-use crate::wire::{
-    lines::{self, Flushed, Outbox, Received, flush, receive},
-    native::{LIMITS, Listen, QUEUE, ToPrimary, ToWorker, VERSION, Wanted, decode, encode},
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::{
+    inbox::{Inbox, Look},
+    message::Message,
+    outgoing::Outgoing,
+    state::{Connections, Heard, Question, Reply, State},
+    stop::Stop,
+};
+use crate::{
+    json::Json,
+    wire::{
+        lines::{self, Received, receive},
+        native::{LIMITS, ToPrimary, VERSION, decode, encode},
+    },
 };
 
 /// A connection, and nothing else known of it.
@@ -32,87 +46,69 @@ pub(super) type Taken = OwnedFd;
 
 /// The primary's answer.
 pub(super) enum Answer {
-    Seat(OwnedFd),
+    Seat(OwnedFd, Lease),
     HandedOver(Queue),
+}
+
+/// What tells the primary, when dropped, that a listener was closed.
+#[derive(Debug)]
+pub(super) struct Lease {
+    key: String,
+    client: Arc<Client>,
 }
 
 /// The connections of one listener that the primary holds.
 #[derive(Debug)]
 pub(super) struct Queue {
-    key: String,
     address: Option<SocketAddr>,
-    connections: Receiver<(u64, OwnedFd)>,
-    client: Arc<Client>,
+    connections: Connections,
+    lease: Lease,
 }
 
-/// This end of the channel. The reader thread ends with it.
+/// This end of the channel. The channel's thread ends with it.
 #[derive(Debug)]
 pub(super) struct Client {
     shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     socket: UnixStream,
-    /// A lock, because several threads say lines, and none may come into the middle of another.
-    outbox: Mutex<Outbox>,
-    /// A lock, because the reader thread sleeps in `recvmsg` and hears no message of ours.
+    outgoing: Outgoing,
+    /// A lock, because the channel's thread sleeps on the socket and hears no message of ours.
     state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    next_seq: u64,
-    asked: HashMap<u64, Sender<Reply>>,
-    queues: HashMap<String, Sender<(u64, OwnedFd)>>,
-    /// How often each address with port 0 was asked for.
-    any_port: BTreeMap<Wanted, u32>,
-    /// Dropped when the primary wants this worker to stop.
-    stop: Option<PipeWriter>,
-    gone: bool,
-}
-
-/// What the reader thread tells the thread that asked.
-enum Reply {
-    Seat(OwnedFd),
-    HandedOver { key: String, address: Option<SocketAddr>, connections: Receiver<(u64, OwnedFd)> },
-    Error(io::Error),
+    pub(super) messages: Inbox<Message>,
 }
 
 impl Client {
     pub(super) fn start(channel: OwnedFd) -> io::Result<(Self, Stop)> {
         let socket = UnixStream::from(channel);
-        socket.set_nonblocking(false)?;
+        socket.set_nonblocking(true)?;
         let (stop, writer) = Stop::new()?;
-        let state = State {
-            next_seq: 1,
-            asked: HashMap::new(),
-            queues: HashMap::new(),
-            any_port: BTreeMap::new(),
-            stop: Some(writer),
-            gone: false,
-        };
-        let outbox = Mutex::new(Outbox::new(QUEUE));
-        let shared = Arc::new(Shared { socket, outbox, state: Mutex::new(state) });
+        let shared = Arc::new(Shared {
+            socket,
+            outgoing: Outgoing::new()?,
+            state: Mutex::new(State::new(writer)),
+            messages: Inbox::new(),
+        });
         let client = Self { shared: Arc::clone(&shared) };
         client.shared.say(&ToPrimary::Hello { version: VERSION, pid: std::process::id() })?;
-        thread::Builder::new().name("tine-channel".to_owned()).spawn(move || shared.read())?;
+        thread::Builder::new().name("tine-channel".to_owned()).spawn(move || shared.serve())?;
         Ok((client, stop))
     }
 
-    pub(super) fn ask(
-        self: &Arc<Self>,
-        wanted: Wanted,
-        backlog: Option<u32>,
-    ) -> io::Result<Answer> {
-        let (answer, answered) = mpsc::channel();
-        let listen = self.shared.lock().question(wanted, backlog, answer)?;
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) fn ask(self: &Arc<Self>, question: Question) -> io::Result<Answer> {
+        let (listen, answered) = self.shared.lock().question(question)?;
         self.shared.say(&ToPrimary::Listen(listen))?;
+        let lease = |key| Lease { key, client: Arc::clone(self) };
         match answered.recv() {
-            Ok(Reply::Seat(fd)) => Ok(Answer::Seat(fd)),
+            Ok(Reply::Seat(key, fd)) => Ok(Answer::Seat(fd, lease(key))),
             Ok(Reply::HandedOver { key, address, connections }) => {
-                let client = Arc::clone(self);
-                Ok(Answer::HandedOver(Queue { key, address, connections, client }))
+                Ok(Answer::HandedOver(Queue { address, connections, lease: lease(key) }))
             }
             Ok(Reply::Error(error)) => Err(error),
             Err(mpsc::RecvError) => Err(ErrorKind::BrokenPipe.into()),
@@ -122,12 +118,53 @@ impl Client {
     pub(super) fn ready(&self) -> io::Result<()> {
         self.shared.say(&ToPrimary::Ready)
     }
+
+    /// This worker leaves by its own wish; from now on it is as if the primary had wanted it.
+    pub(super) fn leave(&self) -> io::Result<()> {
+        if self.shared.lock().stop() { self.shared.say(&ToPrimary::Leaving) } else { Ok(()) }
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        !self.shared.lock().is_gone()
+    }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // Wakes the reader thread. An error means that it is on its way already.
+        // Wakes the channel's thread. An error means that it is on its way already.
         drop(self.shared.socket.shutdown(Shutdown::Both));
+    }
+}
+
+impl Lease {
+    /// The socket is somebody else's from now on, who says nothing when it is closed.
+    pub(super) fn keep(mut self) {
+        self.key.clear();
+    }
+
+    fn say_taken(&self, connection: u64, accepted: bool) {
+        // A primary that has gone needs no answer, and what was taken is ours either way.
+        drop(self.client.shared.say(&ToPrimary::Took { connection, accepted }));
+    }
+}
+
+impl Lease {
+    /// Says that it was closed, once.
+    fn close(&mut self) {
+        if self.key.is_empty() {
+            return;
+        }
+        let shared = &self.client.shared;
+        let key = std::mem::take(&mut self.key);
+        shared.lock().closed(&key);
+        // Errors: without a primary there is nobody to tell.
+        drop(shared.say(&ToPrimary::Close { key }));
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -138,23 +175,39 @@ impl Queue {
 
     /// Sleeps until there is a connection; `None` when none will come any more.
     pub(super) fn take(&self) -> Option<Taken> {
-        let (connection, fd) = self.connections.recv().ok()?;
-        // A primary that has gone needs no answer, and the connection is ours either way.
-        drop(self.client.shared.say(&ToPrimary::Took { connection, accepted: true }));
+        let (connection, fd) = self.connections.take()?;
+        self.lease.say_taken(connection, true);
         Some(fd)
+    }
+
+    /// Likewise, without sleeping.
+    #[cfg(feature = "tokio")]
+    pub(super) fn look(&self) -> Look<Taken> {
+        match self.connections.look() {
+            Look::Item((connection, fd)) => {
+                self.lease.say_taken(connection, true);
+                Look::Item(fd)
+            }
+            Look::Empty => Look::Empty,
+            Look::Ended => Look::Ended,
+        }
+    }
+
+    /// Readable as long as [`Self::look`] finds something but emptiness.
+    #[cfg(feature = "tokio")]
+    pub(super) fn signal(&self) -> io::Result<Arc<OwnedFd>> {
+        self.connections.signal()
     }
 }
 
 impl Drop for Queue {
     /// What the program has not taken goes to another worker.
     fn drop(&mut self) {
-        let shared = &self.client.shared;
-        shared.lock().queues.remove(&self.key);
-        let key = std::mem::take(&mut self.key);
-        // Errors: without a primary there is nobody to tell.
-        drop(shared.say(&ToPrimary::Close { key }));
-        for (connection, _) in self.connections.try_iter() {
-            drop(shared.say(&ToPrimary::Took { connection, accepted: false }));
+        // First, or it would be sent the next one for each that it gives back.
+        self.lease.close();
+        self.connections.end();
+        while let Look::Item((connection, _)) = self.connections.look() {
+            self.lease.say_taken(connection, false);
         }
     }
 }
@@ -164,113 +217,76 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn say(&self, message: &ToPrimary) -> io::Result<()> {
-        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-        outbox.push(encode(message), None).map_err(io::Error::other)?;
-        match flush(&self.socket, &mut outbox)? {
-            Flushed::All | Flushed::WouldBlock => Ok(()),
-            Flushed::Closed => Err(ErrorKind::BrokenPipe.into()),
-        }
+    pub(super) fn say(&self, message: &ToPrimary) -> io::Result<()> {
+        self.outgoing.say(&self.socket, encode(message))
     }
 
-    /// The reader thread, from beginning to end. Whatever ends the channel ends it for all who wait.
-    fn read(&self) {
+    pub(super) fn send(&self, message: &ToPrimary, fd: Option<OwnedFd>) -> io::Result<()> {
+        self.outgoing.send(&self.socket, encode(message), fd)
+    }
+
+    /// Where the answer to the request of this number will come.
+    pub(super) fn expect_answer(&self) -> (u64, Receiver<Option<Json>>) {
+        self.lock().expect_answer()
+    }
+
+    pub(super) fn forget_answer(&self, seq: u64) {
+        self.lock().forget_answer(seq);
+    }
+
+    /// The channel's thread, from beginning to end. Whatever ends the channel ends it for all who wait.
+    fn serve(self: Arc<Self>) {
         let mut receiver = lines::Receiver::new(LIMITS);
-        while let Ok(Received::Bytes(_) | Received::Last(_) | Received::WouldBlock) =
-            receive(&self.socket, &mut receiver)
-        {
-            if self.hear(&mut receiver).is_err() {
-                break;
-            }
-        }
+        // Nobody else keeps it for the thread: when the client is dropped, so is the socket's use.
+        let me = Arc::downgrade(&self);
+        while self.wait().is_ok() && self.read(&mut receiver, &me).is_ok() {}
+        self.outgoing.close();
         self.lock().end();
+        self.messages.end();
         drop(self.socket.shutdown(Shutdown::Both));
     }
 
-    fn hear(&self, receiver: &mut lines::Receiver) -> io::Result<()> {
+    /// Sleeps until there is something to read; writes what was left meanwhile.
+    fn wait(&self) -> io::Result<()> {
+        loop {
+            let wake = self.outgoing.wake();
+            let writes = self.outgoing.goes_on(&self.socket);
+            let wanted = if writes { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+            let mut fds = [PollFd::new(&self.socket, wanted), PollFd::new(&wake, PollFlags::IN)];
+            rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
+            if !fds[1].revents().is_empty() {
+                self.outgoing.woken();
+            }
+            if fds[0].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads what is there.
+    fn read(&self, receiver: &mut lines::Receiver, me: &Weak<Self>) -> io::Result<()> {
+        match receive(&self.socket, receiver)? {
+            Received::Bytes(_) | Received::Last(_) => self.hear(receiver, me),
+            Received::WouldBlock => Ok(()),
+            Received::Closed => Err(ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn hear(&self, receiver: &mut lines::Receiver, me: &Weak<Self>) -> io::Result<()> {
         while let Some((message, fd)) = decode(receiver).map_err(io::Error::other)? {
-            let refused = self.lock().hear(message, fd);
-            if let Some(connection) = refused {
-                self.say(&ToPrimary::Took { connection, accepted: false })?;
+            let heard = self.lock().hear(message, fd);
+            match heard {
+                Heard::Done => {}
+                Heard::Refused(connection) => {
+                    self.say(&ToPrimary::Took { connection, accepted: false })?;
+                }
+                Heard::Said(said) => {
+                    // It ends after this thread only.
+                    let _ = self.messages.push(said.into_message(me));
+                }
             }
         }
         Ok(())
-    }
-}
-
-impl State {
-    fn question(
-        &mut self,
-        wanted: Wanted,
-        backlog: Option<u32>,
-        answer: Sender<Reply>,
-    ) -> io::Result<Listen> {
-        if self.gone {
-            return Err(ErrorKind::BrokenPipe.into());
-        }
-        let seq = self.next_seq;
-        self.next_seq += 1;
-        self.asked.insert(seq, answer);
-        let index = self.index(&wanted);
-        Ok(Listen { seq, wanted, backlog, index })
-    }
-
-    fn index(&mut self, wanted: &Wanted) -> u32 {
-        let any_port = match wanted {
-            Wanted::Tcp { address, .. } | Wanted::Udp { address, .. } => address.port() == 0,
-            Wanted::Unix { .. } => false,
-        };
-        if !any_port {
-            return 0;
-        }
-        let next = self.any_port.entry(wanted.clone()).or_insert(0);
-        *next += 1;
-        *next - 1
-    }
-
-    /// Takes in one message. Returns the number of a connection that nobody here can take.
-    fn hear(&mut self, message: ToWorker, fd: Option<OwnedFd>) -> Option<u64> {
-        match message {
-            ToWorker::Seat(seat) => {
-                let lost = || Reply::Error(nonsense("the socket did not arrive"));
-                self.answer(seat.seq, fd.map_or_else(lost, Reply::Seat));
-            }
-            ToWorker::HandedOver { seq, key, address } => {
-                let (queue, connections) = mpsc::channel();
-                // Before the answer, for connections may follow at once; not after a stop, so that
-                // the queue is at its end.
-                if self.stop.is_some() {
-                    self.queues.insert(key.clone(), queue);
-                }
-                self.answer(seq, Reply::HandedOver { key, address, connections });
-            }
-            ToWorker::Error { seq, errno } => {
-                self.answer(seq, Reply::Error(io::Error::from_raw_os_error(errno)));
-            }
-            ToWorker::Connection { key, connection, .. } => {
-                let sent = self.queues.get(&key).zip(fd).map(|(to, fd)| to.send((connection, fd)));
-                return (!matches!(sent, Some(Ok(())))).then_some(connection);
-            }
-            ToWorker::Stop => {
-                self.stop = None;
-                self.queues.clear();
-            }
-            ToWorker::Message(_) | ToWorker::Reply(_) | ToWorker::Unknown => {}
-        }
-        None
-    }
-
-    fn answer(&mut self, seq: u64, reply: Reply) {
-        if let Some(asked) = self.asked.remove(&seq) {
-            // Who asked may have panicked; the socket is closed then.
-            drop(asked.send(reply));
-        }
-    }
-
-    fn end(&mut self) {
-        self.gone = true;
-        self.asked.clear();
-        self.queues.clear();
     }
 }
 

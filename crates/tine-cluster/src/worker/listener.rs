@@ -10,29 +10,40 @@ use std::{
 };
 
 use super::{
-    channel::{Queue, Taken},
+    channel::{Lease, Queue, Taken},
     stop::{Stop, Woken},
 };
 
 /// A TCP listener of a worker: a socket of its own, one that all workers share, or one that the
 /// primary holds for all and hands the connections over from.
+///
+/// Several threads may accept from it at the same time. Dropped, it is closed, and the primary is told;
+/// the worker can listen there again.
 #[derive(Debug)]
-pub struct Listener(Source<TcpListener>);
+pub struct Listener(pub(super) Source<TcpListener>);
 
 /// A UNIX listener of a worker; see [`Listener`].
 #[derive(Debug)]
-pub struct UnixListener(Source<StdUnixListener>);
+pub struct UnixListener(pub(super) Source<StdUnixListener>);
 
 #[derive(Debug)]
-enum Source<L> {
-    Socket { listener: L, stop: Stop },
-    HandedOver { queue: Queue, stop: Stop },
+pub(super) enum Source<L> {
+    /// With the lease behind the socket, which is closed first.
+    Socket {
+        listener: L,
+        stop: Stop,
+        lease: Option<Lease>,
+    },
+    HandedOver {
+        queue: Queue,
+        stop: Stop,
+    },
 }
 
 impl Listener {
-    pub(super) fn own(listener: TcpListener, stop: Stop) -> io::Result<Self> {
+    pub(super) fn own(listener: TcpListener, stop: Stop, lease: Option<Lease>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Ok(Self(Source::Socket { listener, stop }))
+        Ok(Self(Source::Socket { listener, stop, lease }))
     }
 
     pub(super) const fn handed_over(queue: Queue, stop: Stop) -> Self {
@@ -76,17 +87,18 @@ impl Listener {
     ///
     /// Gives the listener back if the primary holds the socket.
     pub fn into_std(self) -> Result<TcpListener, Self> {
-        match self.0 {
-            Source::Socket { listener, .. } => Ok(listener),
-            handed_over @ Source::HandedOver { .. } => Err(Self(handed_over)),
-        }
+        self.0.into_socket().map_err(Self)
     }
 }
 
 impl UnixListener {
-    pub(super) fn own(listener: StdUnixListener, stop: Stop) -> io::Result<Self> {
+    pub(super) fn own(
+        listener: StdUnixListener,
+        stop: Stop,
+        lease: Option<Lease>,
+    ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Ok(Self(Source::Socket { listener, stop }))
+        Ok(Self(Source::Socket { listener, stop, lease }))
     }
 
     pub(super) const fn handed_over(queue: Queue, stop: Stop) -> Self {
@@ -113,21 +125,30 @@ impl UnixListener {
     ///
     /// Gives the listener back if the primary holds the socket.
     pub fn into_std(self) -> Result<StdUnixListener, Self> {
-        match self.0 {
-            Source::Socket { listener, .. } => Ok(listener),
-            handed_over @ Source::HandedOver { .. } => Err(Self(handed_over)),
-        }
+        self.0.into_socket().map_err(Self)
     }
 }
 
 impl<L: AsFd> Source<L> {
+    fn into_socket(self) -> Result<L, Self> {
+        match self {
+            Self::Socket { listener, lease, .. } => {
+                if let Some(lease) = lease {
+                    lease.keep();
+                }
+                Ok(listener)
+            }
+            Self::HandedOver { .. } => Err(self),
+        }
+    }
+
     fn accept<A>(
         &self,
         accept: impl Fn(&L) -> io::Result<A>,
         take: impl Fn(Taken) -> io::Result<A>,
     ) -> io::Result<Option<A>> {
         match self {
-            Self::Socket { listener, stop } => accept_own(listener, stop, accept),
+            Self::Socket { listener, stop, .. } => accept_own(listener, stop, accept),
             Self::HandedOver { queue, stop } => accept_handed_over(queue, stop, take),
         }
     }

@@ -31,29 +31,12 @@ impl Directory {
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
-
-    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    }
 }
 
 impl Drop for Directory {
     fn drop(&mut self) {
         drop(std::fs::remove_dir_all(&self.0));
     }
-}
-
-/// A program of Node's; `None` where there is no node.
-pub(crate) fn node(directory: &Directory, script: &str) -> Option<Program> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut files = std::env::split_paths(&path).map(|directory| directory.join("node"));
-    let Some(node) = files.find(|file| file.is_file()) else {
-        eprintln!("skipped: there is no node here");
-        return None;
-    };
-    Some(Program::node(node, directory.file("worker.js", script)))
 }
 
 /// A running cluster whose events are looked through in their order.

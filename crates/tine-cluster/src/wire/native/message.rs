@@ -71,6 +71,9 @@ pub struct Listen {
     /// number gets the same port in all workers.
     #[serde(default)]
     pub index: u32,
+    /// The socket is to be this worker's alone: who asks for the address next gets an error.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exclusive: bool,
 }
 
 /// What is to be bound.
@@ -101,6 +104,15 @@ pub enum Wanted {
 }
 
 impl Wanted {
+    /// Whether it is for the kernel to choose the port.
+    #[must_use]
+    pub const fn is_any_port(&self) -> bool {
+        match self {
+            Self::Tcp { address, .. } | Self::Udp { address, .. } => address.port() == 0,
+            Self::Unix { .. } => false,
+        }
+    }
+
     /// Whether a primary can bind it at all: a path must be absolute and free of NULs.
     #[must_use]
     pub fn is_valid(&self) -> bool {

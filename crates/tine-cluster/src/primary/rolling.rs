@@ -1,0 +1,346 @@
+//! Replaces the workers of the instances, new before old: carries out what [`rollout`] decides.
+//!
+//! A new worker runs beside the one that it is to replace, with a seat of its own where seats are not
+//! shared, and gets its share of connections as soon as it listens. The old one is drained when the
+//! new one is ready, and not before.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use thiserror::Error;
+use tine_linux::{process::Exit, spawn::SpawnError};
+use tokio::sync::oneshot;
+
+use super::{Cluster, Ended, Program, input::Command, task::Task, worker::Worker};
+use crate::{
+    core::{
+        instance::Filling,
+        rollout::{Action, Failure, Outcome, Pace, Rollout},
+    },
+    id::{Instance, ListenerId, SeatId, WorkerId},
+};
+
+/// A rolling replacement of all workers.
+#[derive(Clone, Debug, Default)]
+pub struct Reload {
+    /// What runs from now on; the program as it is when not said.
+    pub program: Option<Program>,
+    /// How fast.
+    pub pace: Pace,
+}
+
+/// Every worker was replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// How many.
+    pub replaced: u32,
+}
+
+/// Why not every worker was replaced.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// The cluster has ended.
+    #[error(transparent)]
+    Ended(#[from] Ended),
+    /// The cluster is coming to its end.
+    #[error("the cluster is stopping")]
+    Stopping,
+    /// Another one is under way.
+    #[error("a reload is under way")]
+    Busy,
+    /// It was called off.
+    #[error("the reload was called off after {replaced} workers")]
+    Cancelled {
+        /// Places that have a new worker.
+        replaced: u32,
+    },
+    /// A new worker could not be started.
+    #[error("start a worker for instance {instance}, after {replaced} others")]
+    NotStarted {
+        /// For which place.
+        instance: Instance,
+        /// Places that have a new worker.
+        replaced: u32,
+        /// Why.
+        source: SpawnError,
+    },
+    /// A new worker ended before it was ready.
+    #[error("the new worker {worker} of instance {instance} ended before it was ready")]
+    EndedEarly {
+        /// For which place.
+        instance: Instance,
+        /// Which worker.
+        worker: WorkerId,
+        /// Places that have a new worker.
+        replaced: u32,
+        /// How it ended.
+        exit: Option<Exit>,
+        /// The last lines that it wrote.
+        last_lines: Vec<Vec<u8>>,
+    },
+    /// A new worker was not ready in time, and was removed.
+    #[error("the new worker {worker} of instance {instance} was not ready in {patience:?}")]
+    TooLate {
+        /// For which place.
+        instance: Instance,
+        /// Which worker.
+        worker: WorkerId,
+        /// Places that have a new worker.
+        replaced: u32,
+        /// How long it was given.
+        patience: Duration,
+        /// The last lines that it wrote.
+        last_lines: Vec<Vec<u8>>,
+    },
+}
+
+impl Cluster {
+    /// Replaces the workers of all instances, one by one, new before old, and returns when it is done.
+    ///
+    /// A new worker is ready when it listens wherever its predecessor does, and has said so if
+    /// [`wait_ready`](super::Settings::wait_ready) is set; one whose predecessor does not listen at all,
+    /// when it has lived for [`min_uptime`](crate::core::backoff::Limits::min_uptime). Then the old one
+    /// is drained and stopped. The first is the canary: if it fails, no old worker was touched, and the
+    /// program stays as it was. A later failure ends the reload too; what was replaced stays replaced.
+    ///
+    /// It goes on if the future is dropped. Forked workers are not its business.
+    ///
+    /// # Errors
+    ///
+    /// When a new worker cannot be had, with the reason; when another reload is under way.
+    pub async fn reload(&self, reload: Reload) -> Result<Reloaded, ReloadError> {
+        self.ask(|done| Command::Reload(Box::new(reload), done)).await?
+    }
+
+    /// Calls off a reload that is under way: who is not ready yet goes again. Does nothing without one.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended already.
+    pub async fn cancel_reload(&self) -> Result<(), Ended> {
+        self.order(Command::CancelReload).await
+    }
+}
+
+/// A reload under way.
+#[derive(Debug)]
+pub(super) struct Rolling {
+    rollout: Rollout,
+    pace: Pace,
+    /// What ran before.
+    before: Arc<Program>,
+    /// Why no worker could be started.
+    error: Option<SpawnError>,
+    done: oneshot::Sender<Result<Reloaded, ReloadError>>,
+}
+
+impl Task {
+    pub(super) fn reload(
+        &mut self,
+        reload: Reload,
+        done: oneshot::Sender<Result<Reloaded, ReloadError>>,
+    ) {
+        let refusal = match (self.stopping, &self.rolling) {
+            (true, _) => Some(ReloadError::Stopping),
+            (false, Some(_)) => Some(ReloadError::Busy),
+            (false, None) => None,
+        };
+        if let Some(error) = refusal {
+            let _ = done.send(Err(error));
+            return;
+        }
+        let before = Arc::clone(&self.program);
+        if let Some(program) = reload.program {
+            self.program = Arc::new(program);
+        }
+        let places = (0u32..).zip(&self.places).map(|(number, place)| match place.filling() {
+            Filling::Worker(worker) => (Instance(number), Some(worker)),
+            Filling::Empty | Filling::Waiting { .. } | Filling::Finished | Filling::GivenUp => {
+                (Instance(number), None)
+            }
+        });
+        let rollout = Rollout::new(places, reload.pace);
+        self.rolling = Some(Rolling { rollout, pace: reload.pace, before, error: None, done });
+    }
+
+    pub(super) fn cancel_reload(&mut self) {
+        if let Some(rolling) = &mut self.rolling {
+            rolling.rollout.cancel();
+        }
+    }
+
+    /// The cluster stops, and with it whatever was to be replaced.
+    pub(super) fn abandon_reload(&mut self) {
+        if let Some(rolling) = self.rolling.take() {
+            let _ = rolling.done.send(Err(ReloadError::Stopping));
+        }
+    }
+
+    /// The reload goes as far as it can at the moment.
+    pub(super) fn roll(&mut self, now: Instant) {
+        let Some(mut rolling) = self.rolling.take() else { return };
+        let candidates: Vec<_> = rolling.rollout.candidates().collect();
+        for (new, old) in candidates {
+            if self.is_ready(new, old) {
+                rolling.rollout.ready(new);
+            }
+        }
+        rolling.rollout.tick(now);
+        while let Some(action) = rolling.rollout.next_action() {
+            self.take_step(&mut rolling, action, now);
+        }
+        match rolling.rollout.outcome() {
+            Some(outcome) if self.has_last_words(outcome) => self.rolled(rolling, outcome),
+            Some(_) | None => self.rolling = Some(rolling),
+        }
+    }
+
+    fn take_step(&mut self, rolling: &mut Rolling, action: Action, now: Instant) {
+        match action {
+            Action::Start(instance) => {
+                let program = Arc::clone(&self.program);
+                match self.start_worker(Some(instance), &program) {
+                    Ok(worker) => {
+                        self.runs(worker);
+                        rolling.rollout.started(instance, worker, now);
+                    }
+                    Err(error) => {
+                        rolling.error = Some(error);
+                        rolling.rollout.not_started(instance);
+                    }
+                }
+            }
+            Action::Replace { instance, new, old } => {
+                if let Some(place) = self.place(instance) {
+                    place.filled(new);
+                }
+                if let Some(old) = old {
+                    self.retire(old);
+                }
+            }
+            Action::Remove(worker) => self.retire(worker),
+        }
+    }
+
+    /// It fills no place any more, and goes.
+    fn retire(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.retired = true;
+        }
+        self.ask_to_go(id);
+    }
+
+    /// When the reload is to be looked at without any news.
+    pub(super) fn rolling_timeout(&self) -> Option<Instant> {
+        let rolling = self.rolling.as_ref()?;
+        let min_uptime = self.settings.limits.min_uptime;
+        let now = Instant::now();
+        let settled = rolling.rollout.candidates().filter_map(|(new, _)| {
+            let at = self.workers.get(&new)?.started + min_uptime;
+            (at > now).then_some(at)
+        });
+        settled.chain(rolling.rollout.poll_timeout()).min()
+    }
+
+    /// Whether the new worker can do what the old one does.
+    fn is_ready(&self, new: WorkerId, old: Option<WorkerId>) -> bool {
+        let Some(worker) = self.workers.get(&new) else { return false };
+        if !worker.life.serves() || (self.settings.wait_ready && !worker.said_ready) {
+            return false;
+        }
+        let needed = match old {
+            Some(old) => self.asked_for(old),
+            None => self.workers.keys().flat_map(|id| self.asked_for(*id)).collect(),
+        };
+        if needed.is_empty() {
+            return worker.lived() >= self.settings.limits.min_uptime;
+        }
+        needed.is_subset(&self.asked_for(new))
+    }
+
+    /// Where the worker listens by its own doing: declared sockets are there from the start, and say
+    /// nothing of the program.
+    fn asked_for(&self, id: WorkerId) -> BTreeSet<ListenerId> {
+        let declared = self.declared.get(&id).map(Vec::as_slice).unwrap_or_default();
+        let told = self.told_listening.range((id, SeatId(0))..=(id, SeatId(u32::MAX)));
+        let seats = told.map(|(_, seat)| *seat).filter(|seat| !declared.contains(seat));
+        seats.filter_map(|seat| Some(self.seats.listener_of(seat)?.0)).collect()
+    }
+
+    /// Whether all is known of the worker that failed.
+    fn has_last_words(&self, outcome: Outcome) -> bool {
+        match outcome.failure {
+            Some(Failure::Ended(_, worker) | Failure::TooLate(_, worker)) => {
+                let worker = self.workers.get(&worker);
+                worker.is_none_or(|worker| worker.exit.is_some() && worker.last_words().is_some())
+            }
+            Some(Failure::NotStarted(_) | Failure::Cancelled) | None => true,
+        }
+    }
+
+    /// The reload is over.
+    fn rolled(&mut self, rolling: Rolling, outcome: Outcome) {
+        let Outcome { replaced, failure } = outcome;
+        if failure.is_some() && replaced == 0 {
+            self.program = rolling.before;
+        }
+        let last_words = |worker: &WorkerId| {
+            let worker = self.workers.get(worker);
+            let lines = worker.and_then(Worker::last_words).map(<[_]>::to_vec);
+            (worker.and_then(|worker| worker.exit), lines.unwrap_or_default())
+        };
+        let result = match (failure, rolling.error) {
+            (None, _) => Ok(Reloaded { replaced }),
+            (Some(Failure::NotStarted(instance)), Some(source)) => {
+                Err(ReloadError::NotStarted { instance, replaced, source })
+            }
+            (Some(Failure::Ended(instance, worker)), _) => {
+                let (exit, last_lines) = last_words(&worker);
+                Err(ReloadError::EndedEarly { instance, worker, replaced, exit, last_lines })
+            }
+            (Some(Failure::TooLate(instance, worker)), _) => {
+                let (patience, last_lines) = (rolling.pace.patience, last_words(&worker).1);
+                Err(ReloadError::TooLate { instance, worker, replaced, patience, last_lines })
+            }
+            (Some(Failure::Cancelled | Failure::NotStarted(_)), _) => {
+                Err(ReloadError::Cancelled { replaced })
+            }
+        };
+        // Whoever asked may have given up.
+        let _ = rolling.done.send(result);
+    }
+
+    /// The first process of the worker has ended: if it was on trial, it has failed.
+    pub(super) fn ended_on_trial(&mut self, id: WorkerId) {
+        if let Some(rolling) = &mut self.rolling
+            && rolling.rollout.candidates().any(|(new, _)| new == id)
+        {
+            rolling.rollout.gone(id);
+        }
+    }
+
+    /// There are no such places any more.
+    pub(super) fn withdraw_from_the_reload(&mut self, from: Instance) {
+        if let Some(rolling) = &mut self.rolling {
+            rolling.rollout.withdraw(from);
+        }
+    }
+
+    /// Nothing is left of the worker.
+    pub(super) fn gone_from_the_reload(&mut self, id: WorkerId) {
+        if let Some(rolling) = &mut self.rolling {
+            rolling.rollout.gone(id);
+        }
+    }
+
+    /// The place got a worker as any place does.
+    pub(super) fn filled_beside_the_reload(&mut self, instance: Instance, id: WorkerId) {
+        if let Some(rolling) = &mut self.rolling {
+            rolling.rollout.filled(instance, id);
+        }
+    }
+}
