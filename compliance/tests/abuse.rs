@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Requests made while somebody misbehaves.
 const REQUESTS: usize = 200;
 /// What the manager may grow by, in KiB, whatever one worker does; see `docs/design/bounds.md`.
-const GROWTH: u64 = 24 << 10;
+const GROWTH: u64 = 12 << 10;
 /// Where a Node worker says the longest lines that it may: thrice such a line.
 const LONG_GROWTH: u64 = 3 * (64 << 10);
 /// How many descriptors more it may have open: three for each of the listeners that one worker may
@@ -78,9 +78,12 @@ fn harms_nobody(script: &str, what: &str) {
         return skip("no node here");
     }
     let port = free_port();
+    let start = Instant::now();
     let mut tine = run((script, what), port).start();
     tine.wait_for(|line| line.ends_with("| begins"), "the beginning of it");
+    let begun = start.elapsed();
     tine.wait_listening(2);
+    println!("it began after {begun:?}, the others listened after {:?}", start.elapsed());
     others_serve(&tine, port, if what == "lengthy" { LONG_GROWTH } else { GROWTH });
     let start = Instant::now();
     let exit = tine.stop();
@@ -110,6 +113,7 @@ harms_nobody! {
     a_flood_of_messages_holds_up_nobody: "abuse.js" "messages",
     a_flood_of_lengthy_messages_holds_up_nobody: "abuse.js" "lengthy",
     a_flood_of_counts_that_are_not_read_holds_up_nobody: "abuse.js" "counts",
+    a_flood_of_listeners_with_much_to_remember_is_not_remembered: "abuse.js" "data",
     a_flood_of_sockets_that_are_not_taken_leaves_some_for_the_others: "abuse.js" "unbound",
 }
 

@@ -217,17 +217,6 @@ fn a_handle_that_does_not_arrive_is_sent_three_times_more_and_then_named() {
 }
 
 #[test]
-fn a_connection_that_was_replied_for_and_then_never_came_is_spoken_of_once() {
-    let mut session = Session::default();
-    let seq = session.new_connection("h1", socket().0).unwrap();
-    let reply = format!("{{\"cmd\":\"NODE_CLUSTER\",\"ack\":{seq},\"accepted\":true,\"seq\":9}}");
-    says(&mut session, &[&reply]);
-    assert!(matches!(next(&mut session), Some(Event::Reply { accepted: true, .. })));
-    says(&mut session, &[MISSING; 4]);
-    assert!(next(&mut session).is_none());
-}
-
-#[test]
 fn a_seat_that_does_not_arrive_is_named_by_its_question() {
     let mut session = Session::default();
     session.reply_seat(answer(7), HandleKind::Stream, socket().0).unwrap();

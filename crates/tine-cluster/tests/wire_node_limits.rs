@@ -1,4 +1,5 @@
 //! What a Node worker can make its primary hold: each kind of it comes to a limit.
+//! And what it says against itself.
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
@@ -6,7 +7,7 @@ use std::{os::fd::OwnedFd, sync::Arc};
 
 use tine_cluster::wire::{
     lines::{MOST_DESCRIPTORS, MOST_LINES, QueueFull},
-    node::{Limits, ProtocolError, Session},
+    node::{Event, Limits, ProtocolError, Session},
 };
 
 const MISSING: &str = r#"{"cmd":"NODE_HANDLE_NACK"}"#;
@@ -109,4 +110,16 @@ fn a_handle_that_is_sent_again_and_again_comes_to_the_limit_too() {
     let error = session.next_event().unwrap_err();
     assert!(matches!(error, ProtocolError::DoesNotRead(_)), "{error:?}");
     assert!(session.bytes_queued() <= 1000);
+}
+
+#[test]
+fn a_connection_that_was_replied_for_and_then_never_came_is_spoken_of_once() {
+    let mut session = Session::default();
+    let seq = session.new_connection("h1", socket().0).unwrap();
+    let reply = format!("{{\"cmd\":\"NODE_CLUSTER\",\"ack\":{seq},\"accepted\":true,\"seq\":9}}");
+    says(&mut session, &[&reply]);
+    let event = session.next_event().unwrap();
+    assert!(matches!(event, Some(Event::Reply { accepted: true, .. })));
+    says(&mut session, &[MISSING; 4]);
+    assert!(session.next_event().unwrap().is_none());
 }

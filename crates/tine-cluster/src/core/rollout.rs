@@ -229,6 +229,15 @@ impl Rollout {
         self.trials().map(|(place, new, _)| (new, self.old.get(&place).copied()))
     }
 
+    /// The new worker that failed, as soon as one has.
+    #[must_use]
+    pub const fn failed(&self) -> Option<WorkerId> {
+        match self.failure {
+            Some(Failure::Ended(_, worker) | Failure::TooLate(_, worker)) => Some(worker),
+            Some(Failure::NotStarted(_) | Failure::Cancelled) | None => None,
+        }
+    }
+
     /// How it ended, when nothing is left to be done or to be waited for.
     #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
