@@ -206,13 +206,6 @@ impl Rollout {
         self.trials().map(|(_, _, until)| until).min()
     }
 
-    /// The places from this one on are given up, and all their workers go by other hands.
-    pub fn withdraw(&mut self, from: Instance) {
-        self.waiting.retain(|place| *place < from);
-        self.old.retain(|place, _| *place < from);
-        self.under_way.retain(|place, step| *place < from || matches!(step, Step::Leaving(_)));
-    }
-
     /// Calls it off.
     pub fn cancel(&mut self) {
         self.fail(Failure::Cancelled);

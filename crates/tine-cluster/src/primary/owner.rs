@@ -20,7 +20,7 @@ use crate::{
         instance::Place,
         worker::{Event as LifeEvent, Life},
     },
-    id::{Instance, WorkerId},
+    id::WorkerId,
 };
 
 /// Why nothing was done for a worker.
@@ -214,7 +214,6 @@ impl Task {
         let wanted = usize::try_from(instances).unwrap_or(usize::MAX);
         // They are filled when it is looked what is due, after this.
         self.places.resize_with(wanted, || Place::wanted(Instant::now()));
-        self.withdraw_from_the_reload(Instance(instances));
         let surplus = |worker: &&Worker| {
             worker.instance.filled().is_some_and(|instance| instance.0 >= instances)
                 && worker.life != Life::Gone

@@ -325,13 +325,6 @@ impl Task {
         }
     }
 
-    /// There are no such places any more.
-    pub(super) fn withdraw_from_the_reload(&mut self, from: Instance) {
-        if let Some(rolling) = &mut self.rolling {
-            rolling.rollout.withdraw(from);
-        }
-    }
-
     /// Nothing is left of the worker.
     pub(super) fn gone_from_the_reload(&mut self, id: WorkerId) {
         if let Some(rolling) = &mut self.rolling {
