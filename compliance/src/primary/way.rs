@@ -1,7 +1,7 @@
 //! Which primary is under test, and how it gives connections to workers.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::build;
 use crate::who::Who;
@@ -113,6 +113,12 @@ pub struct Interpreter {
 }
 
 impl Interpreter {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The `node` of this system.
     #[must_use]
     pub fn system() -> Self {
