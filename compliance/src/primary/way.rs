@@ -119,9 +119,12 @@ impl Interpreter {
         &self.path
     }
 
-    /// The `node` of this system.
+    /// The `node` of this system, or the one that `NODE_UNDER_TEST` names: `node26`.
     #[must_use]
     pub fn system() -> Self {
+        if let Ok(name) = env::var("NODE_UNDER_TEST") {
+            return Self::installed(&name);
+        }
         let Some(path) = Who::Root.find("node") else { crate::cut_short("no node here") };
         Self { path, options: &[] }
     }
