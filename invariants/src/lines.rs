@@ -12,7 +12,7 @@ use std::{
 };
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-use tine_cluster::wire::lines::{Limits, Outbox, Received, Receiver, receive};
+use tine_cluster::wire::lines::{Limits, Outbox, Received, Receiver, Unreadable, receive};
 
 use crate::{
     choices::Choices,
@@ -40,6 +40,8 @@ struct Stream {
     /// Where the next line begins.
     at: usize,
     given: Vec<(Watched, Range<usize>)>,
+    /// Those, and those that were lost.
+    arrived: usize,
     /// Which of them came last, of those that went to a line.
     claimed: Option<usize>,
 }
@@ -48,7 +50,7 @@ fn anything(choices: &mut Choices<'_>) {
     let limits = Limits { line: choices.below(40), descriptors: 1 + choices.below(6) };
     let mut receiver = Receiver::new(limits);
     let (bytes, given, claimed) = (Vec::new(), Vec::new(), None);
-    let mut stream = Stream { limits, bytes, at: 0, given, claimed };
+    let mut stream = Stream { limits, bytes, at: 0, given, arrived: 0, claimed };
     while !choices.is_over() {
         stream.feed(&mut receiver, choices);
         if choices.below(3) != 0 && !stream.read(&mut receiver, choices) {
@@ -68,6 +70,7 @@ impl Stream {
         let (fds, ends): (Vec<OwnedFd>, Vec<Watched>) = (0..count).map(|_| watched()).unzip();
         self.given.extend(ends.into_iter().map(|end| (end, with.clone())));
         receiver.push(&portion, fds, lost);
+        self.arrived += count + usize::from(lost);
         self.bytes.extend(portion);
         assert!(receiver.unclaimed() <= self.limits.descriptors);
     }
@@ -77,9 +80,16 @@ impl Stream {
         loop {
             let rest = &self.bytes[self.at..];
             let length = rest.iter().position(|&byte| byte == b'\n');
-            let Ok(line) = receiver.next_line() else {
-                assert!(length.unwrap_or(rest.len()) > self.limits.line, "it was short enough");
-                return false;
+            let line = match receiver.next_line() {
+                Ok(line) => line,
+                Err(Unreadable::LineTooLong { .. }) => {
+                    assert!(length.unwrap_or(rest.len()) > self.limits.line, "it was short enough");
+                    return false;
+                }
+                Err(Unreadable::TooManyDescriptors { limit }) => {
+                    assert!(self.arrived > limit, "there was room for them");
+                    return false;
+                }
             };
             assert_eq!(line.as_deref(), length.map(|length| &rest[..length]));
             assert!(length.unwrap_or(rest.len()) <= self.limits.line, "it is too long");

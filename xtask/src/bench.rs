@@ -11,6 +11,7 @@ mod fair;
 mod guard;
 mod handover;
 mod load;
+mod message;
 mod process;
 mod procfs;
 mod report;
@@ -70,6 +71,8 @@ enum Name {
     Accept,
     /// Connections per second through the primary's hands
     Handover,
+    /// Messages per second between primary and worker
+    Message,
     /// Time to the first answer, and the manager's memory
     Start,
 }
@@ -118,6 +121,7 @@ fn measure(name: Name, session: &Session, args: &Args) -> Result<Report> {
         Name::Blocked => Ok(blocked::measure(session, args.rounds(5))),
         Name::Accept => accept::measure(session, args),
         Name::Handover => handover::measure(session, args),
+        Name::Message => message::measure(session, args.rounds(7)),
         Name::Start => Ok(start::measure(session, args.rounds(30))),
     }
 }

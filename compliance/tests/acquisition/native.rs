@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use compliance::{Tine, Who, example, free_port};
+use compliance::{Tine, Who, example, free_port, get, pid_in};
 
-use crate::support::{V4, each_answers_alone, tcp};
+use crate::support::{V4, all_answer, each_answers_alone, tcp};
 
 #[test]
 fn a_worker_of_the_library_is_served_by_every_mechanism() {
@@ -33,6 +33,40 @@ fn a_worker_of_the_library_is_served_by_every_mechanism() {
         let exit = tine.stop();
         assert_eq!(exit.code, Some(0), "{}", exit.stderr);
         assert_eq!(exit.stdout.matches("left in peace").count(), 3, "{}", exit.stderr);
+    }
+}
+
+/// `examples/workers/worker.py`, which was written from `docs/protocol-native.md`.
+#[test]
+fn a_worker_in_another_language_is_served_by_every_mechanism() {
+    let script = include_str!("../../../examples/workers/worker.py");
+    let ways: [(&[&str], &str); 3] = [
+        (&[], "kernel-ebpf"),
+        (&["--policy", "shared"], "one-queue"),
+        (&["--mechanism", "hand-over"], "hand-over"),
+    ];
+    for (options, mechanism) in ways {
+        let who = Who::Root;
+        if who.missing().is_some() || who.find("python3").is_none() {
+            return compliance::skip("needs root and python3");
+        }
+        let port = free_port();
+        let address = format!("127.0.0.1:{port}");
+        let args = ["-i", "3", "--name", "app"].iter().chain(options);
+        let run = Tine::run(args.chain(&["worker.py", &address])).file("worker.py", script);
+        let mut tine = run.as_who(who).start();
+        for seat in tine.wait_listening(3) {
+            assert_eq!((&*seat.mechanism, &*seat.acquisition), (mechanism, "native"));
+        }
+        let ask = || get(port).map(|body| pid_in(&body));
+        if mechanism == "one-queue" {
+            each_answers_alone(&mut tine, ask);
+        } else {
+            all_answer(&mut tine, ask);
+        }
+        let exit = tine.stop();
+        assert_eq!(exit.code, Some(0), "{}", exit.stderr);
+        assert_eq!(exit.stderr.matches("exited with code 0").count(), 3, "{}", exit.stderr);
     }
 }
 

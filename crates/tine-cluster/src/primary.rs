@@ -33,6 +33,7 @@ mod inspect;
 mod instances;
 mod letters;
 mod lifecycle;
+mod listening;
 mod loading;
 mod messages;
 mod native;

@@ -13,7 +13,8 @@ use std::{
 
 use proptest::prelude::*;
 use tine_cluster::wire::lines::{
-    Flushed, Limits, Outbox, Received, Receiver, Unreadable, flush, receive,
+    Flushed, Limits, MOST_DESCRIPTORS, Outbox, QueueFull, Received, Receiver, Unreadable, flush,
+    receive,
 };
 
 const LIMITS: Limits = Limits { line: 1024, descriptors: 16 };
@@ -242,6 +243,20 @@ fn an_empty_channel_would_block_and_a_closed_one_is_closed() {
     let mut outbox = Outbox::new(1024);
     outbox.push(*b"too late\n", None).unwrap();
     assert_eq!(flush(&theirs, &mut outbox).unwrap(), Flushed::Closed);
+}
+
+#[test]
+fn an_outbox_takes_so_many_descriptors_and_no_more() {
+    let mut outbox = Outbox::new(usize::MAX);
+    let (fd, _) = descriptor();
+    let fd = Arc::new(fd);
+    for _ in 0..MOST_DESCRIPTORS {
+        outbox.push(*b"x\n", Some(Arc::clone(&fd))).unwrap();
+    }
+    assert_eq!(outbox.push(*b"x\n", Some(Arc::clone(&fd))), Err(QueueFull::Descriptors));
+    outbox.push(*b"plain\n", None).unwrap();
+    outbox.sent(1);
+    outbox.push(*b"x\n", Some(fd)).unwrap();
 }
 
 #[test]

@@ -7,10 +7,10 @@ use std::{io::Write, os::fd::OwnedFd, sync::Arc};
 use tine_cluster::{
     json::Json,
     wire::{
-        lines::Receiver,
+        lines::{QueueFull, Receiver},
         native::{
-            Event, LIMITS, LONGEST_MESSAGE, Listen, ProtocolError, Session, ToPrimary, ToWorker,
-            Wanted, decode, encode,
+            Event, LIMITS, LONGEST_MESSAGE, Listen, ProtocolError, QUEUE, Session, ToPrimary,
+            ToWorker, Wanted, decode, encode,
         },
     },
 };
@@ -193,8 +193,9 @@ fn a_worker_that_does_not_read_comes_to_the_limit() {
     let mut session = greeted();
     let key = "k".repeat(1000);
     let refused = (0..10_000).find_map(|seq| session.reply_handed_over(seq, &key, None).err());
-    let error = refused.expect("it is refused in the end");
-    assert!(session.bytes_queued() <= error.limit);
+    let waiting = session.bytes_queued();
+    assert_eq!(refused, Some(QueueFull::Bytes { waiting, limit: QUEUE }));
+    assert!(waiting <= QUEUE);
 }
 
 #[test]

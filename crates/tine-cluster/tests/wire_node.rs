@@ -5,9 +5,7 @@
 use std::{io::Write, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 
 use serde_json::value::RawValue;
-use tine_cluster::wire::node::{
-    Answer, Event, HandleKind, ProtocolError, Refused, Session, UserHandle,
-};
+use tine_cluster::wire::node::{Answer, Event, HandleKind, ProtocolError, Refused, Session};
 
 const ONLINE: &str = r#"{"cmd":"NODE_CLUSTER","act":"online","seq":0}"#;
 const QUERY: &str = r#"{"cmd":"NODE_CLUSTER","act":"queryServer","index":0,"data":null,"address":"127.0.0.1","port":23401,"addressType":4,"flags":0,"backlog":false,"seq":1}"#;
@@ -219,17 +217,6 @@ fn a_handle_that_does_not_arrive_is_sent_three_times_more_and_then_named() {
 }
 
 #[test]
-fn a_connection_that_was_replied_for_and_then_never_came_is_spoken_of_once() {
-    let mut session = Session::default();
-    let seq = session.new_connection("h1", socket().0).unwrap();
-    let reply = format!("{{\"cmd\":\"NODE_CLUSTER\",\"ack\":{seq},\"accepted\":true,\"seq\":9}}");
-    says(&mut session, &[&reply]);
-    assert!(matches!(next(&mut session), Some(Event::Reply { accepted: true, .. })));
-    says(&mut session, &[MISSING; 4]);
-    assert!(next(&mut session).is_none());
-}
-
-#[test]
 fn a_seat_that_does_not_arrive_is_named_by_its_question() {
     let mut session = Session::default();
     session.reply_seat(answer(7), HandleKind::Stream, socket().0).unwrap();
@@ -376,30 +363,4 @@ fn a_long_wrong_line_is_shown_by_its_beginning() {
     session.receiver().push(&[&[0xff; 500][..], b"\n"].concat(), [], false);
     let error = session.next_event().unwrap_err().to_string();
     assert!(error.len() < 300 && error.contains('…'), "{error}");
-}
-
-#[test]
-fn a_socket_with_a_message_is_confirmed_or_given_up_by_its_number() {
-    let mut session = Session::default();
-    let message = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
-    let datagram = UserHandle::Datagram { v6: true };
-    let first = session.send_user_handle(&message("1"), datagram, socket().0).unwrap();
-    let second = session.send_user_handle(&message("2"), UserHandle::Server, socket().0).unwrap();
-    let line = r#"{"cmd":"NODE_HANDLE","type":"dgram.Socket","dgramType":"udp6","msg":1}+"#;
-    assert_eq!(hears(&mut session), [line]);
-    says(&mut session, &[ARRIVED]);
-    assert!(matches!(next(&mut session), Some(Event::HandleArrived(number)) if number == first));
-    for attempt in 1..=4 {
-        let line = r#"{"cmd":"NODE_HANDLE","type":"net.Server","msg":2}+"#;
-        assert_eq!(hears(&mut session), [line]);
-        says(&mut session, &[MISSING]);
-        match next(&mut session) {
-            None => assert!(attempt < 4),
-            Some(Event::HandleRefused(Refused::Message(number))) => {
-                assert_eq!((number, attempt), (second, 4));
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    assert!(hears(&mut session).is_empty());
 }

@@ -1,10 +1,14 @@
 //! What a Node worker can make its primary hold: each kind of it comes to a limit.
+//! And what it says against itself.
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
 use std::{os::fd::OwnedFd, sync::Arc};
 
-use tine_cluster::wire::node::{Limits, ProtocolError, Session};
+use tine_cluster::wire::{
+    lines::{MOST_DESCRIPTORS, MOST_LINES, QueueFull},
+    node::{Event, Limits, ProtocolError, Session},
+};
 
 const MISSING: &str = r#"{"cmd":"NODE_HANDLE_NACK"}"#;
 
@@ -62,6 +66,41 @@ fn a_worker_that_does_not_read_comes_to_the_limit() {
 }
 
 #[test]
+fn descriptors_for_a_worker_that_does_not_read_come_to_a_limit_before_their_bytes() {
+    let mut session = Session::default();
+    let (connection, _writer) = socket();
+    let mut waiting = 0;
+    let error = loop {
+        match session.new_connection("h1", Arc::clone(&connection)) {
+            Ok(_) => waiting += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error, QueueFull::Descriptors);
+    assert_eq!(waiting, 1 + MOST_DESCRIPTORS, "one is on its way, the others are behind it");
+    // What goes out makes room.
+    let sent = session.outbox().front().unwrap().0.len();
+    session.outbox().sent(sent);
+    says(&mut session, &[r#"{"cmd":"NODE_HANDLE_ACK"}"#]);
+    assert!(session.next_event().unwrap().is_none());
+    assert!(session.new_connection("h1", connection).is_ok());
+}
+
+#[test]
+fn short_lines_that_are_not_read_come_to_a_limit_of_their_own() {
+    let mut session = Session::default();
+    let ask = r#"{"cmd":"NODE_SOCKET_GET_COUNT"}"#;
+    let error = loop {
+        says(&mut session, &[ask; 100]);
+        if let Err(error) = session.next_event() {
+            break error;
+        }
+    };
+    assert!(matches!(error, ProtocolError::DoesNotRead(QueueFull::Lines)), "{error:?}");
+    assert_eq!(session.outbox().lines(), MOST_LINES);
+}
+
+#[test]
 fn a_handle_that_is_sent_again_and_again_comes_to_the_limit_too() {
     let mut session = Session::new(Limits { line: 1000, queue: 1000 });
     let (connection, _writer) = socket();
@@ -71,4 +110,16 @@ fn a_handle_that_is_sent_again_and_again_comes_to_the_limit_too() {
     let error = session.next_event().unwrap_err();
     assert!(matches!(error, ProtocolError::DoesNotRead(_)), "{error:?}");
     assert!(session.bytes_queued() <= 1000);
+}
+
+#[test]
+fn a_connection_that_was_replied_for_and_then_never_came_is_spoken_of_once() {
+    let mut session = Session::default();
+    let seq = session.new_connection("h1", socket().0).unwrap();
+    let reply = format!("{{\"cmd\":\"NODE_CLUSTER\",\"ack\":{seq},\"accepted\":true,\"seq\":9}}");
+    says(&mut session, &[&reply]);
+    let event = session.next_event().unwrap();
+    assert!(matches!(event, Some(Event::Reply { accepted: true, .. })));
+    says(&mut session, &[MISSING; 4]);
+    assert!(session.next_event().unwrap().is_none());
 }

@@ -2,105 +2,19 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
+mod peer;
+
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::{fd::OwnedFd, unix::net::UnixStream},
-    sync::mpsc,
-    thread::{self, JoinHandle},
-    time::Duration,
 };
 
+use peer::{Beside, Primary, beside, cluster};
 use tine_cluster::{
-    wire::{
-        lines::{Flushed, Received, flush, receive},
-        native::{Event, Listen, Session, Wanted},
-    },
+    wire::native::{Event, Wanted},
     worker::{Options, Worker},
 };
-
-/// Nothing here takes long; a test that fails should not take for ever.
-const DEADLINE: Duration = Duration::from_secs(10);
-
-struct Primary {
-    socket: UnixStream,
-    session: Session,
-}
-
-impl Primary {
-    fn new(socket: UnixStream) -> Self {
-        socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        Self { socket, session: Session::default() }
-    }
-
-    /// The next thing that the worker says; `None` when it has closed its end.
-    fn hear(&mut self) -> Option<Event> {
-        loop {
-            if let Some(event) = self.session.next_event().unwrap() {
-                return Some(event);
-            }
-            match receive(&self.socket, self.session.receiver()).unwrap() {
-                Received::Bytes(_) | Received::Last(_) => {}
-                Received::Closed => return None,
-                Received::WouldBlock => panic!("the worker said nothing within {DEADLINE:?}"),
-            }
-        }
-    }
-
-    fn hear_listen(&mut self) -> Listen {
-        match self.hear() {
-            Some(Event::Listen(listen)) => listen,
-            other => panic!("{other:?} is no question"),
-        }
-    }
-
-    fn say(&mut self, what: impl FnOnce(&mut Session)) {
-        what(&mut self.session);
-        assert_eq!(flush(&self.socket, self.session.outbox()).unwrap(), Flushed::All);
-    }
-
-    /// A client's end, when the other has been handed over.
-    fn hand_over(&mut self, key: &str) -> (TcpStream, u64) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        client.set_read_timeout(Some(DEADLINE)).unwrap();
-        let (accepted, _) = listener.accept().unwrap();
-        accepted.set_nonblocking(true).unwrap();
-        let mut number = 0;
-        self.say(|session| {
-            number = session.new_connection(key, OwnedFd::from(accepted)).unwrap();
-        });
-        (client, number)
-    }
-}
-
-fn cluster() -> (Worker, Primary) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let worker = Worker::over(theirs.into()).unwrap();
-    let mut primary = Primary::new(ours);
-    assert_eq!(primary.hear(), Some(Event::Hello { pid: std::process::id() }));
-    (worker, primary)
-}
-
-/// Runs `what` beside the test, for whatever waits for the primary.
-fn beside<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> Beside<T> {
-    let (done, finished) = mpsc::channel();
-    let thread = thread::spawn(move || drop(done.send(what())));
-    Beside { finished, thread }
-}
-
-struct Beside<T> {
-    finished: mpsc::Receiver<T>,
-    thread: JoinHandle<()>,
-}
-
-impl<T> Beside<T> {
-    fn result(self) -> T {
-        let result = self.finished.recv_timeout(DEADLINE).expect("it ends");
-        self.thread.join().unwrap();
-        result
-    }
-}
 
 fn listens(worker: &Worker, address: &'static str) -> Beside<tine_cluster::worker::Listener> {
     let worker = worker.clone();

@@ -47,6 +47,11 @@ impl Session {
         self.target.join("release/examples/native")
     }
 
+    /// A primary that measures its messages: `examples/message.rs`.
+    pub(crate) fn message_primary(&self) -> PathBuf {
+        self.target.join("release/examples/message")
+    }
+
     /// A program of `xtask/peers`.
     pub(crate) fn peer(&self, name: &str) -> PathBuf {
         self.root.join("xtask/peers").join(name)

@@ -73,6 +73,12 @@ impl Place {
         self.filling
     }
 
+    /// A place that is to be filled at this time.
+    #[must_use]
+    pub fn wanted(at: Instant) -> Self {
+        Self { filling: Filling::Waiting { until: at }, ..Self::default() }
+    }
+
     /// Whether nobody fills it, and nobody is to come.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

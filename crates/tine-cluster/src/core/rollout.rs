@@ -206,6 +206,13 @@ impl Rollout {
         self.trials().map(|(_, _, until)| until).min()
     }
 
+    /// The places from this one on are given up, and all their workers go by other hands.
+    pub fn withdraw(&mut self, from: Instance) {
+        self.waiting.retain(|place| *place < from);
+        self.old.retain(|place, _| *place < from);
+        self.under_way.retain(|place, step| *place < from || matches!(step, Step::Leaving(_)));
+    }
+
     /// Calls it off.
     pub fn cancel(&mut self) {
         self.fail(Failure::Cancelled);
@@ -220,6 +227,15 @@ impl Rollout {
     /// The new workers on trial, with the workers that they are to replace.
     pub fn candidates(&self) -> impl Iterator<Item = (WorkerId, Option<WorkerId>)> {
         self.trials().map(|(place, new, _)| (new, self.old.get(&place).copied()))
+    }
+
+    /// The new worker that failed, as soon as one has.
+    #[must_use]
+    pub const fn failed(&self) -> Option<WorkerId> {
+        match self.failure {
+            Some(Failure::Ended(_, worker) | Failure::TooLate(_, worker)) => Some(worker),
+            Some(Failure::NotStarted(_) | Failure::Cancelled) | None => None,
+        }
     }
 
     /// How it ended, when nothing is left to be done or to be waited for.

@@ -115,6 +115,17 @@ fn who_has_taken_the_place_of_a_crashed_worker_is_replaced_like_any_other() {
 }
 
 #[test]
+fn places_that_are_given_up_are_neither_waited_for_nor_a_failure() {
+    let (mut rollout, now) = (over(2, Pace::default()), Instant::now());
+    assert_eq!(all(&mut rollout), [Action::Start(A)]);
+    rollout.started(A, WorkerId(3), now);
+    rollout.withdraw(A);
+    rollout.gone(WorkerId(3));
+    assert_eq!(all(&mut rollout), []);
+    assert_eq!(rollout.outcome(), Some(Outcome { replaced: 0, failure: None }));
+}
+
+#[test]
 fn called_off_while_a_start_is_under_way_it_removes_that_worker() {
     let mut rollout = over(2, Pace::default());
     assert_eq!(all(&mut rollout), [Action::Start(A)]);

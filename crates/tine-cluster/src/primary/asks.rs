@@ -17,7 +17,6 @@ use rustix::{
 };
 
 use super::{
-    event::ListeningAddress,
     handing::Handing,
     probe::{self, errno},
     task::Task,
@@ -101,14 +100,8 @@ pub(super) enum Given {
     },
 }
 
-/// On what a worker says that it listens.
-#[derive(Debug)]
-pub(super) enum Listens<'a> {
-    /// What it was given under this name.
-    Key(&'a str),
-    /// What it holds at this address, if it can be read.
-    Address(Option<ListeningAddress>),
-}
+/// So many listeners may one worker have by its channel: each costs three descriptors.
+const MOST_GIVEN: usize = 1024;
 
 /// What Node's own primary lets wait (`backlog || 511`).
 const BACKLOG: u32 = 511;
@@ -116,6 +109,9 @@ const BACKLOG: u32 = 511;
 impl Task {
     /// Finds or makes what the worker asks for.
     pub(super) fn give(&mut self, worker: WorkerId, ask: &Ask) -> Result<Given, Errno> {
+        if self.asks.count(worker) >= MOST_GIVEN {
+            return Err(Errno::MFILE);
+        }
         match &ask.want {
             Want::Declared(number) => return self.give_declared(worker, *number),
             Want::Unbound { v6 } => return self.give_unbound(*v6),
@@ -278,43 +274,6 @@ impl Task {
         Ok(Given::Socket { key: self.asks.fresh(), fd, datagram: true })
     }
 
-    /// The worker accepts on what it was given: it gets its share.
-    pub(super) fn given_listens(&mut self, worker: WorkerId, on: &Listens<'_>) {
-        for seat in self.meant(worker, on) {
-            if self.is_open(worker, seat) {
-                continue;
-            }
-            if let (Listens::Address(Some(address)), Some(worker)) =
-                (on, self.workers.get_mut(&worker))
-            {
-                worker.addresses.insert(seat, address.clone());
-            }
-            self.seat_listens(worker, seat);
-        }
-    }
-
-    /// The seats that a worker speaks of.
-    fn meant(&self, worker: WorkerId, on: &Listens<'_>) -> Vec<SeatId> {
-        let address = match on {
-            Listens::Key(key) => {
-                let given = self.asks.given.get(&(worker, (*key).to_owned()));
-                return given.copied().into_iter().collect();
-            }
-            Listens::Address(address) => address.as_ref(),
-        };
-        let mut held = self.seats.registry().held_by(worker);
-        held.retain(|seat| {
-            let key = self.seats.listener_of(*seat).map(|(_, listener)| &listener.key);
-            // What cannot be read may be any of them.
-            address.is_none_or(|address| key.is_some_and(|key| address.is_of(key)))
-        });
-        held
-    }
-
-    fn is_open(&self, worker: WorkerId, seat: SeatId) -> bool {
-        self.told_listening.contains(&(worker, seat))
-    }
-
     /// The worker has closed what it was given.
     pub(super) fn given_closed(&mut self, worker: WorkerId, key: &str) {
         self.announce_of(worker);
@@ -397,10 +356,21 @@ impl Asks {
         format!("h{}", self.last_name)
     }
 
+    /// The seat that the worker knows by this name.
+    pub(super) fn given_as(&self, worker: WorkerId, name: &str) -> Option<SeatId> {
+        self.given.get(&(worker, name.to_owned())).copied()
+    }
+
     /// The names by which the worker knows the seat.
     pub(super) fn names_of(&self, worker: WorkerId, seat: SeatId) -> Vec<String> {
         let all = self.given.iter().filter(|(name, given)| name.0 == worker && **given == seat);
         all.map(|(name, _)| name.1.clone()).collect()
+    }
+
+    /// How much the worker holds.
+    fn count(&self, worker: WorkerId) -> usize {
+        let from = (worker, String::new())..;
+        self.given.range(from).take_while(|((holder, _), _)| *holder == worker).count()
     }
 
     fn name(&mut self, worker: WorkerId, seat: SeatId) -> String {

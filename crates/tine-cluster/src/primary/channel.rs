@@ -5,6 +5,7 @@
 //!  Task ◀──News─── channel task ◀──lines── worker
 //! ```
 
+mod orders;
 mod talk;
 
 use std::{
@@ -30,9 +31,9 @@ use super::{
 use crate::{
     id::{ListenerId, WorkerId},
     wire::{
-        lines::{self, Flushed, Outbox, QueueFull, Received, Receiver},
+        lines::{self, Flushed, Outbox, Received, Receiver},
         native,
-        node::{self, Answer, HandleKind},
+        node::{self, HandleKind},
     },
 };
 
@@ -213,7 +214,7 @@ impl ChannelTask {
                 }
             };
             let goes_on = match wake {
-                Wake::Order(Some(order)) => self.carry_out(order).map_err(in_words)?,
+                Wake::Order(Some(order)) => self.carry_out_all(order, inbox).map_err(in_words)?,
                 Wake::Order(None) => return Ok(()),
                 Wake::Letter(letter) => self.post(letter).map(|()| true).map_err(in_words)?,
                 Wake::Room(permit) => {
@@ -263,6 +264,12 @@ impl ChannelTask {
                 Received::Bytes(_) => {
                     self.tell_events().await?;
                     if self.budget.is_used_up() {
+                        return Ok(true);
+                    }
+                    // A worker that never pauses is read a little at a time: what it is to be told
+                    // goes first, and so do the others.
+                    if !self.ending {
+                        tokio::task::yield_now().await;
                         return Ok(true);
                     }
                 }
@@ -317,54 +324,6 @@ impl ChannelTask {
         // What was answered on the way does not wait for a handle's confirmation.
         self.letters.delayed(self.queued().saturating_sub(queued));
         Ok(())
-    }
-
-    /// `false`: this was the last one.
-    fn carry_out(&mut self, order: Order) -> Result<bool, QueueFull> {
-        match order {
-            Order::ReadToEnd => {
-                self.ending = true;
-                Ok(true)
-            }
-            Order::Connection { listener, key, fd } => {
-                let number = match &mut self.session {
-                    Session::Node(session) => session.new_connection(&key, fd)?,
-                    Session::Native(session) => session.new_connection(&key, fd)?,
-                };
-                self.sent.insert(number, listener);
-                Ok(true)
-            }
-            other => self.say(other).map(|()| true),
-        }
-    }
-
-    fn say(&mut self, order: Order) -> Result<(), QueueFull> {
-        match (&mut self.session, order) {
-            (Session::Node(node), Order::NodeSeat { seq, key, data, kind, fd }) => {
-                node.reply_seat(Answer { seq, key: &key, data: data.as_deref() }, kind, fd)
-            }
-            (Session::Node(node), Order::NodeRoundRobin { seq, key, data, address }) => {
-                node.reply_round_robin(Answer { seq, key: &key, data: data.as_deref() }, address)
-            }
-            (Session::Node(node), Order::NodeError { seq, data, errno }) => {
-                node.reply_error(Answer { seq, key: "", data: data.as_deref() }, errno)
-            }
-            (Session::Node(node), Order::Acknowledge(seq)) => node.acknowledge(seq),
-            (Session::Node(node), Order::Leave) => node.disconnect(),
-            (Session::Native(native), Order::NativeSeat { seq, key, fd }) => {
-                native.reply_seat(seq, &key, fd)
-            }
-            (Session::Native(native), Order::NativeHandedOver { seq, key, address }) => {
-                native.reply_handed_over(seq, &key, address)
-            }
-            (Session::Native(native), Order::NativeError { seq, errno }) => {
-                native.reply_error(seq, errno)
-            }
-            (Session::Native(native), Order::Leave) => native.stop(),
-            (Session::Native(native), Order::NoAnswer(seq)) => native.reply(seq, None),
-            // An order of the other dialect answers a question that this one cannot ask.
-            (Session::Node(_) | Session::Native(_), _) => Ok(()),
-        }
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) enum Command {
     Reload(Box<Reload>, oneshot::Sender<Result<Reloaded, ReloadError>>),
     /// Stop replacing.
     CancelReload,
+    /// Keep so many workers running.
+    Scale(u32, oneshot::Sender<Result<(), WorkerError>>),
     /// Let workers leave, and tell when they are gone.
     Disconnect(Leavers, oneshot::Sender<Result<(), WorkerError>>),
     /// Take zombies away that are nobody's worker.

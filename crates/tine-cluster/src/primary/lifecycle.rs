@@ -8,7 +8,7 @@ use tine_linux::{process::Exit, tree};
 use super::{event::What, task::Task};
 use crate::{
     core::{
-        instance::Next,
+        instance::{Filling, Next, Place},
         worker::{Action, Event as LifeEvent, Life},
     },
     id::{SeatId, WorkerId},
@@ -90,12 +90,13 @@ impl Task {
         self.tell_after_output(id, what);
         let limits = self.settings.limits;
         let stopping = self.stopping;
-        if self.left_the_reload(id) {
-            let next = self.place(instance).map(|place| {
-                if stopping { place.rest() } else { place.ended(end, Instant::now(), &limits) }
-            });
-            self.tell_next(id, next, exit);
-        }
+        self.ended_on_trial(id);
+        // Its instance may have been given away meanwhile.
+        let filled = |place: &&mut Place| place.filling() == Filling::Worker(id);
+        let next = self.place(instance).filter(filled).map(|place| {
+            if stopping { place.rest() } else { place.ended(end, Instant::now(), &limits) }
+        });
+        self.tell_next(id, next, exit);
         if let Err(error) = self.seats.drain(id) {
             self.trouble(id, "take a seat out of rotation", io::Error::other(error));
         }

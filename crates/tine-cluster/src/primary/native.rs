@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use rustix::io::Errno;
 
 use super::{
-    asks::{Ask, Given, Listens, Want},
+    asks::{Ask, Given, Want},
     channel::Order,
     event::What,
+    listening::Listens,
     task::Task,
 };
 use crate::{

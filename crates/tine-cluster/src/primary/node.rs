@@ -12,9 +12,10 @@ use rustix::io::Errno;
 use serde_json::value::RawValue;
 
 use super::{
-    asks::{Ask, Given, Listens, Want},
+    asks::{Ask, Given, Want},
     channel::Order,
     event::{AddressType, ListeningAddress, What},
+    listening::Listens,
     task::Task,
 };
 use crate::{
@@ -30,6 +31,10 @@ use crate::{
 pub(super) struct Servers {
     data: BTreeMap<String, Option<Box<RawValue>>>,
 }
+
+/// What is kept of a question while its listener lives is no longer than this, in bytes: ticket keys
+/// are a hundred, and an address is no longer than a path.
+const LONGEST: usize = 16 * 1024;
 
 impl Servers {
     /// Nobody listens under this name any more.
@@ -63,6 +68,10 @@ impl Task {
 
     fn query_server(&mut self, worker: WorkerId, seq: u64, query: &QueryServer) {
         let name = format!("node:{}", query.server_key());
+        if name.len() + query.data().map_or(0, |data| data.get().len()) > LONGEST {
+            let errno = -Errno::INVAL.raw_os_error();
+            return self.order(worker, Order::NodeError { seq, data: None, errno });
+        }
         let data = self
             .node
             .data

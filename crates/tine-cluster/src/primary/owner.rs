@@ -1,6 +1,6 @@
 //! What the owner of a cluster can do with its workers, one by one.
 
-use std::{collections::BTreeSet, io, sync::Arc};
+use std::{collections::BTreeSet, io, sync::Arc, time::Instant};
 
 use rustix::{io::Errno, process::Signal};
 use thiserror::Error;
@@ -16,8 +16,11 @@ use super::{
     worker::{Talk, Worker},
 };
 use crate::{
-    core::{instance::Place, worker::Event as LifeEvent},
-    id::WorkerId,
+    core::{
+        instance::Place,
+        worker::{Event as LifeEvent, Life},
+    },
+    id::{Instance, WorkerId},
 };
 
 /// Why nothing was done for a worker.
@@ -30,6 +33,12 @@ pub enum WorkerError {
     /// It has gone, or there never was one.
     #[error("there is no worker {0}")]
     NoSuchWorker(WorkerId),
+    /// The cluster is coming to its end.
+    #[error("the cluster is stopping")]
+    Stopping,
+    /// The workers are being replaced, each in its place.
+    #[error("a reload is under way")]
+    Reloading,
     /// The kernel refused.
     #[error("send the signal")]
     Signal(#[source] io::Error),
@@ -97,6 +106,20 @@ impl Cluster {
     /// When it has ended already.
     pub async fn disconnect_all(&self) -> Result<(), WorkerError> {
         self.ask(|gone| Command::Disconnect(Leavers::All, gone)).await?
+    }
+
+    /// Keeps so many workers running from now on, beside those that were forked. New instances are
+    /// filled at once. If there are fewer, the highest leave: out of rotation first, then finishing
+    /// their connections, then stopped, as at [`Cluster::stop`]; this returns when nothing is left of
+    /// them. An instance that comes back is not filled before its last worker is gone.
+    ///
+    /// A cluster that was scaled lives until it is stopped, or its last handle is dropped.
+    ///
+    /// # Errors
+    ///
+    /// When it is stopping, or has ended, or a [reload](Cluster::reload) is under way.
+    pub async fn scale(&self, instances: u32) -> Result<(), WorkerError> {
+        self.ask(|done| Command::Scale(instances, done)).await?
     }
 
     /// Sends a signal to the first process of a worker, without waiting for anything to finish: Node's
@@ -176,8 +199,36 @@ impl Task {
         self.tell_waiters();
     }
 
+    pub(super) fn scale(&mut self, instances: u32, gone: oneshot::Sender<Result<(), WorkerError>>) {
+        let refusal = match (self.stopping, &self.rolling) {
+            (true, _) => Some(WorkerError::Stopping),
+            (false, Some(_)) => Some(WorkerError::Reloading),
+            (false, None) => None,
+        };
+        if let Some(error) = refusal {
+            let _ = gone.send(Err(error));
+            return;
+        }
+        self.lives_on = true;
+        self.settings.instances = instances;
+        let wanted = usize::try_from(instances).unwrap_or(usize::MAX);
+        // They are filled when it is looked what is due, after this.
+        self.places.resize_with(wanted, || Place::wanted(Instant::now()));
+        self.withdraw_from_the_reload(Instance(instances));
+        let surplus = |worker: &&Worker| {
+            worker.instance.filled().is_some_and(|instance| instance.0 >= instances)
+                && worker.life != Life::Gone
+        };
+        let left: BTreeSet<WorkerId> =
+            self.workers.values().filter(surplus).map(|worker| worker.id).collect();
+        for worker in &left {
+            self.ask_to_go(*worker);
+        }
+        self.waiters.push(Waiter { left, gone });
+        self.tell_waiters();
+    }
+
     fn is_there(&self, worker: WorkerId) -> bool {
-        use crate::core::worker::Life;
         self.workers.get(&worker).is_some_and(|worker| worker.life != Life::Gone)
     }
 

@@ -14,7 +14,7 @@ use thiserror::Error;
 use tine_linux::{process::Exit, spawn::SpawnError};
 use tokio::sync::oneshot;
 
-use super::{Cluster, Ended, Program, input::Command, task::Task, worker::Worker};
+use super::{Cluster, Ended, Program, input::Command, task::Task};
 use crate::{
     core::{
         instance::Filling,
@@ -135,8 +135,13 @@ pub(super) struct Rolling {
     before: Arc<Program>,
     /// Why no worker could be started.
     error: Option<SpawnError>,
+    /// Of the new worker that failed, once all is known of it.
+    last_words: Option<LastWords>,
     done: oneshot::Sender<Result<Reloaded, ReloadError>>,
 }
+
+/// How a worker ended, and the last lines that it wrote.
+type LastWords = (Option<Exit>, Vec<Vec<u8>>);
 
 impl Task {
     pub(super) fn reload(
@@ -164,7 +169,8 @@ impl Task {
             }
         });
         let rollout = Rollout::new(places, reload.pace);
-        self.rolling = Some(Rolling { rollout, pace: reload.pace, before, error: None, done });
+        let (pace, error, last_words) = (reload.pace, None, None);
+        self.rolling = Some(Rolling { rollout, pace, before, error, last_words, done });
     }
 
     pub(super) fn cancel_reload(&mut self) {
@@ -193,8 +199,14 @@ impl Task {
         while let Some(action) = rolling.rollout.next_action() {
             self.take_step(&mut rolling, action, now);
         }
+        let failed = rolling.rollout.failed();
+        if rolling.last_words.is_none() {
+            rolling.last_words = failed.and_then(|worker| self.last_words_of(worker));
+        }
         match rolling.rollout.outcome() {
-            Some(outcome) if self.has_last_words(outcome) => self.rolled(rolling, outcome),
+            Some(outcome) if failed.is_none() || rolling.last_words.is_some() => {
+                self.rolled(rolling, outcome);
+            }
             Some(_) | None => self.rolling = Some(rolling),
         }
     }
@@ -271,15 +283,10 @@ impl Task {
         seats.filter_map(|seat| Some(self.seats.listener_of(seat)?.0)).collect()
     }
 
-    /// Whether all is known of the worker that failed.
-    fn has_last_words(&self, outcome: Outcome) -> bool {
-        match outcome.failure {
-            Some(Failure::Ended(_, worker) | Failure::TooLate(_, worker)) => {
-                let worker = self.workers.get(&worker);
-                worker.is_none_or(|worker| worker.exit.is_some() && worker.last_words().is_some())
-            }
-            Some(Failure::NotStarted(_) | Failure::Cancelled) | None => true,
-        }
+    /// What is known of a worker that has ended, once that is all.
+    fn last_words_of(&self, worker: WorkerId) -> Option<LastWords> {
+        let worker = self.workers.get(&worker)?;
+        Some((Some(worker.exit?), worker.last_words()?.to_vec()))
     }
 
     /// The reload is over.
@@ -288,22 +295,17 @@ impl Task {
         if failure.is_some() && replaced == 0 {
             self.program = rolling.before;
         }
-        let last_words = |worker: &WorkerId| {
-            let worker = self.workers.get(worker);
-            let lines = worker.and_then(Worker::last_words).map(<[_]>::to_vec);
-            (worker.and_then(|worker| worker.exit), lines.unwrap_or_default())
-        };
+        let (exit, last_lines) = rolling.last_words.unwrap_or_default();
         let result = match (failure, rolling.error) {
             (None, _) => Ok(Reloaded { replaced }),
             (Some(Failure::NotStarted(instance)), Some(source)) => {
                 Err(ReloadError::NotStarted { instance, replaced, source })
             }
             (Some(Failure::Ended(instance, worker)), _) => {
-                let (exit, last_lines) = last_words(&worker);
                 Err(ReloadError::EndedEarly { instance, worker, replaced, exit, last_lines })
             }
             (Some(Failure::TooLate(instance, worker)), _) => {
-                let (patience, last_lines) = (rolling.pace.patience, last_words(&worker).1);
+                let patience = rolling.pace.patience;
                 Err(ReloadError::TooLate { instance, worker, replaced, patience, last_lines })
             }
             (Some(Failure::Cancelled | Failure::NotStarted(_)), _) => {
@@ -314,16 +316,20 @@ impl Task {
         let _ = rolling.done.send(result);
     }
 
-    /// The worker's first process has ended. Whether it fills its place.
-    pub(super) fn left_the_reload(&mut self, id: WorkerId) -> bool {
-        let on_trial = self.rolling.as_mut().is_some_and(|rolling| {
-            let on_trial = rolling.rollout.candidates().any(|(new, _)| new == id);
-            if on_trial {
-                rolling.rollout.gone(id);
-            }
-            on_trial
-        });
-        !on_trial && self.workers.get(&id).is_some_and(|worker| !worker.retired)
+    /// The first process of the worker has ended: if it was on trial, it has failed.
+    pub(super) fn ended_on_trial(&mut self, id: WorkerId) {
+        if let Some(rolling) = &mut self.rolling
+            && rolling.rollout.candidates().any(|(new, _)| new == id)
+        {
+            rolling.rollout.gone(id);
+        }
+    }
+
+    /// There are no such places any more.
+    pub(super) fn withdraw_from_the_reload(&mut self, from: Instance) {
+        if let Some(rolling) = &mut self.rolling {
+            rolling.rollout.withdraw(from);
+        }
     }
 
     /// Nothing is left of the worker.

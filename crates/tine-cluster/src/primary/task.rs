@@ -207,6 +207,7 @@ impl Task {
             Command::Reload(reload, done) => self.reload(*reload, done),
             Command::CancelReload => self.cancel_reload(),
             Command::Disconnect(who, gone) => self.disconnect(who, gone),
+            Command::Scale(instances, done) => self.scale(instances, done),
             Command::ReapOrphans => self.reap_wanted = true,
             Command::Report(answer) => {
                 let _ = answer.send(self.report());
@@ -245,6 +246,8 @@ impl Task {
         for worker in due {
             self.step(worker, LifeEvent::Deadline);
         }
+        // Before those that have gone are forgotten: they may have had last words.
+        self.roll(now);
         if self.next_look <= now {
             self.next_look = now + LOOK;
             self.look_at_the_leaving();
@@ -255,7 +258,6 @@ impl Task {
         for instance in self.due_instances(now) {
             self.fill(instance);
         }
-        self.roll(now);
         self.look_at_the_presumed(now);
         self.hand_over(now);
         if let Err(error) = self.seats.close_due(now) {

@@ -14,7 +14,7 @@ use std::{collections::VecDeque, ops::Range, os::fd::OwnedFd};
 
 use thiserror::Error;
 
-pub use outbox::{Outbox, QueueFull};
+pub use outbox::{MOST_DESCRIPTORS, MOST_LINES, Outbox, QueueFull};
 pub use socket::{Flushed, Received, flush, receive};
 
 /// An idle receiver keeps no more than this allocated, in bytes.

@@ -12,6 +12,7 @@ use thiserror::Error;
 pub struct Outbox {
     frames: VecDeque<Frame>,
     bytes: usize,
+    descriptors: usize,
     limit: usize,
 }
 
@@ -22,21 +23,37 @@ struct Frame {
     fd: Option<Arc<OwnedFd>>,
 }
 
+/// So many descriptors may wait for one peer, whatever its limit in bytes: they are worth more than
+/// their lines are long, for the process that holds them may have few.
+pub const MOST_DESCRIPTORS: usize = 1024;
+
+/// So many lines may wait for one peer: the shortest are worth more than they are long.
+pub const MOST_LINES: usize = 8192;
+
 /// The peer does not read, and what waits for it has come to the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{waiting} bytes wait for the peer to read, and the limit is {limit}")]
-pub struct QueueFull {
-    /// Bytes that wait already.
-    pub waiting: usize,
-    /// The limit, in bytes.
-    pub limit: usize,
+pub enum QueueFull {
+    /// In bytes.
+    #[error("{waiting} bytes wait for the peer to read, and the limit is {limit}")]
+    Bytes {
+        /// Bytes that wait already.
+        waiting: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// In lines.
+    #[error("{MOST_LINES} lines wait for the peer to read, and no more may")]
+    Lines,
+    /// In descriptors.
+    #[error("{MOST_DESCRIPTORS} descriptors wait for the peer to read, and no more may")]
+    Descriptors,
 }
 
 impl Outbox {
     /// An empty one that takes up to `limit` bytes.
     #[must_use]
     pub const fn new(limit: usize) -> Self {
-        Self { frames: VecDeque::new(), bytes: 0, limit }
+        Self { frames: VecDeque::new(), bytes: 0, descriptors: 0, limit }
     }
 
     /// Appends a frame, to be followed by nothing that is not a frame.
@@ -51,8 +68,15 @@ impl Outbox {
     ) -> Result<(), QueueFull> {
         let text = text.into();
         if self.bytes + text.len() > self.limit {
-            return Err(QueueFull { waiting: self.bytes, limit: self.limit });
+            return Err(QueueFull::Bytes { waiting: self.bytes, limit: self.limit });
         }
+        if self.frames.len() == MOST_LINES {
+            return Err(QueueFull::Lines);
+        }
+        if fd.is_some() && self.descriptors == MOST_DESCRIPTORS {
+            return Err(QueueFull::Descriptors);
+        }
+        self.descriptors += usize::from(fd.is_some());
         self.bytes += text.len();
         self.frames.push_back(Frame { text, sent: 0, fd });
         Ok(())
@@ -62,6 +86,12 @@ impl Outbox {
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Lines not yet sent to their ends.
+    #[must_use]
+    pub fn lines(&self) -> usize {
+        self.frames.len()
     }
 
     /// Nothing is left to send.
@@ -84,8 +114,8 @@ impl Outbox {
         let count = count.min(frame.text.len() - frame.sent);
         self.bytes -= count;
         frame.sent += count;
-        if count > 0 {
-            frame.fd = None;
+        if count > 0 && frame.fd.take().is_some() {
+            self.descriptors -= 1;
         }
         if frame.sent == frame.text.len() {
             self.frames.pop_front();

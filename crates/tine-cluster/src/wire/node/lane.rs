@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, os::fd::OwnedFd, sync::Arc};
 
 use super::session::Refused;
-use crate::wire::lines::{Outbox, QueueFull};
+use crate::wire::lines::{MOST_DESCRIPTORS, MOST_LINES, Outbox, QueueFull};
 
 /// Node sends a handle that did not arrive three times more.
 const SENDS: u32 = 4;
@@ -16,6 +16,7 @@ pub(super) struct Lane {
     outbox: Outbox,
     held: VecDeque<Frame>,
     held_bytes: usize,
+    held_handles: usize,
     in_flight: Option<Handle>,
     limit: usize,
 }
@@ -37,7 +38,14 @@ struct Handle {
 impl Lane {
     pub(super) const fn new(limit: usize) -> Self {
         let outbox = Outbox::new(usize::MAX);
-        Self { outbox, held: VecDeque::new(), held_bytes: 0, in_flight: None, limit }
+        Self {
+            outbox,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            held_handles: 0,
+            in_flight: None,
+            limit,
+        }
     }
 
     pub(super) const fn outbox(&mut self) -> &mut Outbox {
@@ -64,6 +72,9 @@ impl Lane {
         what: Refused,
     ) -> Result<(), QueueFull> {
         self.admit(text.len())?;
+        if self.held_handles == MOST_DESCRIPTORS {
+            return Err(QueueFull::Descriptors);
+        }
         self.dispatch(Frame::Handle(Handle { text: text.into(), fd, what, sends: 0 }))
     }
 
@@ -93,9 +104,12 @@ impl Lane {
         Ok(Some(handle.what))
     }
 
-    const fn admit(&self, more: usize) -> Result<(), QueueFull> {
+    fn admit(&self, more: usize) -> Result<(), QueueFull> {
         if self.bytes() + more > self.limit {
-            return Err(QueueFull { waiting: self.bytes(), limit: self.limit });
+            return Err(QueueFull::Bytes { waiting: self.bytes(), limit: self.limit });
+        }
+        if self.outbox.lines() + self.held.len() >= MOST_LINES {
+            return Err(QueueFull::Lines);
         }
         Ok(())
     }
@@ -103,6 +117,7 @@ impl Lane {
     fn dispatch(&mut self, frame: Frame) -> Result<(), QueueFull> {
         if self.waits() {
             self.held_bytes += frame.len();
+            self.held_handles += usize::from(frame.is_handle());
             self.held.push_back(frame);
             return Ok(());
         }
@@ -125,6 +140,7 @@ impl Lane {
             && let Some(frame) = self.held.pop_front()
         {
             self.held_bytes -= frame.len();
+            self.held_handles -= usize::from(frame.is_handle());
             self.dispatch(frame)?;
         }
         Ok(())
@@ -132,6 +148,13 @@ impl Lane {
 }
 
 impl Frame {
+    const fn is_handle(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Handle(_) => true,
+        }
+    }
+
     fn len(&self) -> usize {
         match self {
             Self::Plain(text) => text.len(),

@@ -1,0 +1,72 @@
+//! What the task tells a worker.
+
+use tokio::sync::mpsc;
+
+use super::{ChannelTask, Order, Session};
+use crate::wire::{lines::QueueFull, node::Answer};
+
+impl ChannelTask {
+    /// All that are there: however fast a worker asks, what waits for it is counted before it asks on.
+    pub(super) fn carry_out_all(
+        &mut self,
+        first: Order,
+        inbox: &mut mpsc::UnboundedReceiver<Order>,
+    ) -> Result<bool, QueueFull> {
+        let mut next = Some(first);
+        while let Some(order) = next {
+            if !self.carry_out(order)? {
+                return Ok(false);
+            }
+            next = inbox.try_recv().ok();
+        }
+        Ok(true)
+    }
+
+    /// `false`: this was the last one.
+    fn carry_out(&mut self, order: Order) -> Result<bool, QueueFull> {
+        match order {
+            Order::ReadToEnd => {
+                self.ending = true;
+                Ok(true)
+            }
+            Order::Connection { listener, key, fd } => {
+                let number = match &mut self.session {
+                    Session::Node(session) => session.new_connection(&key, fd)?,
+                    Session::Native(session) => session.new_connection(&key, fd)?,
+                };
+                self.sent.insert(number, listener);
+                Ok(true)
+            }
+            other => self.say(other).map(|()| true),
+        }
+    }
+
+    fn say(&mut self, order: Order) -> Result<(), QueueFull> {
+        match (&mut self.session, order) {
+            (Session::Node(node), Order::NodeSeat { seq, key, data, kind, fd }) => {
+                node.reply_seat(Answer { seq, key: &key, data: data.as_deref() }, kind, fd)
+            }
+            (Session::Node(node), Order::NodeRoundRobin { seq, key, data, address }) => {
+                node.reply_round_robin(Answer { seq, key: &key, data: data.as_deref() }, address)
+            }
+            (Session::Node(node), Order::NodeError { seq, data, errno }) => {
+                node.reply_error(Answer { seq, key: "", data: data.as_deref() }, errno)
+            }
+            (Session::Node(node), Order::Acknowledge(seq)) => node.acknowledge(seq),
+            (Session::Node(node), Order::Leave) => node.disconnect(),
+            (Session::Native(native), Order::NativeSeat { seq, key, fd }) => {
+                native.reply_seat(seq, &key, fd)
+            }
+            (Session::Native(native), Order::NativeHandedOver { seq, key, address }) => {
+                native.reply_handed_over(seq, &key, address)
+            }
+            (Session::Native(native), Order::NativeError { seq, errno }) => {
+                native.reply_error(seq, errno)
+            }
+            (Session::Native(native), Order::Leave) => native.stop(),
+            (Session::Native(native), Order::NoAnswer(seq)) => native.reply(seq, None),
+            // An order of the other dialect answers a question that this one cannot ask.
+            (Session::Node(_) | Session::Native(_), _) => Ok(()),
+        }
+    }
+}
