@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::sync::mpsc::RecvTimeoutError;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -49,6 +49,12 @@ impl Primary {
     pub fn signal(&self, worker: u32, signal: Signal) {
         let process = Process::read(self.pid_of(worker)).expect("the worker lives");
         process.signal(signal);
+    }
+
+    /// Whether the worker's process ends, within this time.
+    #[must_use]
+    pub fn ends_within(&self, worker: u32, time: Duration) -> bool {
+        Process::read(self.pid_of(worker)).is_none_or(|process| process.ends_within(time))
     }
 
     /// The worker's process.

@@ -1,7 +1,7 @@
 //! Which primary is under test, and how it gives connections to workers.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::build;
 use crate::who::Who;
@@ -113,9 +113,18 @@ pub struct Interpreter {
 }
 
 impl Interpreter {
-    /// The `node` of this system.
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The `node` of this system, or the one that `NODE_UNDER_TEST` names: `node26`.
     #[must_use]
     pub fn system() -> Self {
+        if let Ok(name) = env::var("NODE_UNDER_TEST") {
+            return Self::installed(&name);
+        }
         let Some(path) = Who::Root.find("node") else { crate::cut_short("no node here") };
         Self { path, options: &[] }
     }

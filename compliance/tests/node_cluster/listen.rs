@@ -28,6 +28,7 @@ on_all! {
     ipv6_only_is_heeded,
     without_a_host_both_versions_are_served,
     the_backlog_is_as_asked,
+    an_address_is_free_when_all_have_left_it,
     what_is_exclusive_is_bound_by_the_worker_alone,
 }
 
@@ -300,6 +301,19 @@ fn without_a_host_both_versions_are_served(primary: &mut Primary) {
     let answers: BTreeSet<String> =
         [V4, V6].map(|ip| tcp(ip, port).expect("an answer")).into_iter().collect();
     assert!(answers.is_subset(&known), "{answers:?} of {known:?}");
+}
+
+/// Also when they have ended without a word, as the second one does.
+fn an_address_is_free_when_all_have_left_it(primary: &mut Primary) {
+    let port = primary.port();
+    let workers = primary.fork_listening(2, PID, &[("PORT", &port)]);
+    primary.disconnect(workers[0]);
+    primary.wait_exit(workers[0]);
+    primary.kill(workers[1]);
+    eventually("the address is free", || TcpListener::bind((V4, port)).is_ok());
+    // And can be had again.
+    primary.fork_listening(1, PID, &[("PORT", &port)]);
+    assert!(tcp(V4, port).is_ok());
 }
 
 /// Case 16: of the primary's socket, or of the worker's own.

@@ -2,12 +2,12 @@
 
 use std::process::Command;
 
-use compliance::{Who, example, file, needs, peer, skip};
+use compliance::{Interpreter, Who, example, file, peer, skip};
 
 /// With what is installed from npm.
-fn node(program: &str, options: &[&str], env: &[(&str, &str)]) -> String {
+fn run(with: &Interpreter, program: &str, options: &[&str], env: &[(&str, &str)]) -> String {
     let mut node = Command::new("setpriv");
-    node.args(["--pdeathsig", "KILL", "node"]).args(options).arg(file(program));
+    node.args(["--pdeathsig", "KILL"]).arg(with.path()).args(options).arg(file(program));
     let modules = peer("express").with_file_name("");
     node.env("NODE_PATH", modules).envs(env.iter().copied());
     let output = node.output().expect("setpriv is there");
@@ -17,8 +17,8 @@ fn node(program: &str, options: &[&str], env: &[(&str, &str)]) -> String {
 }
 
 /// It prints the same on Node's own primary and on ours.
-fn is_the_same(program: &str, last: &str) {
-    let bare = node(program, &[], &[]);
+fn is_the_same(with: &Interpreter, program: &str, last: &str) {
+    let bare = run(with, program, &[], &[]);
     assert!(bare.ends_with(last), "{bare}");
     let preload = file("foreign-cluster.js").display().to_string();
     let primary = example("foreign-primary").display().to_string();
@@ -27,21 +27,29 @@ fn is_the_same(program: &str, last: &str) {
             continue;
         }
         let env = [("FOREIGN_PRIMARY", primary.as_str()), ("FOREIGN_MECHANISM", mechanism)];
-        assert_eq!(node(program, &["-r", &preload], &env), bare, "{mechanism}");
+        let ours = run(with, program, &["-r", &preload], &env);
+        assert_eq!(ours, bare, "{mechanism}, {with:?}");
     }
 }
 
 #[test]
 fn an_express_program_does_the_same_on_our_primary() {
-    needs("node");
     if !peer("express").is_dir() {
         return skip("no express here (compliance/peers/install)");
     }
-    is_the_same("node/express-cluster.js", "worker 4: exit 0  true\n0 left\n");
+    let node = Interpreter::system();
+    is_the_same(&node, "node/express-cluster.js", "worker 4: exit 0  true\n0 left\n");
 }
 
 #[test]
 fn settings_and_ends_are_the_same_on_our_primary() {
-    needs("node");
-    is_the_same("node/settings-cluster.js", "0 left\n");
+    is_the_same(&Interpreter::system(), "node/settings-cluster.js", "0 left\n");
+}
+
+/// But for Node 16, whose `worker.kill()` was another.
+#[test]
+fn settings_and_ends_are_the_same_in_other_versions() {
+    for version in ["node18", "node22", "node24", "node26"] {
+        is_the_same(&Interpreter::installed(version), "node/settings-cluster.js", "0 left\n");
+    }
 }

@@ -1,22 +1,22 @@
 //! Cases 1 to 3 and 41 to 43: what a worker is started as.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use compliance::{Fork, IN_TURN, Primary, get, is_alive, peer, skip};
+use compliance::{Fork, IN_TURN, Primary, get, peer, skip};
 use serde_json::json;
 
 on_all! {
     a_worker_with_nothing_to_do_stays,
+    the_environment_is_clean_and_children_are_no_workers,
+    workers_are_numbered_and_no_number_comes_again,
     a_program_that_forks_by_itself_is_a_worker_at_once,
+    modules_options_arguments_and_folder_are_as_asked,
+    what_a_wrapper_starts_is_no_worker,
     worker_threads_listen_by_themselves,
 }
 
 on_some! {
-    the_environment_is_clean_and_children_are_no_workers: compliance::IN_TURN,
-    workers_are_numbered_and_no_number_comes_again: compliance::IN_TURN,
-    modules_options_arguments_and_folder_are_as_asked: compliance::IN_TURN,
     typescript_runs_behind_a_loader: compliance::IN_TURN,
-    what_a_wrapper_starts_is_no_worker: compliance::IN_TURN,
 }
 
 /// Case 1.
@@ -24,12 +24,7 @@ fn a_worker_with_nothing_to_do_stays(primary: &mut Primary) {
     let worker = primary.fork("console.log('ran')", &[]);
     primary.wait_for(worker, "online");
     primary.wait_output(worker, "ran");
-    let (pid, start) = (primary.pid_of(worker), Instant::now());
-    while start.elapsed() < Duration::from_millis(700) {
-        assert!(is_alive(pid), "it ended by itself");
-        std::thread::yield_now();
-        primary.look();
-    }
+    assert!(!primary.ends_within(worker, Duration::from_millis(700)), "it ended by itself");
 }
 
 /// Case 2.

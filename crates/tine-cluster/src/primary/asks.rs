@@ -259,6 +259,9 @@ impl Task {
         let seat = self.declared_seat(worker, number).ok_or(Errno::INVAL)?;
         let fd = self.seats.socket(seat).ok_or(Errno::BADF)?;
         let fd = fd.try_clone_to_owned().map_err(errno)?;
+        // Declared sockets block, as systemd's do; Node does not change that, and would stand still in
+        // its second `accept`.
+        rustix::io::ioctl_fionbio(&fd, true)?;
         let key = self.asks.name(worker, seat);
         Ok(Given::Socket { key, fd, datagram: false })
     }

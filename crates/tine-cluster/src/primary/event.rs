@@ -301,3 +301,49 @@ pub struct SeatReport {
     /// Whether it gets connections.
     pub state: SeatState,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(address: Option<&str>, port: Option<u16>, kind: AddressType) -> ListeningAddress {
+        ListeningAddress { address: address.map(str::to_owned), port, kind }
+    }
+
+    fn key(transport: Transport, address: &str) -> ListenKey {
+        let address = address.parse().expect("an address");
+        ListenKey { transport, endpoint: Endpoint::inet(address, false) }
+    }
+
+    #[test]
+    fn one_port_in_two_versions_of_ip_and_for_datagrams_is_three_listeners() {
+        let v4 = said(Some("127.0.0.1"), Some(80), AddressType::V4);
+        assert!(v4.is_of(&key(Transport::Tcp, "127.0.0.1:80")));
+        assert!(!v4.is_of(&key(Transport::Tcp, "127.0.0.1:81")));
+        assert!(!v4.is_of(&key(Transport::Tcp, "[::1]:80")));
+        assert!(!v4.is_of(&key(Transport::Udp, "127.0.0.1:80")));
+        let udp = said(Some("::1"), Some(80), AddressType::Udp6);
+        assert!(udp.is_of(&key(Transport::Udp, "[::1]:80")));
+        assert!(!udp.is_of(&key(Transport::Tcp, "[::1]:80")));
+    }
+
+    #[test]
+    fn without_a_host_it_is_any_address_in_either_version() {
+        let any = said(None, Some(80), AddressType::V4);
+        assert!(any.is_of(&key(Transport::Tcp, "[::]:80")));
+        assert!(any.is_of(&key(Transport::Tcp, "0.0.0.0:80")));
+        assert!(!any.is_of(&key(Transport::Tcp, "127.0.0.1:80")));
+    }
+
+    #[test]
+    fn a_path_is_another_path_and_no_port() {
+        let path = |path: &str| ListenKey {
+            transport: Transport::UnixStream,
+            endpoint: Endpoint::Path(path.into()),
+        };
+        let one = said(Some("/no/such/one.sock"), None, AddressType::Path);
+        assert!(one.is_of(&path("/no/such/one.sock")));
+        assert!(!one.is_of(&path("/no/such/two.sock")));
+        assert!(!one.is_of(&key(Transport::Tcp, "127.0.0.1:80")));
+    }
+}
