@@ -84,6 +84,10 @@ fn the_mode_of_a_path_is_as_asked(primary: &mut Primary) {
 /// says `listening` before the worker does, and cannot hand over what they accept.
 #[test]
 fn a_declared_descriptor_is_served() {
+    declared_is_served(&Interpreter::system());
+}
+
+pub(crate) fn declared_is_served(interpreter: &Interpreter) {
     let script = "
 const server = require('net').createServer((socket) => socket.end(String(process.pid)));
 server.listen({ fd: +process.env.FD }, () => process.send(server.address().port));
@@ -92,7 +96,7 @@ server.listen({ fd: +process.env.FD }, () => process.send(server.address().port)
     for way in ways.into_iter().filter(|way| way.is_wanted()) {
         let port = free_port();
         let address = format!("127.0.0.1:{port}");
-        let mut primary = Primary::start_with(way, &Interpreter::system(), &[], &[&address]);
+        let mut primary = Primary::start_with(way, interpreter, &[], &[&address]);
         let number = primary.descriptor(0);
         let workers = [(); 2].map(|()| primary.fork(script, &[("FD", &number)]));
         for worker in workers {

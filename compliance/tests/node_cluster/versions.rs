@@ -51,6 +51,18 @@ on_version!(node22);
 on_version!(node24);
 on_version!(node26);
 
+mod node18_and_earlier {
+    use super::*;
+
+    /// These accept until that would block, and declared sockets block as they are bound.
+    #[test]
+    fn a_declared_descriptor_is_served() {
+        for version in ["node16", "node18"] {
+            paths::declared_is_served(&Interpreter::installed(version));
+        }
+    }
+}
+
 mod node22_and_later {
     use super::*;
 
