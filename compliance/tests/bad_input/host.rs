@@ -21,6 +21,7 @@ fn works(run: Run, port: u16) -> compliance::Exit {
 }
 
 fn python(who: Who) -> (Run, u16) {
+    compliance::needs("python3");
     let port = free_port();
     let program = Program::python(who).expect("python is there");
     (program.run(port, &["-i", "2", "--min-uptime", "1ms"]), port)

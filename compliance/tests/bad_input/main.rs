@@ -151,6 +151,7 @@ fn a_declared_address_without_a_port_is_refused() {
 
 /// This process holds the address; the app is told so.
 fn held_by_us(holder: &str, host: &str) {
+    compliance::needs("python3");
     let port = free_port();
     let address: SocketAddr = holder.replace("{port}", &port.to_string()).parse().expect("one");
     let _held = TcpListener::bind(address).expect("a free port");
@@ -192,6 +193,7 @@ fn an_address_that_overlaps_is_taken_as_well() {
 
 #[test]
 fn the_second_run_on_a_port_is_told_the_first_by_name_and_leaves_it_alone() {
+    compliance::needs("python3");
     let port = free_port();
     for who in [Who::Root, Who::User] {
         if let Some(reason) = who.missing() {

@@ -99,3 +99,12 @@ pub(crate) fn stopped(pid: u32) -> bool {
         texts.filter_map(|stat| stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()));
     states.all(|state| state == 'T')
 }
+
+/// Ends a load when it is dropped, also by a panic: whoever waits for its threads would wait for ever.
+pub(crate) struct UntilDropped<'a>(pub(crate) &'a std::sync::atomic::AtomicBool);
+
+impl Drop for UntilDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}

@@ -7,7 +7,7 @@ use std::thread;
 use compliance::{IN_ANY_ORDER, IN_TURN, Primary, eventually, is_alive, play};
 use rustix::process::Signal;
 
-use crate::clients::{V4, all, connect, suspend, tcp};
+use crate::clients::{UntilDropped, V4, all, connect, suspend, tcp};
 
 on_all! {
     only_what_a_killed_worker_had_is_lost,
@@ -88,6 +88,7 @@ fn only_what_a_killed_worker_had_is_lost(primary: &mut Primary) {
         }
     };
     thread::scope(|scope| {
+        let load_runs = UntilDropped(&done);
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(load)).collect();
         for turn in 1..=3 {
             eventually("fifty more are served", || served.load(Ordering::Relaxed) >= turn * 50);
@@ -95,7 +96,7 @@ fn only_what_a_killed_worker_had_is_lost(primary: &mut Primary) {
             workers.remove(0);
             workers.extend(primary.fork_listening(1, SLOW, &[("PORT", &port)]));
         }
-        done.store(true, Ordering::Relaxed);
+        drop(load_runs);
         for client in clients {
             client.join().expect("none was refused");
         }
@@ -121,6 +122,7 @@ require('net').createServer((socket) => setTimeout(() => socket.end('here'), 2))
         }
     };
     thread::scope(|scope| {
+        let load_runs = UntilDropped(&done);
         let clients: Vec<_> = (0..4).map(|_| scope.spawn(load)).collect();
         for turn in 1..=2 {
             let old = std::mem::take(&mut workers);
@@ -132,7 +134,7 @@ require('net').createServer((socket) => setTimeout(() => socket.end('here'), 2))
             }
             eventually("twenty more are served", || served.load(Ordering::Relaxed) >= turn * 20);
         }
-        done.store(true, Ordering::Relaxed);
+        drop(load_runs);
         for client in clients {
             client.join().expect("no request fails");
         }

@@ -14,7 +14,7 @@ use rustix::process::geteuid;
 use serde_json::{Value, json};
 use tine_linux::sock_diag::tcp_listeners;
 
-use crate::clients::{V4, V6, listening_sockets, pids, tcp};
+use crate::clients::{UntilDropped, V4, V6, listening_sockets, pids, tcp};
 
 on_all! {
     each_worker_answers,
@@ -173,13 +173,14 @@ listen();
         }
     };
     thread::scope(|scope| {
+        let load_runs = UntilDropped(&done);
         let clients = [(); 2].map(|()| scope.spawn(load));
         for turn in 1..=5 {
             primary.send(workers[0], "listen again");
             assert_eq!(primary.message(workers[0]), "again");
             primary.wait_count(workers[0], "listening", 1 + turn);
         }
-        done.store(true, Ordering::Relaxed);
+        drop(load_runs);
         for client in clients {
             client.join().expect("no connection is lost");
         }
