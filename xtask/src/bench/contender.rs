@@ -65,7 +65,15 @@ pub(crate) struct Contender {
     pub(crate) addr: SocketAddrV4,
     /// The process that manages the others, where there is one.
     pub(crate) manager: Option<Pid>,
-    _running: Vec<Running>,
+    running: Vec<Running>,
+}
+
+impl Contender {
+    /// Puts all of it before whatever else the machine does. Says whether that was to be had.
+    pub(crate) fn prefer(&self) -> bool {
+        // Every one is tried, whatever became of the one before.
+        self.running.iter().filter(|one| !procfs::prefer(one.pid())).count() == 0
+    }
 }
 
 impl Mechanism {
@@ -181,7 +189,7 @@ fn tine(
     running.wait_for(SEATED, workers)?;
     // The process that was started only watches its one child, the manager.
     let manager = procfs::first_child(running.pid()).context("find the manager")?;
-    Ok(Contender { addr, manager: Some(manager), _running: vec![running] })
+    Ok(Contender { addr, manager: Some(manager), running: vec![running] })
 }
 
 fn node_cluster(session: &Session, program: Program, workers: usize) -> Result<Contender> {
@@ -194,7 +202,7 @@ fn node_cluster(session: &Session, program: Program, workers: usize) -> Result<C
     command.env("SCRIPT", script);
     let running = Running::start(&session.guard, command)?;
     running.wait_for("cluster: ready", 1)?;
-    Ok(Contender { addr, manager: Some(running.pid()), _running: vec![running] })
+    Ok(Contender { addr, manager: Some(running.pid()), running: vec![running] })
 }
 
 /// pm2 as it is used: a daemon, here with a home of its own, and `start -i`.
@@ -212,7 +220,7 @@ fn pm2(session: &Session, workers: usize) -> Result<Contender> {
     let running = Running::adopt(&session.guard, daemon)?;
     outcome?;
     see_all(addr, workers)?;
-    Ok(Contender { addr, manager: Some(daemon), _running: vec![running] })
+    Ok(Contender { addr, manager: Some(daemon), running: vec![running] })
 }
 
 /// Servers that need nobody: each sets the option itself, or gets a socket that has it.
@@ -258,7 +266,7 @@ fn workers_of(
         running.push(Running::start(&session.guard, command)?);
     }
     running.iter().try_for_each(|worker| worker.wait_for(READY, 1))?;
-    Ok(Contender { addr, manager: None, _running: running })
+    Ok(Contender { addr, manager: None, running })
 }
 
 /// A listening socket in the group of its address.

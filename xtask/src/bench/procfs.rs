@@ -27,10 +27,32 @@ pub(crate) fn resident_mib(pid: Pid) -> Result<f64> {
 
 /// The only child of a process, or none when it has none; the lowest pid of several.
 pub(crate) fn first_child(parent: Pid) -> Option<Pid> {
-    let entries = fs::read_dir("/proc").ok()?;
+    children(parent).into_iter().min_by_key(|pid| pid.as_raw_pid())
+}
+
+/// Puts a process and all that descends from it before whatever else the machine does, as far as the
+/// scheduler keeps sessions apart ([sched(7)](https://man7.org/linux/man-pages/man7/sched.7.html),
+/// autogroups). Says whether that was to be had: it takes root.
+pub(crate) fn prefer(root: Pid) -> bool {
+    let mut all = vec![root];
+    let mut at = 0;
+    while let Some(&parent) = all.get(at) {
+        all.extend(children(parent));
+        at += 1;
+    }
+    let prefer = |pid: &Pid| {
+        let file = format!("/proc/{}/autogroup", pid.as_raw_pid());
+        fs::write(file, "-19").is_ok()
+    };
+    // Every one is tried, whatever became of the one before.
+    all.iter().filter(|pid| !prefer(pid)).count() == 0
+}
+
+fn children(parent: Pid) -> Vec<Pid> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let pids = names.filter_map(|name| Pid::from_raw(name.parse().ok()?));
-    pids.filter(|&pid| parent_of(pid) == Some(parent)).min_by_key(|pid| pid.as_raw_pid())
+    pids.filter(|&pid| parent_of(pid) == Some(parent)).collect()
 }
 
 fn parent_of(pid: Pid) -> Option<Pid> {

@@ -9,7 +9,7 @@ use rustix::process::{Pid, getpid};
 use super::Args;
 use super::contender::{Contender, Program, Way, start};
 use super::load::{Rate, rate};
-use super::procfs::{cpu_ticks, ticks_per_second};
+use super::procfs::{cpu_ticks, prefer, ticks_per_second};
 use super::report::Report;
 use super::session::Session;
 use super::stats::{self, median, spread};
@@ -23,6 +23,8 @@ pub(crate) struct Turns {
     generator: Generator,
     clients: usize,
     workers: usize,
+    /// All were put before whatever else the machine did.
+    preferred: bool,
 }
 
 /// One contender and its rounds so far.
@@ -61,8 +63,11 @@ impl Turns {
             line_up.iter().map(|&(program, way)| Entry::new(session, program, way, workers));
         let mut entries: Vec<Entry> = started.collect();
         let mut generator = Generator::default();
-        for entry in entries.iter().filter_map(|entry| entry.contender.as_ref().ok()) {
-            rate(entry.addr, clients, WARM_UP);
+        // Others use the machine, too: what they do shall not decide who comes first.
+        let mut preferred = prefer(getpid());
+        for contender in entries.iter().filter_map(|entry| entry.contender.as_ref().ok()) {
+            rate(contender.addr, clients, WARM_UP);
+            preferred &= contender.prefer();
         }
         for round in 1..=rounds {
             eprintln!("round {round} of {rounds}");
@@ -76,7 +81,7 @@ impl Turns {
         // Back to the order of the report.
         let back = rounds % entries.len();
         entries.rotate_right(back);
-        Ok(Self { entries, generator, clients, workers })
+        Ok(Self { entries, generator, clients, workers, preferred })
     }
 
     /// The rates of all, and what the generator used itself.
@@ -88,7 +93,9 @@ impl Turns {
                 Err(why) => report.not_run(subject, why),
             }
         }
-        let setting = format!("{} clients, {} workers a contender", self.clients, self.workers);
+        let preferred = if self.preferred { "; all preferred by autogroup" } else { "" };
+        let setting =
+            format!("{} clients, {} workers a contender{preferred}", self.clients, self.workers);
         let used = self.generator.microseconds();
         report.figure("the generator itself", used, "us CPU/conn", setting);
     }
