@@ -82,10 +82,10 @@ impl Source {
 
     /// Accepts one connection, if there is one.
     pub(super) fn take(&mut self, now: Instant) -> Taken {
+        self.resume(now);
         match self.state {
-            State::Watched => return Taken::Nothing,
-            State::Paused(until) if now < until => return Taken::Nothing,
-            State::Paused(_) | State::Perhaps => {}
+            State::Watched | State::Paused(_) => return Taken::Nothing,
+            State::Perhaps => {}
         }
         match accept_one(self.socket.as_fd()) {
             Ok(connection) => {
@@ -112,6 +112,21 @@ impl Source {
         if self.state == State::Watched {
             self.state = State::Perhaps;
         }
+    }
+
+    /// A pause that is over is none, whether or not anybody is there to take a connection: its end is
+    /// not to be waited for again.
+    pub(super) fn resume(&mut self, now: Instant) {
+        match self.state {
+            State::Paused(until) if now >= until => self.state = State::Perhaps,
+            State::Paused(_) | State::Perhaps | State::Watched => {}
+        }
+    }
+
+    /// As if the descriptors had run out.
+    #[cfg(test)]
+    pub(super) fn pause(&mut self, until: Instant) {
+        self.state = State::Paused(until);
     }
 
     /// Whether [`Self::take`] may find one at once.

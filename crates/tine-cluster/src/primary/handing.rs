@@ -102,6 +102,9 @@ impl Handing {
 
     /// Whether one more is wanted: for somebody who is idle, or because all have been busy for long.
     fn may_accept(&mut self, now: Instant) -> bool {
+        if let Some(source) = &mut self.source {
+            source.resume(now);
+        }
         let waits = self.source.as_ref().is_some_and(Source::may_have);
         if self.queue.has_taker() || !self.queue.wants_more() || !waits {
             self.crowded = None;
@@ -269,5 +272,29 @@ fn hand_out(
             continue;
         };
         channel.say(Order::Connection { listener, key: Arc::clone(key), fd });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_end_of_a_pause_wakes_once_though_nobody_can_take_a_connection() {
+        let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        socket.set_nonblocking(true).expect("non-blocking");
+        let (tell, _news) = mpsc::channel(1);
+        let mut handing =
+            Handing::open(ListenerId(1), socket.into(), tell).expect("the runtime watches it");
+        let end = Instant::now();
+        handing.source.as_mut().expect("it accepts").pause(end);
+        assert_eq!(handing.poll_timeout(), Some(end));
+
+        assert!(matches!(handing.accept(end), Accepting::Rests));
+        assert_eq!(handing.poll_timeout(), Some(end + CROWDED), "what waits may be many");
+        assert!(matches!(handing.accept(end + CROWDED), Accepting::Rests));
+        assert_eq!(handing.poll_timeout(), None, "nobody waits");
     }
 }
