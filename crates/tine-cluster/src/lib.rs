@@ -203,6 +203,7 @@
 //! - What a worker says can be wrong in any way: that worker is ended, with an event that says why,
 //!   and what it can make the primary hold is bounded: 1 MiB of messages that nobody has taken, one
 //!   unfinished line (1 MiB, with Node 64), and what it does not read (4 MiB, with Node 65).
+//!   Events of its life are not counted: whoever reads no [`Events`](primary::Events) keeps them all.
 //! - No message is lost or overtaken, and none holds up anybody but the two who exchange it.
 //! - A cluster takes no signal, writes no log, and changes nothing of its process: no environment, no
 //!   handler, no limit.
