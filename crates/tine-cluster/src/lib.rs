@@ -103,7 +103,7 @@
 //! | `cluster.fork(env)` | [`Cluster::fork`] with [`Fork::env`]. An error is returned, not emitted. A fork can have a program of its own ([`Fork::program`]), for which Node wants `setupPrimary` before each. |
 //! | N × `fork()` and `fork()` again at each `exit` | [`Settings::instances`], kept running with growing waits; [`Cluster::scale`] changes the number. |
 //! | a new version, worker by worker, by hand | [`Cluster::reload`]: new before old, and back if the first one fails |
-//! | `cluster.setupPrimary(settings)` | [`Cluster::setup`], in one piece: Node's merges what is said with what was. |
+//! | `cluster.setupPrimary(settings)`, `setupMaster` | [`Cluster::setup`], in one piece: Node's merges what is said with what was. |
 //! | `cluster.settings` | the owner's own [`Settings`] and [`Program`]. |
 //! | `settings.exec`, `args` | [`Program::file`] and [`Program::args`], for an interpreter the script first; [`Program::node`] |
 //! | `settings.execArgv` | [`Program::exec_args`]. Nothing of this process's own is taken over: it is no Node. |
@@ -203,6 +203,7 @@
 //! - What a worker says can be wrong in any way: that worker is ended, with an event that says why,
 //!   and what it can make the primary hold is bounded: 1 MiB of messages that nobody has taken, one
 //!   unfinished line (1 MiB, with Node 64), and what it does not read (4 MiB, with Node 65).
+//!   Events of its life are not counted: whoever reads no [`Events`](primary::Events) keeps them all.
 //! - No message is lost or overtaken, and none holds up anybody but the two who exchange it.
 //! - A cluster takes no signal, writes no log, and changes nothing of its process: no environment, no
 //!   handler, no limit.
