@@ -28,14 +28,15 @@ use crate::id::ListenerId;
 
 /// After the descriptors ran out: how long until the next try.
 const PAUSE: Duration = Duration::from_millis(100);
+/// For so long accepting has to go well until that is worth a word.
+const CALM: Duration = Duration::from_secs(1);
 
 /// A listening socket, and whoever waits at it. Nobody does any more when this is dropped.
 #[derive(Debug)]
 pub(super) struct Source {
     socket: OwnedFd,
     state: State,
-    /// Descriptors have run out, which was told.
-    starved: bool,
+    shortage: Shortage,
     empty: Arc<Notify>,
     watcher: AbortHandle,
 }
@@ -55,8 +56,6 @@ enum State {
 pub(super) enum Taken {
     /// A connection.
     Connection(OwnedFd),
-    /// A connection, the first since accepting had paused.
-    Again(OwnedFd),
     /// None at the moment.
     Nothing,
     /// Accepting pauses from now on, for this reason.
@@ -77,7 +76,7 @@ impl Source {
         let twin = ready::watch(socket.try_clone()?, Interest::READABLE)?;
         let empty = Arc::new(Notify::new());
         let watcher = tokio::spawn(watch(listener, twin, Arc::clone(&empty), tell)).abort_handle();
-        Ok(Self { socket, state: State::Perhaps, starved: false, empty, watcher })
+        Ok(Self { socket, state: State::Perhaps, shortage: Shortage::default(), empty, watcher })
     }
 
     /// Accepts one connection, if there is one.
@@ -90,8 +89,8 @@ impl Source {
         match accept_one(self.socket.as_fd()) {
             Ok(connection) => {
                 self.state = State::Perhaps;
-                let again = std::mem::take(&mut self.starved);
-                if again { Taken::Again(connection) } else { Taken::Connection(connection) }
+                self.shortage.accepted();
+                Taken::Connection(connection)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.state = State::Watched;
@@ -101,8 +100,7 @@ impl Source {
             // Said once; the connections wait in the kernel meanwhile.
             Err(error) => {
                 self.state = State::Paused(now + PAUSE);
-                let told = std::mem::replace(&mut self.starved, true);
-                if told { Taken::Nothing } else { Taken::Pauses(error) }
+                if self.shortage.failed(now) { Taken::Pauses(error) } else { Taken::Nothing }
             }
         }
     }
@@ -134,12 +132,52 @@ impl Source {
         self.state == State::Perhaps
     }
 
-    /// When to try again after a pause.
-    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
+    /// Whether accepting goes well again, for the first time since it paused.
+    pub(super) fn recovers(&mut self, now: Instant) -> bool {
+        self.shortage.ends(now)
+    }
+
+    /// When to try again after a pause, or to say that there are no more of them.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Paused(until) => Some(until),
-            State::Perhaps | State::Watched => None,
+            State::Perhaps | State::Watched => self.shortage.end(),
         }
+    }
+}
+
+/// Whether descriptors have run out of late. While they are scarce accepting fails and succeeds in
+/// turns, which is one thing to tell and not many.
+#[derive(Debug, Default)]
+struct Shortage {
+    /// When accepting failed last; told and not over.
+    last: Option<Instant>,
+    /// It has succeeded since then.
+    accepted: bool,
+}
+
+impl Shortage {
+    /// Whether that is news.
+    fn failed(&mut self, now: Instant) -> bool {
+        self.accepted = false;
+        self.last.replace(now).is_none()
+    }
+
+    fn accepted(&mut self) {
+        self.accepted = true;
+    }
+
+    fn end(&self) -> Option<Instant> {
+        self.last.filter(|_| self.accepted).map(|last| last + CALM)
+    }
+
+    /// Whether it is over now.
+    fn ends(&mut self, now: Instant) -> bool {
+        let over = self.end().is_some_and(|end| now >= end);
+        if over {
+            self.last = None;
+        }
+        over
     }
 }
 
@@ -180,5 +218,28 @@ pub(super) fn accept_one(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
             Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO | Errno::NETDOWN) => {}
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_that_comes_and_goes_is_told_once_and_ends_when_it_stays_away() {
+        let (mut shortage, now) = (Shortage::default(), Instant::now());
+        assert!(shortage.failed(now));
+        for turn in 1..20u32 {
+            shortage.accepted();
+            assert!(!shortage.ends(now + PAUSE * turn));
+            assert!(!shortage.failed(now + PAUSE * turn));
+        }
+        let last = now + PAUSE * 19;
+        assert_eq!(shortage.end(), None, "nothing was accepted since");
+        shortage.accepted();
+        assert_eq!(shortage.end(), Some(last + CALM));
+        assert!(shortage.ends(last + CALM));
+        assert!(!shortage.ends(last + CALM * 2));
+        assert!(shortage.failed(last + CALM * 3));
     }
 }

@@ -124,10 +124,6 @@ impl Handing {
                 self.queue.connection(Arc::new(fd));
                 Accepting::GoesOn(None)
             }
-            Taken::Again(fd) => {
-                self.queue.connection(Arc::new(fd));
-                Accepting::GoesOn(Some(What::AcceptsAgain))
-            }
             Taken::Nothing => {
                 self.crowded = None;
                 Accepting::Rests
@@ -172,8 +168,14 @@ impl Task {
             self.seats.registry().seats_of(listener).map(|(seat, _)| seat).collect();
         let Some(handing) = self.handing.get_mut(&listener) else { return };
         for seat in &seats {
-            while let Some(Ok(connection)) = self.seats.socket(*seat).map(accept::accept_one) {
-                handing.queue.connection(Arc::new(connection));
+            while let Some(result) = self.seats.socket(*seat).map(accept::accept_one) {
+                match result {
+                    Ok(connection) => handing.queue.connection(Arc::new(connection)),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    // No descriptors: what waits is accepted one by one as they come free, and new
+                    // connections with it. To close now would reset it.
+                    Err(_) => return,
+                }
             }
         }
         handing.source = None;
@@ -204,6 +206,9 @@ impl Task {
                     Accepting::GoesOn(what) => told.extend(what),
                     Accepting::Rests => break,
                 }
+            }
+            if handing.source.as_mut().is_some_and(|source| source.recovers(now)) {
+                told.push(What::AcceptsAgain);
             }
         }
         for what in told {
