@@ -244,20 +244,17 @@ async fn tokio_serves_whatever_is_behind_the_listener() {
 }
 
 /// The example that cargo has built beside this test.
-fn example(name: &str) -> Option<Program> {
+fn example(name: &str) -> Program {
     let test = std::env::current_exe().unwrap();
     let file = test.parent().unwrap().parent().unwrap().join("examples").join(name);
-    if !file.is_file() {
-        eprintln!("skipped: the example {name} was not built");
-        return None;
-    }
-    Some(Program::new(file))
+    assert!(file.is_file(), "`cargo build --examples` builds {}", file.display());
+    Program::new(file)
 }
 
 #[tokio::test]
 async fn the_examples_serve_and_stop() {
     for name in ["axum", "worker"] {
-        let Some(mut program) = example(name) else { return };
+        let mut program = example(name);
         program.args.push("127.0.0.1:0".into());
         let mut tested = Tested::start(Settings::new(program, 2));
         let mut port = 0;

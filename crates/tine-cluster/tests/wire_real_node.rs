@@ -65,7 +65,7 @@ impl Worker {
         match worker.hear() {
             Some(Event::Online) => Some(worker),
             None if worker.child.wait().unwrap().code() == Some(77) => {
-                eprintln!("skipped: there is no node here");
+                println!("SKIP: no node here");
                 None
             }
             other => panic!("{other:?} came first"),

@@ -9,7 +9,7 @@ pub(crate) fn node(directory: &Directory, script: &str) -> Option<Program> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut files = std::env::split_paths(&path).map(|directory| directory.join("node"));
     let Some(node) = files.find(|file| file.is_file()) else {
-        eprintln!("skipped: there is no node here");
+        println!("SKIP: no node here");
         return None;
     };
     let file = directory.path().join("worker.js");
