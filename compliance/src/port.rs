@@ -1,11 +1,13 @@
 //! Ports that no other test has.
 
 use std::mem;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::Range;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
 /// Below the ports that the kernel gives to clients (32768 on), one of which would be taken by the
 /// time it is used.
@@ -18,9 +20,15 @@ pub fn free_port() -> u16 {
     // Processes begin at different places, so that they rarely ask for the same port.
     let start = usize::try_from(process::id()).expect("a pid fits") * 101 % PORTS.len();
     let mut ports = PORTS.skip(start).chain(PORTS.take(start));
-    ports
-        .find(|port| claim(*port) && TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok())
-        .expect("one of thousands of ports is free")
+    ports.find(|port| claim(*port) && is_free(*port)).expect("one of thousands of ports is free")
+}
+
+/// Without `SO_REUSEADDR`, which std sets: a connection of an earlier test that is in `TIME_WAIT` would
+/// keep the port from a program that does not set it either.
+fn is_free(port: u16) -> bool {
+    let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+    socket.is_ok_and(|socket| bind(&socket, &any).is_ok())
 }
 
 /// Takes the port's name among the abstract sockets: the kernel gives it to one process, and takes
@@ -42,6 +50,17 @@ mod tests {
         ports.sort_unstable();
         ports.dedup();
         assert_eq!(ports.len(), 50);
+    }
+
+    #[test]
+    fn a_port_with_a_connection_that_was_closed_a_moment_ago_is_not_free() {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = std::net::TcpStream::connect(address).unwrap();
+        // Who closes first is the one that waits.
+        drop(listener.accept().unwrap());
+        drop((client, listener));
+        assert!(!is_free(address.port()));
     }
 
     #[test]
