@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_w
 use rustix::process::Pid;
 
 use super::load::{PATIENCE, Reply, ask};
-use super::process::Running;
+use super::process::{Running, leader};
 use super::procfs;
 use super::session::{Session, free_address, run};
 
@@ -136,7 +136,7 @@ impl Program {
     /// One process of it, by itself.
     pub(crate) fn bare(self, session: &Session, addr: SocketAddrV4) -> Result<Command> {
         let line = self.command_line(session)?;
-        let mut command = Command::new(&line[0]);
+        let mut command = leader(&line[0]);
         command.args(&line[1..]).env("PORT", addr.port().to_string()).stdin(Stdio::null());
         Ok(command)
     }
@@ -150,7 +150,7 @@ pub(crate) fn tine_run(
     workers: usize,
     addr: SocketAddrV4,
 ) -> Result<Command> {
-    let mut command = Command::new(&session.tine);
+    let mut command = leader(&session.tine);
     command.args(["run", "-i", &workers.to_string()]).stdin(Stdio::null());
     if let Some(mechanism) = mechanism {
         command.args(["--mechanism", mechanism.name(), "--policy", mechanism.policy()]);
@@ -196,7 +196,7 @@ fn node_cluster(session: &Session, program: Program, workers: usize) -> Result<C
     let line = program.command_line(session)?;
     let [_, script] = line.as_slice() else { bail!("{program} is not run by node") };
     let addr = free_address()?;
-    let mut command = Command::new("node");
+    let mut command = leader("node");
     command.arg(session.peer("cluster.js")).stdin(Stdio::null());
     command.env("PORT", addr.port().to_string()).env("WORKERS", workers.to_string());
     command.env("SCRIPT", script);

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -71,11 +70,19 @@ pub(crate) struct Running {
     lines: Receiver<String>,
 }
 
+/// A command that leads a session of its own, as services do: with autogroups (sched(7)) the scheduler
+/// shares the processors out among sessions first, and a contender is not to share with its clients.
+pub(crate) fn leader(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("setsid");
+    command.arg(program);
+    command
+}
+
 impl Running {
-    /// Starts the command, told to the guard, with its output read from now on. The standard input
-    /// is left as the command has it.
+    /// Starts a command that [`leader`] began, told to the guard, with its output read from now on. The
+    /// standard input is left as the command has it.
     pub(crate) fn start(guard: &Guard, mut command: Command) -> Result<Self> {
-        command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let named = command.get_program().to_string_lossy().into_owned();
         let mut child = command.spawn().with_context(|| format!("start {named}"))?;
         let pid = Pid::from_child(&child);
@@ -165,6 +172,8 @@ fn quote(last: &VecDeque<String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::CommandExt;
+
     use super::*;
 
     #[test]
