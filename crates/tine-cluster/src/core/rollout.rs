@@ -126,6 +126,12 @@ impl Rollout {
         }
     }
 
+    /// How fast it goes.
+    #[must_use]
+    pub const fn pace(&self) -> Pace {
+        self.pace
+    }
+
     /// What is to be done next.
     pub fn next_action(&mut self) -> Option<Action> {
         if let Some(action) = self.actions.pop_front() {

@@ -79,9 +79,8 @@ impl Source {
         Ok(Self { socket, state: State::Perhaps, shortage: Shortage::default(), empty, watcher })
     }
 
-    /// Accepts one connection, if there is one.
+    /// Accepts one connection, if there is one. Not before [`Self::resume`] if it has paused.
     pub(super) fn take(&mut self, now: Instant) -> Taken {
-        self.resume(now);
         match self.state {
             State::Watched | State::Paused(_) => return Taken::Nothing,
             State::Perhaps => {}

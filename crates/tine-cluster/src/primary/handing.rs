@@ -102,13 +102,16 @@ impl Handing {
 
     /// Whether one more is wanted: for somebody who is idle, or because all have been busy for long.
     fn may_accept(&mut self, now: Instant) -> bool {
-        if let Some(source) = &mut self.source {
-            source.resume(now);
-        }
-        let waits = self.source.as_ref().is_some_and(Source::may_have);
-        if self.queue.has_taker() || !self.queue.wants_more() || !waits {
+        let Some(source) = &mut self.source else { return false };
+        source.resume(now);
+        let wanted = self.queue.wants_more();
+        if wanted && self.queue.has_taker() {
             self.crowded = None;
-            return self.queue.has_taker() && self.queue.wants_more();
+            return true;
+        }
+        if !wanted || !source.may_have() {
+            self.crowded = None;
+            return false;
         }
         now >= *self.crowded.get_or_insert(now) + CROWDED
     }

@@ -130,7 +130,8 @@ impl Cluster {
 #[derive(Debug)]
 pub(super) struct Rolling {
     rollout: Rollout,
-    pace: Pace,
+    /// When it was gone over last.
+    looked: Instant,
     /// What ran before.
     before: Arc<Program>,
     /// Why no worker could be started.
@@ -169,8 +170,8 @@ impl Task {
             }
         });
         let rollout = Rollout::new(places, reload.pace);
-        let (pace, error, last_words) = (reload.pace, None, None);
-        self.rolling = Some(Rolling { rollout, pace, before, error, last_words, done });
+        let (looked, error, last_words) = (Instant::now(), None, None);
+        self.rolling = Some(Rolling { rollout, looked, before, error, last_words, done });
     }
 
     pub(super) fn cancel_reload(&mut self) {
@@ -189,6 +190,7 @@ impl Task {
     /// The reload goes as far as it can at the moment.
     pub(super) fn roll(&mut self, now: Instant) {
         let Some(mut rolling) = self.rolling.take() else { return };
+        rolling.looked = now;
         let candidates: Vec<_> = rolling.rollout.candidates().collect();
         for (new, old) in candidates {
             if self.is_ready(new, old) {
@@ -246,14 +248,14 @@ impl Task {
         self.ask_to_go(id);
     }
 
-    /// When the reload is to be looked at without any news.
+    /// When the reload is to be looked at without any news. What has come due since it was looked at is
+    /// due at once.
     pub(super) fn rolling_timeout(&self) -> Option<Instant> {
         let rolling = self.rolling.as_ref()?;
         let min_uptime = self.settings.limits.min_uptime;
-        let now = Instant::now();
         let settled = rolling.rollout.candidates().filter_map(|(new, _)| {
             let at = self.workers.get(&new)?.started + min_uptime;
-            (at > now).then_some(at)
+            (at > rolling.looked).then_some(at)
         });
         settled.chain(rolling.rollout.poll_timeout()).min()
     }
@@ -305,7 +307,7 @@ impl Task {
                 Err(ReloadError::EndedEarly { instance, worker, replaced, exit, last_lines })
             }
             (Some(Failure::TooLate(instance, worker)), _) => {
-                let patience = rolling.pace.patience;
+                let patience = rolling.rollout.pace().patience;
                 Err(ReloadError::TooLate { instance, worker, replaced, patience, last_lines })
             }
             (Some(Failure::Cancelled | Failure::NotStarted(_)), _) => {
