@@ -1,6 +1,6 @@
 //! What /proc says about processes, and ending them without mistaking one for another.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -81,21 +81,35 @@ fn all() -> Vec<Process> {
     names.filter_map(|name| Process::read(name.to_str()?.parse().ok()?)).collect()
 }
 
-/// The running processes that inherited this mark.
+/// The running processes that inherited this mark, and all below them: a process in the middle of an
+/// `execve` shows no environment.
 pub(crate) fn marked(mark: &str) -> Vec<Process> {
-    all().into_iter().filter(|process| process.is_marked(mark) && process.runs()).collect()
+    let all = all();
+    let own: HashSet<u32> =
+        all.iter().filter(|process| process.is_marked(mark)).map(|process| process.pid).collect();
+    let parents = parents(&all);
+    let is_of_it = |process: &Process| {
+        lineage(process.pid, &parents).chain([process.pid]).any(|pid| own.contains(&pid))
+    };
+    all.into_iter().filter(|process| is_of_it(process) && process.runs()).collect()
 }
 
 /// The running processes below `root`, without it.
 pub(crate) fn below(root: u32) -> Vec<Process> {
     let all = all();
-    let parents: HashMap<u32, u32> =
-        all.iter().map(|process| (process.pid, process.parent)).collect();
-    let is_below = |process: &Process| {
-        let parent = |pid: &u32| parents.get(pid).copied();
-        std::iter::successors(parent(&process.pid), parent).any(|pid| pid == root)
-    };
+    let parents = parents(&all);
+    let is_below = |process: &Process| lineage(process.pid, &parents).any(|pid| pid == root);
     all.into_iter().filter(|process| is_below(process) && process.runs()).collect()
+}
+
+fn parents(all: &[Process]) -> HashMap<u32, u32> {
+    all.iter().map(|process| (process.pid, process.parent)).collect()
+}
+
+/// The parent, its parent, and so on.
+fn lineage(pid: u32, parents: &HashMap<u32, u32>) -> impl Iterator<Item = u32> {
+    let parent = |pid: &u32| parents.get(pid).copied();
+    std::iter::successors(parent(&pid), parent)
 }
 
 /// The pids of all running processes below `pid`, without itself.
@@ -120,11 +134,12 @@ mod tests {
     fn a_marked_grandchild_is_found_and_killed() {
         let mark = format!("process-test-{}", id());
         let mut shell = Command::new("sh");
-        shell.args(["-c", "sleep 600 & echo; wait"]).env(MARK, &mark);
+        // A stopped grandchild: one in the middle of an `execve` would show no environment.
+        shell.args(["-c", "sh -c 'echo; kill -STOP $$' & wait"]).env(MARK, &mark);
         let mut shell = shell.stdout(std::process::Stdio::piped()).spawn().expect("a shell");
         let mut byte = [0];
         let stdout = shell.stdout.as_mut().expect("a pipe");
-        std::io::Read::read_exact(stdout, &mut byte).expect("the shell has forked");
+        std::io::Read::read_exact(stdout, &mut byte).expect("the grandchild runs");
 
         let family = marked(&mark);
         assert_eq!(family.len(), 2);
