@@ -10,5 +10,6 @@ pub mod foreground;
 pub mod home;
 pub mod program;
 pub mod render;
+pub mod spec;
 pub mod units;
 pub mod watchdog;
