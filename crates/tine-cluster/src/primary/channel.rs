@@ -24,12 +24,13 @@ use tokio::{
 
 use super::{
     budget::{Budget, Permit},
+    handing::Handed,
     input::News,
     letters::{LETTERS, Letter, Letters, Mailbox},
     ready,
 };
 use crate::{
-    id::{ListenerId, WorkerId},
+    id::WorkerId,
     wire::{
         lines::{self, Flushed, Outbox, Received, Receiver},
         native,
@@ -87,7 +88,7 @@ pub(super) enum Order {
     /// Close your listeners, finish, go.
     Leave,
     Connection {
-        listener: ListenerId,
+        handed: Handed,
         key: Arc<str>,
         fd: Arc<OwnedFd>,
     },
@@ -98,7 +99,7 @@ pub(super) enum Order {
 /// The task's end of a channel.
 #[derive(Clone, Debug)]
 pub(super) struct Channel {
-    // Bounded by what the task has to answer: one order for each question, and one connection in
+    // Bounded by what the task has to answer: one order for each question, and two connections in
     // flight for each listener.
     orders: mpsc::UnboundedSender<Order>,
     post: mpsc::Sender<Letter>,
@@ -165,8 +166,8 @@ struct ChannelTask {
     /// The same socket, while it takes no more. Who waits for room without need is woken whenever the
     /// worker reads: under hand-over once more for every connection.
     full: Option<AsyncFd<OwnedFd>>,
-    /// Connections in flight by the session's number, with the listener that each is of.
-    sent: BTreeMap<u64, ListenerId>,
+    /// Connections in flight by the session's number.
+    sent: BTreeMap<u64, Handed>,
     tell: mpsc::Sender<News>,
     mail: mpsc::Receiver<Letter>,
     letters: Letters,

@@ -89,8 +89,8 @@ impl ChannelTask {
     }
 
     fn answered(&mut self, number: u64, accepted: bool) -> Option<News> {
-        let listener = self.sent.remove(&number)?;
-        Some(News::Answered { worker: self.worker, listener, accepted })
+        let handed = self.sent.remove(&number)?;
+        Some(News::Answered { worker: self.worker, handed, accepted })
     }
 
     /// Puts a message into the outbox.
