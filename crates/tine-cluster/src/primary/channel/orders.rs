@@ -30,10 +30,7 @@ impl ChannelTask {
                 Ok(true)
             }
             Order::Connection { handed, key, fd } => {
-                let number = match &mut self.session {
-                    Session::Node(session) => session.new_connection(&key, fd)?,
-                    Session::Native(session) => session.new_connection(&key, fd)?,
-                };
+                let number = self.session.new_connection(&key, fd)?;
                 self.sent.insert(number, handed);
                 Ok(true)
             }
