@@ -18,7 +18,7 @@ pub enum Init {
     Systemd,
     /// systemd, a service of the user, for which nobody needs to be root.
     SystemdUser,
-    /// OpenRC.
+    /// `OpenRC`.
     OpenRc,
 }
 
@@ -70,9 +70,7 @@ impl FromStr for Init {
     /// Also by pm2's names for the same.
     fn from_str(word: &str) -> Result<Self, UnknownInit> {
         match word {
-            "systemd" | "systemd-online" | "ubuntu" | "debian" | "centos" | "redhat" | "arch" => {
-                Ok(Self::Systemd)
-            }
+            "systemd" | "ubuntu" | "debian" | "centos" | "redhat" | "arch" => Ok(Self::Systemd),
             "systemd-user" | "user" => Ok(Self::SystemdUser),
             "openrc" | "gentoo" | "alpine" => Ok(Self::OpenRc),
             _ => Err(UnknownInit(word.to_owned())),

@@ -1,4 +1,4 @@
-//! Init scripts of OpenRC, openrc-run(8).
+//! Init scripts for `openrc-run(8)`.
 
 use std::{ffi::OsStr, path::PathBuf};
 
@@ -39,7 +39,8 @@ fn script(service: &Service) -> String {
          \tuse dns logger\n\
          }}\n",
         name = quoted(OsStr::new(&service.name)),
-        description = quoted(OsStr::new(&format!("the apps that {} saved with tine", service.user))),
+        description =
+            quoted(OsStr::new(&format!("the apps that {} saved with tine", service.user))),
         tine = quoted(service.tine.as_os_str()),
         user = quoted(OsStr::new(&service.user)),
         home = quoted(service.tine_home.as_os_str()),

@@ -1,10 +1,13 @@
-//! Tells a service manager that the service is up, as sd_notify(3) does.
+//! Tells a service manager that the service is up, as `sd_notify(3)` does.
 
 use std::{
     env, io,
     os::{
         linux::net::SocketAddrExt,
-        unix::{ffi::OsStrExt, net::{SocketAddr, UnixDatagram}},
+        unix::{
+            ffi::OsStrExt,
+            net::{SocketAddr, UnixDatagram},
+        },
     },
 };
 

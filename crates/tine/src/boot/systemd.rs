@@ -52,9 +52,10 @@ pub(super) fn remove_for_user(service: &Service) -> Vec<Step> {
 /// `Delegate`: each worker gets a cgroup below the service's. `KillMode=mixed`: the manager alone is told
 /// to stop, and stops its workers with their connections finished.
 fn unit(service: &Service, user: &str, wanted_by: &str) -> String {
-    let (wants, after) = match service.wait_ip {
-        true => ("Wants=network-online.target\n", "network-online.target"),
-        false => ("", "network.target"),
+    let (wants, after) = if service.wait_ip {
+        ("Wants=network-online.target\n", "network-online.target")
+    } else {
+        ("", "network.target")
     };
     let tine = command(service.tine.as_os_str());
     format!(
