@@ -115,7 +115,6 @@ impl Supervision {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{parsed, patch, spec};
-    use super::*;
 
     #[test]
     fn switches_turn_off_what_is_on() {
