@@ -109,7 +109,7 @@
 //! | `settings.execArgv` | [`Program::exec_args`]. Nothing of this process's own is taken over: it is no Node. |
 //! | `settings.cwd` | [`Program::directory`] |
 //! | `env` | [`Program::env`], whole: this process's own by default, as in Node |
-//! | `settings.silent` | [`Program::stdio`]: [`Stdio::Lines`](primary::Stdio) is `true`, and the default; [`Stdio::Inherited`](primary::Stdio) is `false`. |
+//! | `settings.silent` | [`Program::stdio`]: [`Stdio::Lines`](primary::Stdio) is `true`, and the default; [`Stdio::Inherited`](primary::Stdio) is `false`; with [`Stdio::Pipes`](primary::Stdio) the owner reads the pipes itself. |
 //! | `settings.stdio` | [`Stdio`](primary::Stdio), which is less: no input, and no descriptors beside [`Settings::listen`]. Workers lead sessions of their own and could not read a terminal; descriptors go with messages. |
 //! | `worker.process.stdout`, `stderr` | [`What::Output`], line by line and with an end that comes before [`What::Exited`] |
 //! | `settings.serialization` | `json` only. `advanced` is V8's own format, not specified and not the same in all versions; it could not be read by workers in other languages. |
@@ -157,7 +157,7 @@
 //!
 //! | Node | here |
 //! |---|---|
-//! | `'fork'` | [`What::Started`], with the pid |
+//! | `'fork'` | [`What::Started`], with the pid, and with the pipes if they were asked for |
 //! | `'online'` | [`What::Online`] |
 //! | `'listening'` (worker, address) | [`What::Listening`] with [`address`](primary::ListeningAddress), [`addressType`](primary::AddressType) and port as Node has them, and with the policy that holds there |
 //! | `'message'` | [`What::Message`] |

@@ -57,8 +57,8 @@ mod watch;
 mod worker;
 
 pub use event::{
-    AddressType, Ending, Event, ListenerReport, ListeningAddress, Report, SeatReport, Stream, What,
-    WorkerReport,
+    AddressType, Ending, Event, ListenerReport, ListeningAddress, Output, Report, SeatReport,
+    Stream, What, WorkerReport,
 };
 pub use messages::{Reply, RequestError, SendError};
 pub use owner::{ForkError, WorkerError};

@@ -1,6 +1,6 @@
 //! What a cluster tells its owner.
 
-use std::{fs, io, net::IpAddr, path::Path, time::Duration};
+use std::{fs, io, net::IpAddr, os::fd::OwnedFd, path::Path, time::Duration};
 
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,17 @@ pub enum Stream {
     Err,
 }
 
+/// The read ends of the pipes that a worker writes to, for the owner to read: blocking, and at their
+/// end when nobody is left who could write. While nobody reads them the worker waits, as with any full
+/// pipe; once they are closed it gets `EPIPE`.
+#[derive(Debug)]
+pub struct Output {
+    /// Of standard output.
+    pub out: OwnedFd,
+    /// Of standard error.
+    pub err: OwnedFd,
+}
+
 /// Something that happened to one worker.
 #[derive(Debug)]
 pub struct Event {
@@ -44,6 +55,8 @@ pub enum What {
     Started {
         /// Its first process.
         pid: Pid,
+        /// What it writes, with [`Stdio::Pipes`](super::Stdio::Pipes).
+        output: Option<Output>,
     },
     /// It could not be started.
     NotStarted {
@@ -110,8 +123,8 @@ pub enum What {
         /// What was wrong, in words.
         error: String,
     },
-    /// Its first process ended; after its last line of output, its last message, and
-    /// [`Self::Disconnected`]. Node's `exit`.
+    /// Its first process ended; after its last line of output (if this cluster reads it), its last
+    /// message, and [`Self::Disconnected`]. Node's `exit`.
     Exited {
         /// How: with a code, or by a signal.
         exit: Exit,
@@ -134,7 +147,7 @@ pub enum What {
         early_ends: u32,
         /// How the last one ended; `None` when it could not be started.
         exit: Option<Exit>,
-        /// The last lines that it wrote.
+        /// The last lines that it wrote, with [`Stdio::Lines`](super::Stdio::Lines).
         last_lines: Vec<Vec<u8>>,
     },
     /// Descriptors had run out, and connections are accepted again.

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Fork, ForkError, Program, Reload, ReloadError, Reloaded, WorkerError, budget::Said,
-    event::Report,
+    event::Report, handing::Handed,
 };
 use crate::{
     id::{ListenerId, WorkerId},
@@ -91,8 +91,8 @@ pub(super) enum News {
     Answered {
         /// Who.
         worker: WorkerId,
-        /// Of which listener.
-        listener: ListenerId,
+        /// For which one.
+        handed: Handed,
         /// Whether it took the connection.
         accepted: bool,
     },

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use tine_linux::spawn::SpawnError;
 
-use super::{event::What, task::Task, worker::Worker};
+use super::{event::What, task::Task};
 use crate::{
     core::instance::{Next, Place},
     id::{Instance, WorkerId},
@@ -31,8 +31,9 @@ impl Task {
     pub(super) fn runs(&mut self, id: WorkerId) {
         self.ever_ran = true;
         self.publish();
-        if let Some(pid) = self.workers.get(&id).map(Worker::pid) {
-            self.tell(id, What::Started { pid });
+        if let Some(worker) = self.workers.get_mut(&id) {
+            let (pid, output) = (worker.pid(), worker.pipes.take());
+            self.tell(id, What::Started { pid, output });
         }
         self.open_declared(id);
     }

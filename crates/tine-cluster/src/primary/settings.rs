@@ -52,6 +52,10 @@ pub enum Stdio {
     /// `silent: true`.
     #[default]
     Lines,
+    /// To the owner as it comes: [`What::Started`](super::What::Started) has the pipes' read ends. There
+    /// are no [`What::Output`](super::What::Output) and no last lines, and a worker's end is told
+    /// whether or not its output was read.
+    Pipes,
     /// Where this process's own goes.
     Inherited,
     /// Nowhere.

@@ -7,7 +7,7 @@ use super::{
     event::{Event, ListeningAddress, What},
     messages::Reply,
     task::Task,
-    worker::Output,
+    worker::Flow,
 };
 use crate::{
     address::Transport,
@@ -135,7 +135,7 @@ impl Task {
 
     pub(super) fn output_ended(&mut self, id: WorkerId, last: Vec<Vec<u8>>) {
         if let Some(worker) = self.workers.get_mut(&id) {
-            worker.output = Output::Ended(last);
+            worker.output = Flow::Ended(last);
             self.tell_what_waited(id);
         }
     }

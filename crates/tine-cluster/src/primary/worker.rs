@@ -20,7 +20,7 @@ use tine_linux::{
 
 use super::{
     channel::Channel,
-    event::{ListeningAddress, What},
+    event::{ListeningAddress, Output, What},
     settings::ProgramKind,
     trap::ToldV6Only,
 };
@@ -72,8 +72,10 @@ pub(super) struct Worker {
     pub(super) talk: Talk,
     /// Connections that it had open when it was last looked at, while it drains.
     pub(super) open_connections: usize,
-    /// Its output was read to the end.
-    pub(super) output: Output,
+    /// Whether its output was read to the end.
+    pub(super) output: Flow,
+    /// Its output, until the owner has it.
+    pub(super) pipes: Option<Output>,
     /// What is to be told after its last line and its last message.
     pub(super) later: Vec<What>,
     /// No process with its filter is left.
@@ -98,8 +100,8 @@ pub(super) enum Talk {
 /// Whether a worker's output has come to its end: what is told of its own end waits for that, so that
 /// its last words come first.
 #[derive(Debug)]
-pub(super) enum Output {
-    /// There may be more lines.
+pub(super) enum Flow {
+    /// There may be more lines that this cluster reads.
     Flowing,
     /// These were the last.
     Ended(Vec<Vec<u8>>),
@@ -134,7 +136,8 @@ impl Worker {
             v6only: ToldV6Only::default(),
             talk: Talk::Silent,
             open_connections: 0,
-            output: Output::Flowing,
+            output: Flow::Flowing,
+            pipes: None,
             later: Vec::new(),
             filter_gone: false,
             cgroup: None,
@@ -145,8 +148,8 @@ impl Worker {
     /// The last lines that it wrote, once all that it wrote and said is known.
     pub(super) fn last_words(&self) -> Option<&[Vec<u8>]> {
         match &self.output {
-            Output::Ended(lines) if self.channel.is_none() => Some(lines),
-            Output::Ended(_) | Output::Flowing => None,
+            Flow::Ended(lines) if self.channel.is_none() => Some(lines),
+            Flow::Ended(_) | Flow::Flowing => None,
         }
     }
 
