@@ -1,9 +1,11 @@
 //! The command line: one command a file, each with its arguments, its work and its exit code.
 
 pub mod doctor;
+pub mod options;
 pub mod ports;
 pub mod run;
 pub mod startup;
+mod values;
 
 use std::{io::Write, process::ExitCode};
 
