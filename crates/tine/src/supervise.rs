@@ -6,8 +6,10 @@
 //! | [`ground`] | what this host gives and forbids, found out once |
 //! | [`sampler`] | what workers take of the CPU and of the memory |
 //! | [`cron`] | when an app is restarted by the calendar |
+//! | [`watch`] | tells when files change |
 
 pub mod cron;
 pub mod ground;
 pub mod launch;
 pub mod sampler;
+pub mod watch;
