@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod boot;
 pub mod cli;
 pub mod config;
 pub mod control;
@@ -12,5 +13,6 @@ pub mod home;
 pub mod program;
 pub mod render;
 pub mod spec;
+pub mod supervise;
 pub mod units;
 pub mod watchdog;

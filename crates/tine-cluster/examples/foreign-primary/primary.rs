@@ -138,7 +138,7 @@ impl Primary {
 
     fn line(&mut self, worker: WorkerId, what: What) -> io::Result<Option<Line>> {
         Ok(Some(match what {
-            What::Started { pid } => Line::Fork { worker, pid: pid.as_raw_nonzero().get() },
+            What::Started { pid, .. } => Line::Fork { worker, pid: pid.as_raw_nonzero().get() },
             What::Online => Line::Online { worker },
             What::Listening { address, .. } => Line::listening(worker, address),
             What::Message { message, descriptor, .. } => {

@@ -15,13 +15,13 @@ use tine_linux::{
     foreign,
     process::Process,
     sock_diag::{self, Inode, TcpState},
-    socket,
+    socket, tree,
 };
 
 use super::{channel::Order, settings::ProgramKind, task::Task, worker::Talk};
 use crate::id::{SeatId, WorkerId};
 
-/// From the last word over the channel to the end of the process: what it does at its exit.
+/// From the end of the channel to that of the process, if it does not work meanwhile.
 const LAST_STEPS: Duration = Duration::from_millis(200);
 
 impl Task {
@@ -40,14 +40,18 @@ impl Task {
     }
 
     /// Whether connections wait that this worker has to accept: in a seat of its own, or in one that
-    /// is shared when all are leaving.
+    /// is shared when all are leaving. What waits for a worker that will be followed, while nobody else
+    /// serves, waits for its successor: there would be no end to it.
     fn has_queue(&self, id: WorkerId, seats: &[SeatId]) -> bool {
+        let followed = self.workers.get(&id).is_some_and(|worker| worker.is_followed);
         let waits = |seat: &SeatId| self.seats.queue(*seat).is_some_and(|length| length > 0);
         let leaves = |seat: &SeatId| {
             let holders = self.seats.registry().seat(*seat).map(|seat| seat.holders.as_slice());
             holders == Some(&[id][..]) || self.is_stopping()
         };
-        let in_seats = seats.iter().any(|seat| leaves(seat) && waits(seat));
+        let left_to_another = |seat: &SeatId| followed && !self.seats.has_others(*seat);
+        let in_seats =
+            seats.iter().any(|seat| leaves(seat) && !left_to_another(seat) && waits(seat));
         in_seats || (self.is_stopping() && self.has_handing_queue(waits))
     }
 
@@ -60,8 +64,11 @@ impl Task {
     }
 
     /// Workers with a channel are told to go, once: they close their listeners, and end when they are
-    /// done. Not before their queue is empty, for what is queued then would be stranded.
+    /// done; one that is to be told by a message, in that message, when it has finished. Not before their queue is empty, for what is queued then would be stranded.
     fn ask_to_leave(&mut self, id: WorkerId) {
+        if self.is_told_by_message(id) {
+            return self.leave_handing(id);
+        }
         let Some(worker) = self.workers.get_mut(&id) else { return };
         // Node reads it as soon as it runs.
         let will_hear = worker.disconnecting && worker.talk == Talk::Silent;
@@ -75,8 +82,10 @@ impl Task {
     }
 
     /// Whether a worker that was told to leave has had its time to end by itself. Node closes its channel
-    /// when it has finished everything; programs of other kinds may keep theirs open to their end.
+    /// when it has finished everything; programs of other kinds may keep theirs open to their end, and have
+    /// as long for the word as for the signal. Who works at its exit, or waits for a processor, is let.
     fn has_left(&self, id: WorkerId) -> bool {
+        let patience = self.settings.patience.kill;
         let Some(worker) = self.workers.get(&id) else { return true };
         if worker.disconnecting {
             // It goes by itself, or when its time is up.
@@ -84,8 +93,10 @@ impl Task {
         }
         match (worker.talk, worker.kind) {
             (Talk::ToldToLeave(_), ProgramKind::Node) => false,
-            (Talk::ToldToLeave(since), ProgramKind::Other) | (Talk::Closed(since), _) => {
-                since.elapsed() >= LAST_STEPS
+            (Talk::ToldToLeave(since), ProgramKind::Other) => since.elapsed() >= patience,
+            (Talk::Closed(since), _) => {
+                let rests = || since.elapsed() >= LAST_STEPS && !tree::is_at_work(worker.pid());
+                since.elapsed() >= patience || rests()
             }
             (Talk::Silent | Talk::Speaks, _) => true,
         }

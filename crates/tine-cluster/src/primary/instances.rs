@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use tine_linux::spawn::SpawnError;
 
-use super::{event::What, task::Task, worker::Worker};
+use super::{event::What, task::Task};
 use crate::{
     core::instance::{Next, Place},
     id::{Instance, WorkerId},
@@ -25,25 +25,29 @@ impl Task {
         }
         self.filled_beside_the_reload(instance, id);
         self.runs(id);
+        self.instance_filled(instance);
     }
 
     /// The worker runs.
     pub(super) fn runs(&mut self, id: WorkerId) {
         self.ever_ran = true;
         self.publish();
-        if let Some(pid) = self.workers.get(&id).map(Worker::pid) {
-            self.tell(id, What::Started { pid });
+        if let Some(worker) = self.workers.get_mut(&id) {
+            let (pid, output) = (worker.pid(), worker.pipes.take());
+            self.tell(id, What::Started { pid, output });
         }
+        self.await_ready(id);
         self.open_declared(id);
     }
 
     fn not_started(&mut self, instance: Instance, error: SpawnError) {
         let worker = WorkerId(self.last_worker);
+        self.instance_not_started(instance, &error);
         self.tell_of(worker, instance, What::NotStarted { error });
-        let limits = self.settings.limits;
+        let rules = self.settings.rules();
         // What cannot be executed at the very first try is a mistake that waiting does not mend.
         let next = if self.ever_ran {
-            self.place(instance).map(|p| p.failed_to_start(Instant::now(), &limits))
+            self.place(instance).map(|p| p.failed(Instant::now(), &rules))
         } else {
             self.place(instance).map(Place::give_up)
         };

@@ -3,7 +3,7 @@
 //! A line is never split nor mixed with another's, except that one longer than [`LONGEST`] is cut
 //! there. The last lines are kept, for telling why a worker failed.
 
-use std::{collections::VecDeque, io, os::fd::OwnedFd};
+use std::{collections::VecDeque, io};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    event::{Event, Stream, What},
+    event::{Event, Output, Stream, What},
     input::News,
 };
 use crate::id::{Instance, WorkerId};
@@ -24,16 +24,10 @@ const KEPT: usize = 20;
 /// Read at once; small, for hundreds of workers have two of these each while they write.
 const CHUNK: usize = 8 * 1024;
 
-/// The two read ends.
-pub(super) struct Pipes {
-    pub(super) out: OwnedFd,
-    pub(super) err: OwnedFd,
-}
-
 /// Reads both pipes to their end.
 pub(super) fn read(
     who: (WorkerId, Instance),
-    pipes: Pipes,
+    pipes: Output,
     lines: mpsc::Sender<Event>,
     tell: mpsc::Sender<News>,
 ) {
@@ -52,7 +46,7 @@ struct Reader {
 }
 
 impl Reader {
-    async fn both(&mut self, pipes: Pipes) -> io::Result<()> {
+    async fn both(&mut self, pipes: Output) -> io::Result<()> {
         let mut out = Lines::new(Receiver::from_owned_fd(pipes.out)?);
         let mut err = Lines::new(Receiver::from_owned_fd(pipes.err)?);
         let (mut out_open, mut err_open) = (true, true);

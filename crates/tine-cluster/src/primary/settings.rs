@@ -5,7 +5,11 @@ use std::{collections::BTreeSet, ffi::OsString, net::SocketAddr, path::PathBuf, 
 use rustix::process::Signal;
 
 use crate::{
-    core::{backoff::Limits, worker::Patience},
+    core::{
+        backoff::Limits,
+        restart::{Restart, Rules},
+        worker::Patience,
+    },
     policy::{Abilities, Mechanism, Policy},
 };
 
@@ -52,6 +56,10 @@ pub enum Stdio {
     /// `silent: true`.
     #[default]
     Lines,
+    /// To the owner as it comes: [`What::Started`](super::What::Started) has the pipes' read ends. There
+    /// are no [`What::Output`](super::What::Output) and no last lines, and a worker's end is told
+    /// whether or not its output was read.
+    Pipes,
     /// Where this process's own goes.
     Inherited,
     /// Nowhere.
@@ -119,6 +127,7 @@ impl Fork {
 }
 
 /// A cluster's settings.
+#[expect(clippy::struct_excessive_bools, reason = "independent wishes")]
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The program.
@@ -138,13 +147,28 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// What tells a worker to stop, once it is drained.
     pub stop_signal: Signal,
+    /// A worker of Node's is told by the message `shutdown` instead, if its channel is open:
+    /// `process.on('message', (m) => { if (m === 'shutdown') … })`. pm2's `shutdown_with_message`.
+    pub stop_by_message: bool,
+    /// The stop signal goes to all that descends from a worker, as a terminal's Ctrl-C would. If not, it
+    /// goes to the first process alone, which is to see to its children itself; what it leaves behind
+    /// is signalled, and killed in the end, when it has gone. Nothing is ever left alone for good.
+    pub stop_tree: bool,
     /// How long to wait for a leaving worker.
     pub patience: Patience,
+    /// Whether and when a worker that ends by itself is followed by another one.
+    pub restart: Restart,
     /// How often to try again.
     pub limits: Limits,
     /// A new worker counts as ready only when it has said so: `process.send('ready')`, or
     /// [`Worker::ready`](crate::worker::Worker::ready).
     pub wait_ready: bool,
+    /// With [`Self::wait_ready`]: a worker that has not said so after this time has failed to start. A
+    /// reload has its own ([`Pace::patience`](crate::core::rollout::Pace::patience)).
+    pub ready_timeout: Option<Duration>,
+    /// The cluster lives until it is stopped, or its last handle is dropped, also when all instances have
+    /// finished, or were given up: somebody may start them again.
+    pub lives_on: bool,
     /// How many descriptors a worker may have, softly and firmly; as many as the manager when not said.
     pub file_limit: Option<(u64, u64)>,
     /// Workers are killed when the thread that runs the cluster ends. For a manager without a
@@ -168,15 +192,72 @@ impl Settings {
             private_ports: BTreeSet::new(),
             listen: Vec::new(),
             stop_signal: Signal::INT,
+            stop_by_message: false,
+            stop_tree: true,
             patience: Patience {
                 drain: Duration::from_secs(30),
                 kill: Duration::from_millis(1600),
             },
+            restart: Restart::default(),
             limits: Limits::default(),
             wait_ready: false,
+            ready_timeout: None,
+            lives_on: false,
             file_limit: None,
             workers_die_with_manager: false,
             owns_all_children: false,
         }
     }
+
+    /// Those of them that can be changed while the cluster runs.
+    #[must_use]
+    pub fn tuning(&self) -> Tuning {
+        Tuning {
+            stop_signal: self.stop_signal,
+            stop_by_message: self.stop_by_message,
+            stop_tree: self.stop_tree,
+            patience: self.patience,
+            restart: self.restart.clone(),
+            limits: self.limits,
+            wait_ready: self.wait_ready,
+            ready_timeout: self.ready_timeout,
+        }
+    }
+
+    pub(super) fn tune(&mut self, tuning: Tuning) {
+        self.stop_signal = tuning.stop_signal;
+        self.stop_by_message = tuning.stop_by_message;
+        self.stop_tree = tuning.stop_tree;
+        self.patience = tuning.patience;
+        self.restart = tuning.restart;
+        self.limits = tuning.limits;
+        self.wait_ready = tuning.wait_ready;
+        self.ready_timeout = tuning.ready_timeout;
+    }
+
+    pub(super) fn rules(&self) -> Rules {
+        Rules { restart: self.restart.clone(), limits: self.limits }
+    }
+}
+
+/// What can be changed while a cluster runs, all of it together: begin with [`Settings::tuning`]. See
+/// [`Cluster::configure`](super::Cluster::configure).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// [`Settings::stop_signal`].
+    pub stop_signal: Signal,
+    /// [`Settings::stop_by_message`].
+    pub stop_by_message: bool,
+    /// [`Settings::stop_tree`].
+    pub stop_tree: bool,
+    /// [`Settings::patience`].
+    pub patience: Patience,
+    /// [`Settings::restart`].
+    pub restart: Restart,
+    /// [`Settings::limits`].
+    pub limits: Limits,
+    /// [`Settings::wait_ready`].
+    pub wait_ready: bool,
+    /// [`Settings::ready_timeout`].
+    pub ready_timeout: Option<Duration>,
 }

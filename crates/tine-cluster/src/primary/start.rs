@@ -25,11 +25,12 @@ use tine_linux::{
 
 use super::{
     channel::{self, Dialect},
-    output::{self, Pipes},
+    event::Output,
+    output,
     settings::{Program, ProgramKind, Stdio},
     task::Task,
     watch,
-    worker::{MARK, Output, Worker},
+    worker::{Flow, MARK, Worker},
 };
 use crate::id::{Instance, WorkerId};
 
@@ -102,14 +103,29 @@ impl Parts {
     }
 }
 
+/// Where it is read, and where it is written.
+type Pipe = (OwnedFd, OwnedFd);
+
 /// Where standard output and standard error go.
 enum Streams {
     /// Pipes, of which this process reads the first ends.
-    Lines { out: (OwnedFd, OwnedFd), err: (OwnedFd, OwnedFd) },
+    Lines { out: Pipe, err: Pipe },
+    /// Pipes, of which the owner reads the first ends.
+    Pipes { out: Pipe, err: Pipe },
     /// Where this process's own go.
     Inherited { out: io::Stdout, err: io::Stderr },
     /// Nowhere.
     Null,
+}
+
+/// Who reads what a worker writes.
+enum Readers {
+    /// This cluster, line by line.
+    Ours(Output),
+    /// Its owner.
+    Owners(Output),
+    /// Neither.
+    Nobody,
 }
 
 impl Streams {
@@ -117,6 +133,7 @@ impl Streams {
         let pipe = || pipe_with(PipeFlags::CLOEXEC);
         Ok(match stdio {
             Stdio::Lines => Self::Lines { out: pipe()?, err: pipe()? },
+            Stdio::Pipes => Self::Pipes { out: pipe()?, err: pipe()? },
             Stdio::Inherited => Self::Inherited { out: io::stdout(), err: io::stderr() },
             Stdio::Null => Self::Null,
         })
@@ -125,17 +142,20 @@ impl Streams {
     /// The program's ends.
     fn theirs(&self) -> Option<(BorrowedFd<'_>, BorrowedFd<'_>)> {
         match self {
-            Self::Lines { out, err } => Some((out.1.as_fd(), err.1.as_fd())),
+            Self::Lines { out, err } | Self::Pipes { out, err } => {
+                Some((out.1.as_fd(), err.1.as_fd()))
+            }
             Self::Inherited { out, err } => Some((out.as_fd(), err.as_fd())),
             Self::Null => None,
         }
     }
 
-    /// Ours.
-    fn ours(self) -> Option<Pipes> {
+    /// The other ends, with whoever reads them.
+    fn readers(self) -> Readers {
         match self {
-            Self::Lines { out, err } => Some(Pipes { out: out.0, err: err.0 }),
-            Self::Inherited { .. } | Self::Null => None,
+            Self::Lines { out, err } => Readers::Ours(Output { out: out.0, err: err.0 }),
+            Self::Pipes { out, err } => Readers::Owners(Output { out: out.0, err: err.0 }),
+            Self::Inherited { .. } | Self::Null => Readers::Nobody,
         }
     }
 }
@@ -239,9 +259,15 @@ impl Task {
             worker.end_at_once();
             return Err(SpawnError::Prepare { doing: "watch the worker", source });
         }
-        match parts.output.ours() {
-            Some(pipes) => output::read(who, pipes, self.lines.clone(), self.news.clone()),
-            None => worker.output = Output::Ended(Vec::new()),
+        match parts.output.readers() {
+            Readers::Ours(pipes) => {
+                output::read(who, pipes, self.lines.clone(), self.news.clone());
+            }
+            Readers::Owners(pipes) => {
+                worker.output = Flow::Ended(Vec::new());
+                worker.pipes = Some(pipes);
+            }
+            Readers::Nobody => worker.output = Flow::Ended(Vec::new()),
         }
         self.workers.insert(start.id, worker);
         Ok(())

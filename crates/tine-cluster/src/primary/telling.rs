@@ -7,7 +7,7 @@ use super::{
     event::{Event, ListeningAddress, What},
     messages::Reply,
     task::Task,
-    worker::Output,
+    worker::Flow,
 };
 use crate::{
     address::Transport,
@@ -44,6 +44,8 @@ impl Task {
         };
         let tcp = listener.key.transport == Transport::Tcp;
         let port = tcp.then(|| listener.key.endpoint.port()).flatten();
+        let declared = self.declared.get(&id).is_some_and(|seats| seats.contains(&seat));
+        self.ever_listened |= !declared;
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.listened = true;
             worker.ports.extend(port);
@@ -135,7 +137,7 @@ impl Task {
 
     pub(super) fn output_ended(&mut self, id: WorkerId, last: Vec<Vec<u8>>) {
         if let Some(worker) = self.workers.get_mut(&id) {
-            worker.output = Output::Ended(last);
+            worker.output = Flow::Ended(last);
             self.tell_what_waited(id);
         }
     }

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rustix::{
@@ -20,7 +20,7 @@ use tine_linux::{
 
 use super::{
     channel::Channel,
-    event::{ListeningAddress, What},
+    event::{ListeningAddress, Output, What},
     settings::ProgramKind,
     trap::ToldV6Only,
 };
@@ -45,6 +45,7 @@ pub(super) struct Worker {
     pub(super) trap: Option<Arc<seccomp::Listener>>,
     pub(super) channel: Option<Channel>,
     pub(super) started: Instant,
+    pub(super) started_at: SystemTime,
     /// It has listened on something.
     pub(super) listened: bool,
     /// The TCP ports by which it gets connections. A worker that leaves may have closed its listeners
@@ -58,10 +59,19 @@ pub(super) struct Worker {
     pub(super) retired: bool,
     /// Its program said that it is ready.
     pub(super) said_ready: bool,
+    /// It is ready.
+    pub(super) ready: bool,
+    /// It was not ready in time, and was told to go for it.
+    pub(super) is_late: bool,
+    /// Its owner wants another one in its place as soon as it has gone.
+    pub(super) is_followed: bool,
     /// It was told to go by its owner, who leaves it its time.
     pub(super) disconnecting: bool,
     /// Its channel is closed on purpose, or is to be.
     pub(super) exited_after_disconnect: bool,
+    /// It broke the rules of its channel, whatever it says of itself at its end: Node exits with 0 when its
+    /// channel does, sooner perhaps than it is killed.
+    pub(super) misbehaved: bool,
     /// When its first process was seen to have ended: its number may be another's from then on.
     pub(super) ended: Option<Instant>,
     /// How its first process ended.
@@ -72,8 +82,10 @@ pub(super) struct Worker {
     pub(super) talk: Talk,
     /// Connections that it had open when it was last looked at, while it drains.
     pub(super) open_connections: usize,
-    /// Its output was read to the end.
-    pub(super) output: Output,
+    /// Whether its output was read to the end.
+    pub(super) output: Flow,
+    /// Its output, until the owner has it.
+    pub(super) pipes: Option<Output>,
     /// What is to be told after its last line and its last message.
     pub(super) later: Vec<What>,
     /// No process with its filter is left.
@@ -98,8 +110,8 @@ pub(super) enum Talk {
 /// Whether a worker's output has come to its end: what is told of its own end waits for that, so that
 /// its last words come first.
 #[derive(Debug)]
-pub(super) enum Output {
-    /// There may be more lines.
+pub(super) enum Flow {
+    /// There may be more lines that this cluster reads.
     Flowing,
     /// These were the last.
     Ended(Vec<Vec<u8>>),
@@ -121,20 +133,26 @@ impl Worker {
             trap: None,
             channel: None,
             started: Instant::now(),
+            started_at: SystemTime::now(),
             listened: false,
             ports: BTreeSet::new(),
             addresses: BTreeMap::new(),
             asked: false,
             retired: false,
             said_ready: false,
+            ready: false,
+            is_late: false,
+            is_followed: false,
             disconnecting: false,
             exited_after_disconnect: false,
+            misbehaved: false,
             ended: None,
             exit: None,
             v6only: ToldV6Only::default(),
             talk: Talk::Silent,
             open_connections: 0,
-            output: Output::Flowing,
+            output: Flow::Flowing,
+            pipes: None,
             later: Vec::new(),
             filter_gone: false,
             cgroup: None,
@@ -145,8 +163,8 @@ impl Worker {
     /// The last lines that it wrote, once all that it wrote and said is known.
     pub(super) fn last_words(&self) -> Option<&[Vec<u8>]> {
         match &self.output {
-            Output::Ended(lines) if self.channel.is_none() => Some(lines),
-            Output::Ended(_) | Output::Flowing => None,
+            Flow::Ended(lines) if self.channel.is_none() => Some(lines),
+            Flow::Ended(_) | Flow::Flowing => None,
         }
     }
 
@@ -158,11 +176,16 @@ impl Worker {
         self.started.elapsed()
     }
 
+    /// Whether something of it is left where only one worker may be.
+    pub(super) fn occupies(&self, instance: Instance) -> bool {
+        self.instance == instance && self.life != Life::Gone && !self.retired
+    }
+
     /// What its instance needs to know of its end.
     pub(super) fn end(&self, exit: Exit) -> End {
         End {
             asked: self.asked,
-            clean: exit == Exit::Code(0),
+            clean: exit == Exit::Code(0) && !self.misbehaved,
             listened: self.listened,
             lived: self.lived(),
         }
@@ -189,15 +212,17 @@ impl Worker {
         table.members(leader, Some(&self.mark))
     }
 
-    /// Sends the stop signal to every process of the tree, as a terminal's Ctrl-C would.
-    pub(super) fn terminate(&self, signal: Signal, table: &Table) -> io::Result<()> {
-        if self.exit.is_none() {
-            match self.process.signal(signal) {
-                // It has ended in this moment.
-                Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => {}
-                other => other?,
-            }
+    /// Sends the stop signal to the first process.
+    pub(super) fn terminate_first(&self, signal: Signal) -> io::Result<()> {
+        match self.process.signal(signal) {
+            // It has ended in this moment.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => Ok(()),
+            other => other,
         }
+    }
+
+    /// Sends the stop signal to all others of the tree.
+    pub(super) fn terminate_rest(&self, signal: Signal, table: &Table) {
         for pid in self.members(table) {
             if pid != self.pid()
                 && let Ok(process) = Process::open(pid)
@@ -206,7 +231,6 @@ impl Worker {
                 let _ = process.signal(signal);
             }
         }
-        Ok(())
     }
 
     /// Sends `SIGKILL` to every process of the tree.

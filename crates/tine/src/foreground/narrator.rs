@@ -84,7 +84,7 @@ impl Narrator {
         }
         let worker = event.worker;
         match &event.what {
-            What::Started { pid } => {
+            What::Started { pid, .. } => {
                 self.about(event, &format!("worker {worker} started, pid {pid}"));
             }
             What::NotStarted { error } => self.about(event, &not_started(error)),
