@@ -6,7 +6,7 @@ use std::{
 };
 
 use tine_cluster::{
-    core::handover::{HandOver, MOST_PENDING, PATIENCE, REST},
+    core::handover::{AHEAD, HandOver, MOST_PENDING, REST, Sent},
     id::WorkerId,
 };
 
@@ -30,13 +30,23 @@ pub fn handover(bytes: &[u8]) {
     play.finish();
 }
 
+/// A connection that a worker was sent.
+#[derive(Clone, Copy)]
+struct Out {
+    number: u64,
+    connection: u32,
+    /// Which of all moments it was when the worker came to have nothing else to do.
+    since: u32,
+}
+
 /// The queue, and what an onlooker knows who sees only the calls and their results.
 struct Play {
     queue: HandOver<u32>,
     now: Instant,
     offered: u32,
     members: BTreeSet<WorkerId>,
-    out: BTreeMap<WorkerId, (u32, Instant)>,
+    /// What each worker has not answered for, the older first.
+    out: BTreeMap<WorkerId, Vec<Out>>,
     accepted: BTreeSet<u32>,
     /// Their order is no longer that of their arrival.
     refused: BTreeSet<u32>,
@@ -45,6 +55,10 @@ struct Play {
     /// Workers in the order in which they became idle.
     idle: Vec<WorkerId>,
     last_fresh: Option<u32>,
+    /// When each worker last answered. One that has left off and come back begins anew.
+    answered: BTreeMap<WorkerId, Instant>,
+    /// So many times a worker was sent something or answered.
+    moments: u32,
 }
 
 impl Default for Play {
@@ -60,6 +74,8 @@ impl Default for Play {
             urgent: Vec::new(),
             idle: Vec::new(),
             last_fresh: None,
+            answered: BTreeMap::new(),
+            moments: 0,
         }
     }
 }
@@ -74,15 +90,17 @@ impl Play {
             2 => self.left(id),
             3..6 => self.connection(),
             6..10 => self.next(),
-            10..13 => self.reply(id, true),
-            13 | 14 => self.reply(id, false),
+            10..13 => self.reply(id, choices.byte(), true),
+            13 | 14 => self.reply(id, choices.byte(), false),
             _ => self.now += Duration::from_millis(u64::from(choices.byte())),
         }
     }
 
     fn join(&mut self, id: WorkerId) {
         self.queue.worker_joined(id);
-        self.members.insert(id);
+        if self.members.insert(id) {
+            self.answered.remove(&id);
+        }
         self.rests(id);
     }
 
@@ -96,7 +114,8 @@ impl Play {
         self.queue.worker_left(id);
         self.members.remove(&id);
         self.idle.retain(|&other| other != id);
-        self.urgent.extend(self.out.remove(&id).map(|(connection, _)| connection));
+        let out = self.out.remove(&id).into_iter().flatten();
+        self.urgent.extend(out.rev().map(|out| out.connection));
     }
 
     fn connection(&mut self) {
@@ -105,25 +124,50 @@ impl Play {
     }
 
     fn next(&mut self) {
-        let Some((id, &connection)) = self.queue.next(self.now) else {
+        let Some(Sent { to, number, connection }) = self.queue.next(self.now) else {
             return self.waits_for_something();
         };
-        assert!(self.members.contains(&id), "{id} has left");
-        self.sent(id, connection);
+        let out = Out { number, connection: *connection, since: 0 };
+        assert!(self.members.contains(&to), "{to} has left");
+        self.sent(to, out);
     }
 
-    fn sent(&mut self, id: WorkerId, connection: u32) {
+    fn sent(&mut self, id: WorkerId, mut out: Out) {
+        out.since = self.moment();
+        let connection = out.connection;
         assert!(!self.accepted.contains(&connection), "{connection} was accepted already");
-        assert!(self.out.values().all(|&(out, _)| out != connection), "{connection} is out twice");
-        assert!(self.out.insert(id, (connection, self.now)).is_none(), "{id} has one already");
-        let place = self.idle.iter().position(|&idle| idle == id).expect("who gets one was idle");
-        self.idle.remove(place);
+        let mut all = self.out.values().flatten();
+        assert!(all.all(|other| other.connection != connection), "{connection} is out twice");
+        let row = self.row();
+        let place = row.iter().position(|&taker| taker == id).expect("it was idle, or nearly");
+        self.idle.retain(|&other| other != id);
+        self.out.entry(id).or_default().push(out);
         if self.was_urgent(connection) || self.refused.contains(&connection) {
             return;
         }
-        assert_eq!(place, 0, "a connection that nobody refused goes to who waited longest");
+        assert_eq!(place, 0, "a connection that nobody refused goes to who is to have the next");
         assert!(self.last_fresh < Some(connection), "fresh connections keep their order");
         self.last_fresh = Some(connection);
+    }
+
+    const fn moment(&mut self) -> u32 {
+        self.moments += 1;
+        self.moments
+    }
+
+    /// Who may be sent something, in the order of their turns: those that are idle, then those that have
+    /// one and have answered a short while ago, the one that has had it longest first.
+    fn row(&self) -> Vec<WorkerId> {
+        let lively = |(&id, out): (&WorkerId, &Vec<Out>)| match out[..] {
+            [one] if self.members.contains(&id) => {
+                let answered = *self.answered.get(&id)?;
+                (self.now < answered + AHEAD).then_some((one.since, id))
+            }
+            _ => None,
+        };
+        let mut lively: Vec<_> = self.out.iter().filter_map(lively).collect();
+        lively.sort_unstable();
+        self.idle.iter().copied().chain(lively.into_iter().map(|(_, id)| id)).collect()
     }
 
     /// Whether it had come back from a dead worker. Before it go others that did so later, unless
@@ -146,19 +190,35 @@ impl Play {
         assert!(until <= self.now + REST, "it rests for longer than it should");
     }
 
-    fn reply(&mut self, id: WorkerId, accepted: bool) {
-        let result = self.queue.reply(id, accepted);
-        let Some((out, _)) = self.out.remove(&id) else {
-            return assert_eq!(result, None, "{id} was sent nothing");
-        };
-        assert_eq!(result, accepted.then_some(out));
-        if accepted {
-            assert!(self.accepted.insert(out), "{out} was accepted twice");
+    /// It answers for the older, for the younger, or for what nobody sent it.
+    fn reply(&mut self, id: WorkerId, which: u8, accepted: bool) {
+        let mut out = self.out.remove(&id).unwrap_or_default();
+        let place = usize::from(which % 3);
+        let number = out.get(place).map_or(u64::MAX, |out| out.number);
+        let result = self.queue.reply(id, number, accepted, self.now);
+        if place >= out.len() {
+            assert_eq!(result, None, "{id} was sent nothing like it");
         } else {
-            self.refused.insert(out);
+            self.answered.insert(id, self.now);
+            self.was_answered(out.remove(place).connection, accepted, result);
+            let since = self.moment();
+            for other in &mut out {
+                other.since = since;
+            }
         }
-        if self.members.contains(&id) {
+        if !out.is_empty() {
+            self.out.insert(id, out);
+        } else if self.members.contains(&id) {
             self.rests(id);
+        }
+    }
+
+    fn was_answered(&mut self, connection: u32, accepted: bool, result: Option<u32>) {
+        assert_eq!(result, accepted.then_some(connection));
+        if accepted {
+            assert!(self.accepted.insert(connection), "{connection} was accepted twice");
+        } else {
+            self.refused.insert(connection);
         }
     }
 
@@ -168,17 +228,14 @@ impl Play {
         }
     }
 
-    fn agree(&self) {
-        assert_eq!(self.queue.in_flight(), self.out.len());
+    fn agree(&mut self) {
+        let out: usize = self.out.values().map(Vec::len).sum();
+        assert!(self.out.values().all(|out| out.len() <= 2), "a worker has more than two");
+        assert_eq!(self.queue.in_flight(), out);
         let known = self.queue.pending() + self.queue.in_flight() + self.accepted.len();
         assert_eq!(known, self.offered as usize, "a connection was lost, or is there twice");
         assert_eq!(self.queue.wants_more(), self.queue.pending() < MOST_PENDING);
-        assert_eq!(self.queue.has_taker(), !self.idle.is_empty());
-        let owes = |(&id, &(_, since)): (&WorkerId, &(u32, Instant))| {
-            (self.now >= since + PATIENCE).then_some(id)
-        };
-        let silent: Vec<WorkerId> = self.out.iter().filter_map(owes).collect();
-        assert_eq!(self.queue.silent(self.now).collect::<Vec<_>>(), silent);
+        assert_eq!(self.queue.has_taker(self.now), !self.row().is_empty());
     }
 
     /// Whatever happened: one willing worker is enough for all that is left, in no time but what was
@@ -191,7 +248,7 @@ impl Play {
             if self.out.is_empty() {
                 self.now = self.queue.poll_timeout().expect("something is to come");
             }
-            self.reply(WorkerId(WORKERS), true);
+            self.reply(WorkerId(WORKERS), 0, true);
         }
         assert_eq!((self.queue.pending(), self.queue.in_flight()), (0, 0));
     }

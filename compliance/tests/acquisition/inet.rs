@@ -5,7 +5,7 @@ use std::io;
 use compliance::{Who, free_port, skip};
 
 use crate::support::{
-    V4, V6, all_answer, each_answers_alone, python, said, stop, tcp, udp, wait_ready, ways,
+    V4, V6, all_answer, answer_as, python, said, stop, tcp, udp, wait_ready, ways,
 };
 
 #[test]
@@ -37,12 +37,7 @@ serve(
             (V6, ports[4]),
         ];
         for (ip, port) in asked {
-            match policy {
-                "shared" => each_answers_alone(&mut tine, || tcp(ip, port)),
-                // One client is always given to the same worker.
-                "sticky" => assert_eq!(tcp(ip, port).unwrap(), tcp(ip, port).unwrap()),
-                _ => all_answer(&mut tine, || tcp(ip, port)),
-            }
+            answer_as(policy, &mut tine, || tcp(ip, port));
         }
         for (ip, port) in [(V6, ports[0]), (V4, ports[1]), (V4, ports[4])] {
             let refused = tcp(ip, port).expect_err("nobody listens there");
@@ -65,12 +60,7 @@ serve(listener(('127.0.0.1', PORT), kind=datagrams), listener(('::1', PORT), v6,
         let mut tine = python("2", port, &["--policy", policy], script).as_who(who).start();
         wait_ready(&mut tine, 2, 3);
         for ip in [V4, V6] {
-            match policy {
-                "shared" => each_answers_alone(&mut tine, || udp(ip, port)),
-                "sticky" => assert_eq!(udp(ip, port).unwrap(), udp(ip, port).unwrap()),
-                // The kernel chooses by both addresses: the port of each client is another.
-                _ => all_answer(&mut tine, || udp(ip, port)),
-            }
+            answer_as(policy, &mut tine, || udp(ip, port));
         }
         assert!(tcp(V4, port).is_ok(), "a TCP port of the same number is another listener");
         stop(tine);
@@ -124,11 +114,7 @@ serve(*[listener(('127.0.0.1', PORT), options=again) for _ in range(3)])
         let port = free_port();
         let mut tine = python("2", port, &["--policy", policy], script).as_who(who).start();
         wait_ready(&mut tine, 2, 1);
-        match policy {
-            "shared" => each_answers_alone(&mut tine, || tcp(V4, port)),
-            "sticky" => assert_eq!(tcp(V4, port).unwrap(), tcp(V4, port).unwrap()),
-            _ => all_answer(&mut tine, || tcp(V4, port)),
-        }
+        answer_as(policy, &mut tine, || tcp(V4, port));
         stop(tine);
     }
 }
@@ -224,11 +210,7 @@ serve(on)
         let port = free_port();
         let mut tine = python("2", port, &["--policy", policy], script).as_who(who).start();
         wait_ready(&mut tine, 2, 1);
-        match policy {
-            "shared" => each_answers_alone(&mut tine, || tcp(V4, port)),
-            "sticky" => assert!(tcp(V4, port).is_ok()),
-            _ => all_answer(&mut tine, || tcp(V4, port)),
-        }
+        answer_as(policy, &mut tine, || tcp(V4, port));
         stop(tine);
     }
 }

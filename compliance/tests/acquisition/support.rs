@@ -98,6 +98,17 @@ pub(crate) fn pid(from: &mut impl Read) -> io::Result<u32> {
     text.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, said))
 }
 
+/// The workers share an address as the policy says. (Of datagrams under the other policies the kernel
+/// chooses by both addresses: the port of each client is another.)
+pub(crate) fn answer_as(policy: &str, tine: &mut Tine, ask: impl Fn() -> io::Result<u32>) {
+    match policy {
+        "shared" => each_answers_alone(tine, ask),
+        // One client is always given to the same worker.
+        "sticky" => assert_eq!(ask().expect("an answer"), ask().expect("an answer")),
+        _ => all_answer(tine, ask),
+    }
+}
+
 /// Every worker answers sooner or later, and nobody else does.
 pub(crate) fn all_answer(tine: &mut Tine, ask: impl Fn() -> io::Result<u32>) {
     let wanted: BTreeSet<u32> = tine.pids().into_iter().collect();

@@ -5,7 +5,8 @@ use std::path::Path;
 use compliance::{Tine, Who, free_port, get, skip};
 
 use crate::support::{
-    V4, V6, all_answer, each_answers_alone, python, stop, tcp, udp, unix, wait_ready, ways,
+    V4, V6, all_answer, answer_as, each_answers_alone, python, stop, tcp, udp, unix, wait_ready,
+    ways,
 };
 
 #[test]
@@ -50,18 +51,10 @@ serve(
             (V6, ports[4]),
         ];
         for (ip, port) in asked {
-            match policy {
-                "sticky" => assert_eq!(tcp(ip, port).unwrap(), tcp(ip, port).unwrap()),
-                "shared" => each_answers_alone(&mut tine, || tcp(ip, port)),
-                _ => all_answer(&mut tine, || tcp(ip, port)),
-            }
+            answer_as(policy, &mut tine, || tcp(ip, port));
         }
         for ip in [V4, V6] {
-            match policy {
-                "sticky" => assert_eq!(udp(ip, ports[0]).unwrap(), udp(ip, ports[0]).unwrap()),
-                "shared" => each_answers_alone(&mut tine, || udp(ip, ports[0])),
-                _ => all_answer(&mut tine, || udp(ip, ports[0])),
-            }
+            answer_as(policy, &mut tine, || udp(ip, ports[0]));
         }
         assert!(tcp(V4, ports[4]).is_err(), "IPv6 only");
         let path = tine.folder().join("stream.sock");

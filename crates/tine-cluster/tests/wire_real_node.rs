@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
 use std::{
+    collections::HashMap,
     io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     os::{fd::OwnedFd, unix::net::UnixStream},
@@ -13,7 +14,7 @@ use std::{
 };
 
 use tine_cluster::{
-    core::handover::HandOver,
+    core::handover::{HandOver, Sent},
     id::WorkerId,
     wire::{
         lines::{Flushed, Received, flush, receive},
@@ -160,13 +161,16 @@ fn node_takes_connections_that_are_handed_over() {
         accepted.set_nonblocking(true).unwrap();
         queue.connection(Arc::new(OwnedFd::from(accepted)));
     }
+    let mut sent = HashMap::new();
     while queue.pending() + queue.in_flight() > 0 {
-        if let Some((_, connection)) = queue.next(Instant::now()) {
-            worker.session.new_connection("h1", Arc::clone(connection)).unwrap();
+        while let Some(Sent { number, connection, .. }) = queue.next(Instant::now()) {
+            let seq = worker.session.new_connection("h1", Arc::clone(connection)).unwrap();
+            sent.insert(seq, number);
         }
         match worker.hear() {
-            Some(Event::Reply { accepted, .. }) => {
-                assert!(queue.reply(WorkerId(1), accepted).is_some());
+            Some(Event::Reply { ack, accepted }) => {
+                let number = sent[&ack];
+                assert!(queue.reply(WorkerId(1), number, accepted, Instant::now()).is_some());
             }
             Some(Event::Listening(_)) => {}
             other => panic!("{other:?}"),

@@ -4,6 +4,7 @@
 //! one [`Response`], in order. Fields may be added within a version; a reader ignores those that it
 //! does not know.
 
+pub mod apps;
 pub mod doctor;
 
 use serde::{Deserialize, Serialize};

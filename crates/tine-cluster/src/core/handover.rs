@@ -4,21 +4,22 @@
 //! ```text
 //!  connection() ─▶ pending, FIFO ─▶ next() ─▶ in flight ─▶ reply(accepted) ─▶ out
 //!                     ▲   ▲                    │     │
-//!                     │   └──── refused ───────┘     │      at most one in flight per worker;
-//!                     └──── front ◀── worker_left() ─┘      idle workers take turns, FIFO
+//!                     │   └──── refused ───────┘     │      idle workers take turns, FIFO
+//!                     └──── front ◀── worker_left() ─┘
 //! ```
 //!
-//! As in Node, a worker gets its next connection when it has answered for the last, so that one that
-//! is blocked holds up one connection at most. Other than in Node:
+//! As in Node, idle workers take turns, and a worker that is blocked holds up what it was sent and no
+//! more. Other than in Node:
 //!
+//! - with nobody idle, a worker that has answered within the last [`AHEAD`] may be sent a second one. It
+//!   has that at hand when it has answered for the first, where it would have to wait until the primary
+//!   has heard of it. One that is blocked is silent, and gets nothing;
 //! - what a worker had not answered for when it died goes to another, at once and before all others.
 //!   Node loses it, and its client hangs;
 //! - who refused a connection is remembered. Node hands a connection that all refuse round and round
 //!   at full speed; here it rests for [`REST`], or until somebody is idle who has not refused it;
 //! - [`HandOver::has_taker`] and [`HandOver::wants_more`] say when to leave connections in the
-//!   kernel's queue;
-//! - [`HandOver::silent`] names the workers that have not answered for [`PATIENCE`]. Nothing more is
-//!   sent to them, and what was sent cannot be taken back while they live.
+//!   kernel's queue.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -30,8 +31,9 @@ use crate::id::WorkerId;
 /// How long a connection rests that all workers have refused.
 pub const REST: Duration = Duration::from_millis(50);
 
-/// A worker that has not answered for so long is called silent.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+/// So long after an answer a worker with one connection in flight may be sent a second one. Several times
+/// what a worker that is not blocked takes to answer.
+pub const AHEAD: Duration = Duration::from_millis(2);
 
 /// With so many pending the primary stops accepting.
 pub const MOST_PENDING: usize = 256;
@@ -41,80 +43,114 @@ pub const MOST_PENDING: usize = 256;
 #[derive(Debug)]
 pub struct HandOver<C> {
     workers: BTreeMap<WorkerId, Worker<C>>,
-    /// Those that may be given a connection, the one that has waited longest first.
+    /// Those that owe nothing, the one that has waited longest first.
     idle: VecDeque<WorkerId>,
+    /// Those with one connection in flight that have answered a moment ago, the one that has had it
+    /// longest first.
+    lively: VecDeque<WorkerId>,
     pending: VecDeque<Pending<C>>,
+    /// The number of the last connection that was sent.
+    last: u64,
 }
 
 #[derive(Debug)]
-enum Worker<C> {
-    Idle,
-    Busy(InFlight<C>),
-    /// It takes no more, but has one that it may yet accept.
-    Leaving(InFlight<C>),
+struct Worker<C> {
+    /// Two at most, the older first.
+    in_flight: VecDeque<InFlight<C>>,
+    /// It takes no more, but may yet accept what it has.
+    leaving: bool,
+    /// When it last answered.
+    answered: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct InFlight<C> {
+    number: u64,
     connection: Pending<C>,
-    since: Instant,
 }
 
 #[derive(Debug)]
 struct Pending<C> {
     connection: C,
     refused_by: BTreeSet<WorkerId>,
-    /// All idle workers have refused it; they are not asked again before then.
+    /// All who could take it have refused it; they are not asked again before then.
     rests_until: Option<Instant>,
+}
+
+impl<C> Default for Worker<C> {
+    fn default() -> Self {
+        Self { in_flight: VecDeque::new(), leaving: false, answered: None }
+    }
+}
+
+/// A connection that is to be sent.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sent<'a, C> {
+    /// To whom.
+    pub to: WorkerId,
+    /// What its answer has to name, see [`HandOver::reply`].
+    pub number: u64,
+    /// It stays here until it is answered for.
+    pub connection: &'a C,
 }
 
 impl<C> Default for HandOver<C> {
     fn default() -> Self {
-        Self { workers: BTreeMap::new(), idle: VecDeque::new(), pending: VecDeque::new() }
+        Self {
+            workers: BTreeMap::new(),
+            idle: VecDeque::new(),
+            lively: VecDeque::new(),
+            pending: VecDeque::new(),
+            last: 0,
+        }
     }
 }
 
 impl<C> HandOver<C> {
     /// This worker listens, and takes its place at the end of the row. Again if it had left off.
     pub fn worker_joined(&mut self, id: WorkerId) {
-        let known = match self.workers.remove(&id) {
-            None => {
-                self.idle.push_back(id);
-                Worker::Idle
+        if let Some(known) = self.workers.get_mut(&id) {
+            if known.leaving {
+                known.leaving = false;
+                known.answered = None;
             }
-            Some(Worker::Leaving(in_flight) | Worker::Busy(in_flight)) => Worker::Busy(in_flight),
-            Some(Worker::Idle) => Worker::Idle,
-        };
-        self.workers.insert(id, known);
+            return;
+        }
+        self.workers.insert(id, Worker::default());
+        self.idle.push_back(id);
     }
 
     /// This worker is alive but takes no more: it was told to leave, or has closed this listener.
     /// What is in flight to it stays with it until it answers ([`Self::reply`]) or dies
     /// ([`Self::worker_left`]), since it may have been accepted already.
     pub fn worker_leaving(&mut self, id: WorkerId) {
-        match self.workers.remove(&id) {
-            Some(Worker::Busy(in_flight) | Worker::Leaving(in_flight)) => {
-                self.workers.insert(id, Worker::Leaving(in_flight));
-            }
-            Some(Worker::Idle) => self.forget(id),
-            None => {}
+        self.takes_no_more(id);
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.leaving = true;
+        if worker.in_flight.is_empty() {
+            self.forget(id);
         }
     }
 
     /// This worker is dead, and its channel was read to the end: what it has not answered for it has
     /// not seen, and goes to the front.
     pub fn worker_left(&mut self, id: WorkerId) {
-        match self.workers.remove(&id) {
-            Some(Worker::Busy(in_flight) | Worker::Leaving(in_flight)) => {
-                self.pending.push_front(in_flight.connection);
-            }
-            Some(Worker::Idle) | None => {}
+        let in_flight =
+            self.workers.get_mut(&id).map(|worker| std::mem::take(&mut worker.in_flight));
+        for sent in in_flight.into_iter().flatten().rev() {
+            self.pending.push_front(sent.connection);
         }
+        self.takes_no_more(id);
         self.forget(id);
     }
 
-    fn forget(&mut self, id: WorkerId) {
+    fn takes_no_more(&mut self, id: WorkerId) {
         self.idle.retain(|&other| other != id);
+        self.lively.retain(|&other| other != id);
+    }
+
+    fn forget(&mut self, id: WorkerId) {
+        self.workers.remove(&id);
         for pending in &mut self.pending {
             pending.refused_by.remove(&id);
         }
@@ -129,25 +165,27 @@ impl<C> HandOver<C> {
     /// Who is to be sent what, if anything can be sent now. To be called until it says `None` after
     /// every other method, and at [`Self::poll_timeout`].
     #[must_use = "the connection counts as sent"]
-    pub fn next(&mut self, now: Instant) -> Option<(WorkerId, &C)> {
-        if self.idle.is_empty() {
+    pub fn next(&mut self, now: Instant) -> Option<Sent<'_, C>> {
+        if !self.has_taker(now) {
             return None;
         }
         let (at, id) = (0..self.pending.len()).find_map(|at| Some((at, self.taker(at, now)?)))?;
         let mut connection = self.pending.remove(at)?;
         connection.rests_until = None;
-        self.idle.retain(|&other| other != id);
-        let worker =
-            self.workers.entry(id).insert_entry(Worker::Busy(InFlight { connection, since: now }));
-        match worker.into_mut() {
-            Worker::Busy(in_flight) | Worker::Leaving(in_flight) => {
-                Some((id, &in_flight.connection.connection))
-            }
-            Worker::Idle => None,
+        self.last += 1;
+        let number = self.last;
+        let was_idle = self.idle.contains(&id);
+        self.takes_no_more(id);
+        if was_idle {
+            self.lively.push_back(id);
         }
+        let in_flight = &mut self.workers.get_mut(&id)?.in_flight;
+        in_flight.push_back(InFlight { number, connection });
+        let connection = &in_flight.back()?.connection.connection;
+        Some(Sent { to: id, number, connection })
     }
 
-    /// The first idle worker that has not refused the connection.
+    /// The first idle worker that has not refused the connection, or the first that is about to be.
     fn taker(&mut self, at: usize, now: Instant) -> Option<WorkerId> {
         let pending = &mut self.pending[at];
         match pending.rests_until {
@@ -157,7 +195,8 @@ impl<C> HandOver<C> {
             }
             Some(_) | None => {}
         }
-        let taker = self.idle.iter().find(|id| !pending.refused_by.contains(id)).copied();
+        let mut takers = self.idle.iter().chain(&self.lively);
+        let taker = takers.find(|id| !pending.refused_by.contains(id)).copied();
         if taker.is_none() && pending.rests_until.is_none() {
             // Those that are busy may still take it as soon as they are idle, but one of them may be
             // silent for ever: so the others are asked again.
@@ -166,33 +205,38 @@ impl<C> HandOver<C> {
         taker
     }
 
-    /// A worker has answered for the connection that it was sent. Returns the connection if it was
-    /// accepted: this side's share may be closed.
-    pub fn reply(&mut self, id: WorkerId, accepted: bool) -> Option<C> {
-        let mut in_flight = match self.workers.remove(&id) {
-            Some(Worker::Busy(in_flight)) => {
-                self.workers.insert(id, Worker::Idle);
-                self.idle.push_back(id);
-                in_flight
-            }
-            Some(Worker::Leaving(in_flight)) => {
-                self.forget(id);
-                in_flight
-            }
-            Some(Worker::Idle) => {
-                self.workers.insert(id, Worker::Idle);
-                return None;
-            }
-            None => return None,
-        };
+    /// A worker has answered for the connection of this number that it was sent. Returns the connection
+    /// if it was accepted: this side's share may be closed.
+    pub fn reply(&mut self, id: WorkerId, number: u64, accepted: bool, now: Instant) -> Option<C> {
+        let worker = self.workers.get_mut(&id)?;
+        let place = worker.in_flight.iter().position(|sent| sent.number == number)?;
+        let mut connection = worker.in_flight.remove(place)?.connection;
+        worker.answered = Some(now);
+        let stays = self.owes_less(id);
         if accepted {
-            return Some(in_flight.connection.connection);
+            return Some(connection.connection);
         }
-        if self.workers.contains_key(&id) {
-            in_flight.connection.refused_by.insert(id);
+        if stays {
+            connection.refused_by.insert(id);
         }
-        self.pending.push_back(in_flight.connection);
+        self.pending.push_back(connection);
         None
+    }
+
+    /// The worker owes one answer less. Whether it is still known.
+    fn owes_less(&mut self, id: WorkerId) -> bool {
+        self.takes_no_more(id);
+        let Some(worker) = self.workers.get(&id) else { return false };
+        match (worker.leaving, worker.in_flight.is_empty()) {
+            (false, true) => self.idle.push_back(id),
+            (false, false) => self.lively.push_back(id),
+            (true, true) => {
+                self.forget(id);
+                return false;
+            }
+            (true, false) => {}
+        }
+        true
     }
 
     /// When [`Self::next`] may have something to say without any other event.
@@ -209,19 +253,13 @@ impl<C> HandOver<C> {
         self.pending.len() < MOST_PENDING
     }
 
-    /// Whether somebody is idle, so that a new connection can be sent at once.
+    /// Whether there is somebody to whom a new connection can be sent at once.
     #[must_use]
-    pub fn has_taker(&self) -> bool {
-        !self.idle.is_empty()
-    }
-
-    /// The workers that have owed an answer for longer than [`PATIENCE`].
-    pub fn silent(&self, now: Instant) -> impl Iterator<Item = WorkerId> {
-        let is_silent = move |worker: &Worker<C>| match worker {
-            Worker::Busy(sent) | Worker::Leaving(sent) => now >= sent.since + PATIENCE,
-            Worker::Idle => false,
-        };
-        self.workers.iter().filter(move |(_, worker)| is_silent(worker)).map(|(&id, _)| id)
+    pub fn has_taker(&mut self, now: Instant) -> bool {
+        let workers = &self.workers;
+        let answered = |id: &WorkerId| workers.get(id).and_then(|worker| worker.answered);
+        self.lively.retain(|id| answered(id).is_some_and(|at| now < at + AHEAD));
+        !self.idle.is_empty() || !self.lively.is_empty()
     }
 
     /// Connections that no worker has been sent.
@@ -233,11 +271,7 @@ impl<C> HandOver<C> {
     /// Connections that a worker has been sent and has not answered for.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        let owes = |worker: &&Worker<C>| match worker {
-            Worker::Busy(_) | Worker::Leaving(_) => true,
-            Worker::Idle => false,
-        };
-        self.workers.values().filter(owes).count()
+        self.workers.values().map(|worker| worker.in_flight.len()).sum()
     }
 }
 

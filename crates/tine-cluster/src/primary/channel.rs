@@ -24,14 +24,15 @@ use tokio::{
 
 use super::{
     budget::{Budget, Permit},
+    handing::Handed,
     input::News,
     letters::{LETTERS, Letter, Letters, Mailbox},
     ready,
 };
 use crate::{
-    id::{ListenerId, WorkerId},
+    id::WorkerId,
     wire::{
-        lines::{self, Flushed, Outbox, Received, Receiver},
+        lines::{self, Flushed, Outbox, QueueFull, Received, Receiver},
         native,
         node::{self, HandleKind},
     },
@@ -87,7 +88,7 @@ pub(super) enum Order {
     /// Close your listeners, finish, go.
     Leave,
     Connection {
-        listener: ListenerId,
+        handed: Handed,
         key: Arc<str>,
         fd: Arc<OwnedFd>,
     },
@@ -98,7 +99,7 @@ pub(super) enum Order {
 /// The task's end of a channel.
 #[derive(Clone, Debug)]
 pub(super) struct Channel {
-    // Bounded by what the task has to answer: one order for each question, and one connection in
+    // Bounded by what the task has to answer: one order for each question, and two connections in
     // flight for each listener.
     orders: mpsc::UnboundedSender<Order>,
     post: mpsc::Sender<Letter>,
@@ -158,6 +159,39 @@ enum Session {
     Native(Box<native::Session>),
 }
 
+/// What does not depend on the dialect.
+impl Session {
+    fn outbox(&mut self) -> &mut Outbox {
+        match self {
+            Self::Node(session) => session.outbox(),
+            Self::Native(session) => session.outbox(),
+        }
+    }
+
+    fn receiver(&mut self) -> &mut Receiver {
+        match self {
+            Self::Node(session) => session.receiver(),
+            Self::Native(session) => session.receiver(),
+        }
+    }
+
+    /// Bytes that wait for the worker.
+    fn queued(&self) -> usize {
+        match self {
+            Self::Node(session) => session.bytes_queued(),
+            Self::Native(session) => session.bytes_queued(),
+        }
+    }
+
+    /// Sends a connection; the number is what its answer will name.
+    fn new_connection(&mut self, key: &str, fd: Arc<OwnedFd>) -> Result<u64, QueueFull> {
+        match self {
+            Self::Node(session) => session.new_connection(key, fd),
+            Self::Native(session) => session.new_connection(key, fd),
+        }
+    }
+}
+
 struct ChannelTask {
     worker: WorkerId,
     session: Session,
@@ -165,8 +199,8 @@ struct ChannelTask {
     /// The same socket, while it takes no more. Who waits for room without need is woken whenever the
     /// worker reads: under hand-over once more for every connection.
     full: Option<AsyncFd<OwnedFd>>,
-    /// Connections in flight by the session's number, with the listener that each is of.
-    sent: BTreeMap<u64, ListenerId>,
+    /// Connections in flight by the session's number.
+    sent: BTreeMap<u64, Handed>,
     tell: mpsc::Sender<News>,
     mail: mpsc::Receiver<Letter>,
     letters: Letters,
@@ -195,10 +229,10 @@ impl ChannelTask {
 
     async fn serve(&mut self, inbox: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), String> {
         loop {
-            let queued = self.queued();
+            let queued = self.session.queued();
             self.flush().map_err(in_words)?;
-            self.letters.went(queued - self.queued());
-            let takes = self.letters.has_room(self.queued());
+            self.letters.went(queued - self.session.queued());
+            let takes = self.letters.has_room(self.session.queued());
             let full = self.budget.is_used_up();
             let wake = tokio::select! {
                 order = inbox.recv() => Wake::Order(order),
@@ -240,12 +274,8 @@ impl ChannelTask {
 
     /// Sends what can be sent, and remembers whether that was all.
     fn flush(&mut self) -> io::Result<()> {
-        let outbox: &mut Outbox = match &mut self.session {
-            Session::Node(session) => session.outbox(),
-            Session::Native(session) => session.outbox(),
-        };
         self.full = None;
-        match lines::flush(self.socket.get_ref(), outbox)? {
+        match lines::flush(self.socket.get_ref(), self.session.outbox())? {
             // What cannot be said any more is known by the end of what is heard.
             Flushed::All | Flushed::Closed => {}
             Flushed::WouldBlock => {
@@ -284,10 +314,7 @@ impl ChannelTask {
     }
 
     fn receive(&mut self) -> io::Result<Received> {
-        let receiver: &mut Receiver = match &mut self.session {
-            Session::Node(session) => session.receiver(),
-            Session::Native(session) => session.receiver(),
-        };
+        let receiver = self.session.receiver();
         // At the end there is nothing to wait for, so it does not matter what tokio knows.
         if self.ending {
             return lines::receive(self.socket.get_ref(), receiver);
@@ -308,7 +335,7 @@ impl ChannelTask {
     }
 
     async fn tell_events(&mut self) -> Result<(), String> {
-        let queued = self.queued();
+        let queued = self.session.queued();
         while let Some(news) = self.next_news()? {
             let news = match news {
                 News::Said(worker, said) => match self.budget.admit(said) {
@@ -322,7 +349,7 @@ impl ChannelTask {
             }
         }
         // What was answered on the way does not wait for a handle's confirmation.
-        self.letters.delayed(self.queued().saturating_sub(queued));
+        self.letters.delayed(self.session.queued().saturating_sub(queued));
         Ok(())
     }
 }

@@ -23,13 +23,22 @@ use super::{
     worker::{Talk, Worker},
 };
 use crate::{
-    core::handover::HandOver,
+    core::handover::{HandOver, Sent},
     id::{ListenerId, WorkerId},
 };
 
 /// With all workers busy for so long connections are accepted without a taker. Longer than a worker
 /// that is not blocked takes to answer, shorter than a burst takes to fill a backlog.
 const CROWDED: Duration = Duration::from_millis(5);
+
+/// A connection that a worker was sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handed {
+    /// Of which listener.
+    pub(super) listener: ListenerId,
+    /// Its number there.
+    pub(super) number: u64,
+}
 
 /// One listener under hand-over.
 #[derive(Debug)]
@@ -105,7 +114,7 @@ impl Handing {
         let Some(source) = &mut self.source else { return false };
         source.resume(now);
         let wanted = self.queue.wants_more();
-        if wanted && self.queue.has_taker() {
+        if wanted && self.queue.has_taker(now) {
             self.crowded = None;
             return true;
         }
@@ -190,10 +199,10 @@ impl Task {
     }
 
     /// A worker answered for a connection.
-    pub(super) fn answered(&mut self, worker: WorkerId, listener: ListenerId, accepted: bool) {
-        let Some(handing) = self.handing.get_mut(&listener) else { return };
+    pub(super) fn answered(&mut self, worker: WorkerId, handed: Handed, accepted: bool) {
+        let Some(handing) = self.handing.get_mut(&handed.listener) else { return };
         // Dropping what it took closes the primary's share.
-        drop(handing.queue.reply(worker, accepted));
+        drop(handing.queue.reply(worker, handed.number, accepted, Instant::now()));
         if accepted {
             *handing.taken.entry(worker).or_default() += 1;
         }
@@ -272,14 +281,15 @@ fn hand_out(
     handing: &mut Handing,
     now: Instant,
 ) {
-    while let Some((worker, connection)) = handing.queue.next(now) {
+    while let Some(Sent { to: worker, number, connection }) = handing.queue.next(now) {
         let fd = Arc::clone(connection);
+        let handed = Handed { listener, number };
         let channel = workers.get(&worker).and_then(|worker| worker.channel.as_ref());
         let (Some(channel), Some(key)) = (channel, handing.names.get(&worker)) else {
             handing.queue.worker_left(worker);
             continue;
         };
-        channel.say(Order::Connection { listener, key: Arc::clone(key), fd });
+        channel.say(Order::Connection { handed, key: Arc::clone(key), fd });
     }
 }
 

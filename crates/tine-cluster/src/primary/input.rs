@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Fork, ForkError, Program, Reload, ReloadError, Reloaded, Tuning, WorkerError, budget::Said,
-    reports::Report, restarting::Done,
+    handing::Handed, reports::Report, restarting::Done,
 };
 use crate::{
     id::{Instance, ListenerId, WorkerId},
@@ -99,8 +99,8 @@ pub(super) enum News {
     Answered {
         /// Who.
         worker: WorkerId,
-        /// Of which listener.
-        listener: ListenerId,
+        /// For which one.
+        handed: Handed,
         /// Whether it took the connection.
         accepted: bool,
     },

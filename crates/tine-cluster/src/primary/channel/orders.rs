@@ -29,12 +29,9 @@ impl ChannelTask {
                 self.ending = true;
                 Ok(true)
             }
-            Order::Connection { listener, key, fd } => {
-                let number = match &mut self.session {
-                    Session::Node(session) => session.new_connection(&key, fd)?,
-                    Session::Native(session) => session.new_connection(&key, fd)?,
-                };
-                self.sent.insert(number, listener);
+            Order::Connection { handed, key, fd } => {
+                let number = self.session.new_connection(&key, fd)?;
+                self.sent.insert(number, handed);
                 Ok(true)
             }
             other => self.say(other).map(|()| true),

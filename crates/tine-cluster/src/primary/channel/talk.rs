@@ -19,14 +19,6 @@ use crate::{
 };
 
 impl ChannelTask {
-    /// Bytes that wait for the worker.
-    pub(super) fn queued(&self) -> usize {
-        match &self.session {
-            Session::Node(session) => session.bytes_queued(),
-            Session::Native(session) => session.bytes_queued(),
-        }
-    }
-
     /// What was held for want of room, and what had arrived behind it.
     pub(super) async fn tell_held(&mut self, said: Option<Box<Said>>) -> Result<(), String> {
         let Some(said) = said else { return Ok(()) };
@@ -89,8 +81,8 @@ impl ChannelTask {
     }
 
     fn answered(&mut self, number: u64, accepted: bool) -> Option<News> {
-        let listener = self.sent.remove(&number)?;
-        Some(News::Answered { worker: self.worker, listener, accepted })
+        let handed = self.sent.remove(&number)?;
+        Some(News::Answered { worker: self.worker, handed, accepted })
     }
 
     /// Puts a message into the outbox.
@@ -118,7 +110,7 @@ impl ChannelTask {
             }
             (Session::Native(native), Form::Answer(seq)) => native.reply(seq, Some(message))?,
         }
-        self.letters.put(self.queued(), outcome);
+        self.letters.put(self.session.queued(), outcome);
         Ok(())
     }
 }

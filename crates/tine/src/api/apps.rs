@@ -1,0 +1,340 @@
+//! The apps of a background manager: what can be asked of them, and what is shown of them.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::ListenerReport;
+use crate::spec::{AppSpec, Env, Patch};
+
+/// Which apps or workers: a name, a worker's id, a namespace, `all`, or `/a regular expression/`. A name goes
+/// before an id, an id before a namespace.
+pub type Target = String;
+
+/// A request of a front end that concerns apps: `{"request":"stop","targets":["api"]}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum AppRequest {
+    /// Starts apps that are not known yet; what is known is started anew with what was changed.
+    Start(Start),
+    /// Stops workers, with their connections finished. They stay in the list.
+    Stop(Targets),
+    /// Stops workers and starts them again.
+    Restart(Change),
+    /// Starts new workers, then stops the old ones, one by one.
+    Reload(Change),
+    /// Stops apps, and forgets them.
+    Delete(Targets),
+    /// Changes how many workers an app has.
+    Scale {
+        /// Which app.
+        target: Target,
+        /// `3`, `+1`, `-1`.
+        to: String,
+    },
+    /// What is shown of every app, in the order of the ids.
+    List {
+        /// How much of it.
+        detail: Detail,
+        /// Of these only; of all if there are none.
+        #[serde(default)]
+        targets: Vec<Target>,
+    },
+    /// Restarts are counted from zero again.
+    Reset(Targets),
+    /// Sends a signal, by its name or number, to the first process of each worker.
+    Signal {
+        /// To whom.
+        targets: Vec<Target>,
+        /// `SIGUSR2`, `USR2` or `12`.
+        signal: String,
+    },
+    /// Writes a line to a worker: a message on its channel if it has one.
+    Send {
+        /// A worker's id.
+        id: u32,
+        /// Without the newline.
+        line: String,
+    },
+    /// Empties log files.
+    Flush(Targets),
+    /// Opens log files anew, after somebody moved them.
+    ReopenLogs,
+    /// Writes the list of apps to disk, for [`AppRequest::Resurrect`].
+    Save {
+        /// Also if there is no app.
+        force: bool,
+        /// Without environments.
+        no_env: bool,
+    },
+    /// Starts the saved apps that are not there.
+    Resurrect,
+    /// Forgets the saved list.
+    ClearDump,
+    /// Makes the list of apps what the file says.
+    Apply {
+        /// All apps that shall be.
+        apps: Vec<Patch>,
+        /// The environment below theirs.
+        inherited: Env,
+        /// Apps that came from this file and are no longer in it are deleted.
+        prune: bool,
+        /// The file.
+        origin: PathBuf,
+        /// Only says what would be done.
+        dry_run: bool,
+    },
+    /// Every event from now on, until the client closes.
+    Watch,
+    /// Stops all apps, and then the manager.
+    KillManager,
+    /// Whether anybody is there.
+    Ping,
+}
+
+/// Some apps or workers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Targets {
+    /// Any number.
+    pub targets: Vec<Target>,
+}
+
+/// Apps that are to run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Start {
+    /// What is wanted of each; `name` is set.
+    pub apps: Vec<Patch>,
+    /// The environment of whoever asks.
+    pub inherited: Env,
+    /// What is done with an app that is known already.
+    pub known: Known,
+    /// `inherited` takes the place of what a known app had.
+    pub update_env: bool,
+    /// The patches say all that there is to say: a key that they do not name has its default. (A file;
+    /// a command line leaves what it does not name.)
+    pub whole: bool,
+}
+
+/// What is done with an app that is known already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Known {
+    /// Nothing; the request is refused, and nothing is started.
+    Refuse,
+    /// Another app with the same name is made (`--force`).
+    Double,
+    /// It is restarted.
+    Restart,
+    /// It is reloaded.
+    Reload,
+}
+
+/// New workers for apps that are there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Which.
+    pub targets: Vec<Target>,
+    /// What changes; a name's change is told by `name`.
+    pub patch: Patch,
+    /// Replaces the inherited environment.
+    pub inherited: Option<Env>,
+    /// A reload: so many instances at a time.
+    #[serde(default)]
+    pub parallel: Option<u32>,
+    /// A reload that runs is given up for this one.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// How much is told of an app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Detail {
+    /// What a table shows.
+    Row,
+    /// And all that it is configured to be.
+    Spec,
+    /// And its events, listeners and last lines.
+    Full,
+}
+
+/// A manager's answer to an [`AppRequest`]. Before it any number of [`AppResponse::Progress`] may come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "response", content = "body", rename_all = "kebab-case")]
+pub enum AppResponse {
+    /// The work goes on; for people.
+    Progress(String),
+    /// What became of it, for each app.
+    Done(Vec<Outcome>),
+    /// To [`AppRequest::List`].
+    Apps(Vec<AppView>),
+    /// To [`AppRequest::Ping`].
+    Pong(ManagerView),
+    /// One of many, to [`AppRequest::Watch`].
+    Event(AppEvent),
+    /// The request was refused, and nothing was done; the sentence says why.
+    Error(String),
+}
+
+/// What became of a request for one app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Which.
+    pub app: String,
+    /// Its workers' ids.
+    pub ids: Vec<u32>,
+    /// What was done, as a word: `started`, `restarted`, `reloaded`, `stopped`, `deleted`, `unchanged`…
+    pub done: String,
+    /// Why it was not, as a sentence; the request has failed then.
+    pub error: Option<String>,
+    /// The last lines that the program wrote, where they explain the error.
+    #[serde(default)]
+    pub last_lines: Vec<String>,
+}
+
+/// The manager itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagerView {
+    /// Its process.
+    pub pid: u32,
+    /// Of the `tine` that it was started from.
+    pub version: String,
+    /// Milliseconds since 1970.
+    pub started_at: u64,
+    /// Its directory.
+    pub home: PathBuf,
+    /// Apps that it knows.
+    pub apps: u32,
+}
+
+/// One app.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppView {
+    /// Unique, but for those that were doubled by force.
+    pub name: String,
+    /// What it is grouped by.
+    pub namespace: String,
+    /// Counts up from 0 as apps are made.
+    pub number: u32,
+    /// One for each instance, also for those that do not run.
+    pub workers: Vec<WorkerView>,
+    /// The addresses it listens on, as `0.0.0.0:8003`.
+    pub ports: Vec<String>,
+    /// Whether files are watched.
+    pub watching: bool,
+    /// What goes on with the whole app, such as `reloading`; the last reload's failure.
+    pub note: Option<String>,
+    /// With [`Detail::Spec`] and [`Detail::Full`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<Box<AppSpec>>,
+    /// With [`Detail::Full`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full: Option<Box<AppDetails>>,
+}
+
+/// What is shown of one app alone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AppDetails {
+    /// The last 50 starts, stops, ends, restarts and reloads; the newest last.
+    pub events: Vec<AppEvent>,
+    /// With their seats.
+    pub listeners: Vec<ListenerReport>,
+    /// The last lines of each worker, by its id.
+    pub last_lines: BTreeMap<u32, Vec<String>>,
+}
+
+/// One instance of an app, with the worker that fills it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerView {
+    /// What people call it by (`pm_id`): counts up over all apps.
+    pub id: u32,
+    /// From 0 within its app.
+    pub instance: u32,
+    /// While it runs.
+    pub pid: Option<i32>,
+    /// How it is.
+    pub status: Status,
+    /// Since the app was started or [`AppRequest::Reset`].
+    pub restarts: u32,
+    /// The same, by reason: `crash`, `asked`, `memory`, `cron`, `watch`, `health`, `reload`.
+    pub restarts_by_reason: BTreeMap<String, u32>,
+    /// Of these, after an end before `min_uptime`.
+    pub unstable_restarts: u32,
+    /// The last start; milliseconds since 1970.
+    pub started_at: Option<u64>,
+    /// When the instance was made; milliseconds since 1970.
+    pub created_at: u64,
+    /// Of the worker that ended last.
+    pub exit_code: Option<i32>,
+    /// The wait before the next start, milliseconds; while there is one.
+    pub delay: Option<u64>,
+    /// Resident bytes of the worker with all that descends from it.
+    pub memory: u64,
+    /// In percent of one CPU, over the last second or so.
+    pub cpu: f32,
+    /// Absolute; `None` for nowhere.
+    pub out_log: Option<PathBuf>,
+    /// The same for standard error.
+    pub err_log: Option<PathBuf>,
+    /// For both, if that was asked for.
+    pub combined_log: Option<PathBuf>,
+    /// Holds the pid.
+    pub pid_file: Option<PathBuf>,
+    /// The program as it was found: the script's absolute path, and what runs it (`node`, `none`).
+    pub exec_path: PathBuf,
+    /// See [`Self::exec_path`].
+    pub interpreter: String,
+}
+
+/// pm2's words for how a worker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Status {
+    /// It runs, and is ready.
+    #[serde(rename = "online")]
+    Online,
+    /// It runs, and is not ready.
+    #[serde(rename = "launching")]
+    Launching,
+    /// It is leaving.
+    #[serde(rename = "stopping")]
+    Stopping,
+    /// It does not run, because nobody wants it to, or because it ended as it should.
+    #[serde(rename = "stopped")]
+    Stopped,
+    /// It was given up.
+    #[serde(rename = "errored")]
+    Errored,
+    /// It runs again after a wait.
+    #[serde(rename = "waiting restart")]
+    Waiting,
+}
+
+impl Status {
+    /// The word in JSON and on the screen.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Launching => "launching",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Errored => "errored",
+            Self::Waiting => "waiting restart",
+        }
+    }
+}
+
+/// Something that happened to an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppEvent {
+    /// Milliseconds since 1970.
+    pub at: u64,
+    /// Whose.
+    pub app: String,
+    /// Which worker, if one.
+    pub id: Option<u32>,
+    /// A word: `start`, `online`, `exit`, `stop`, `restart`, `reload`, `given-up`, `unhealthy`, `log`…
+    pub what: String,
+    /// Why and how, as a sentence.
+    pub text: String,
+}
