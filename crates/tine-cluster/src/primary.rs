@@ -52,6 +52,7 @@ mod restarting;
 mod rolling;
 mod seats;
 mod settings;
+mod shutdown;
 mod start;
 mod task;
 mod telling;

@@ -147,6 +147,13 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// What tells a worker to stop, once it is drained.
     pub stop_signal: Signal,
+    /// A worker of Node's is told by the message `shutdown` instead, if its channel is open:
+    /// `process.on('message', (m) => { if (m === 'shutdown') … })`. pm2's `shutdown_with_message`.
+    pub stop_by_message: bool,
+    /// The stop signal goes to all that descends from a worker, as a terminal's Ctrl-C would. If not, it
+    /// goes to the first process alone, which is to see to its children itself; what it leaves behind
+    /// is signalled, and killed in the end, when it has gone. Nothing is ever left alone for good.
+    pub stop_tree: bool,
     /// How long to wait for a leaving worker.
     pub patience: Patience,
     /// Whether and when a worker that ends by itself is followed by another one.
@@ -185,6 +192,8 @@ impl Settings {
             private_ports: BTreeSet::new(),
             listen: Vec::new(),
             stop_signal: Signal::INT,
+            stop_by_message: false,
+            stop_tree: true,
             patience: Patience {
                 drain: Duration::from_secs(30),
                 kill: Duration::from_millis(1600),
@@ -205,6 +214,8 @@ impl Settings {
     pub fn tuning(&self) -> Tuning {
         Tuning {
             stop_signal: self.stop_signal,
+            stop_by_message: self.stop_by_message,
+            stop_tree: self.stop_tree,
             patience: self.patience,
             restart: self.restart.clone(),
             limits: self.limits,
@@ -215,6 +226,8 @@ impl Settings {
 
     pub(super) fn tune(&mut self, tuning: Tuning) {
         self.stop_signal = tuning.stop_signal;
+        self.stop_by_message = tuning.stop_by_message;
+        self.stop_tree = tuning.stop_tree;
         self.patience = tuning.patience;
         self.restart = tuning.restart;
         self.limits = tuning.limits;
@@ -233,6 +246,10 @@ impl Settings {
 pub struct Tuning {
     /// [`Settings::stop_signal`].
     pub stop_signal: Signal,
+    /// [`Settings::stop_by_message`].
+    pub stop_by_message: bool,
+    /// [`Settings::stop_tree`].
+    pub stop_tree: bool,
     /// [`Settings::patience`].
     pub patience: Patience,
     /// [`Settings::restart`].
