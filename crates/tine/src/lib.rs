@@ -6,6 +6,7 @@
 pub mod api;
 pub mod boot;
 pub mod cli;
+pub mod config;
 pub mod control;
 pub mod foreground;
 pub mod home;
