@@ -153,7 +153,13 @@ impl Context<'_> {
 /// What the app is called when nobody says.
 pub(super) fn name_of(script: &str) -> String {
     let words = vec![OsString::from(script)];
-    program::name(&Wanted { words, interpreter: None, directory: None, env: Vec::new() })
+    program::name(&Wanted {
+        words,
+        interpreter: None,
+        interpreter_args: Vec::new(),
+        directory: None,
+        env: Vec::new(),
+    })
 }
 
 /// The app that is being read.
