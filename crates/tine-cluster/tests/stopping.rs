@@ -83,7 +83,7 @@ async fn last_lines(mut settings: Settings) -> Vec<String> {
         match event.what {
             What::Output { line, .. } if line == b"up" => tested.cluster.stop().await.unwrap(),
             What::Output { stream: Stream::Out, line } => {
-                lines.push(String::from_utf8(line).unwrap())
+                lines.push(String::from_utf8(line).unwrap());
             }
             _ => {}
         }

@@ -12,6 +12,7 @@ pub mod foreground;
 pub mod home;
 pub mod program;
 pub mod render;
+pub mod serve;
 pub mod spec;
 pub mod supervise;
 pub mod units;

@@ -41,8 +41,23 @@ pub struct Program {
     pub kind: ProgramKind,
     /// Where its output goes.
     pub stdio: Stdio,
-    /// As whom it runs; as this process when not said.
+    /// As whom it runs; as this process when not said. What its environment says of that (`HOME`, `USER`,
+    /// `LOGNAME`) is for whoever makes [`Self::env`].
     pub user: Option<User>,
+    /// Which permissions its new files do not get (`umask(2)`); as this process's when not said.
+    pub umask: Option<u32>,
+    /// Its nice value, -20 to 19; as this process's when not said. Below that takes `CAP_SYS_NICE`.
+    pub nice: Option<i32>,
+    /// How much of these resources each of its processes may use, softly and firmly; `None` is without
+    /// limit. Goes before [`Settings::file_limit`].
+    pub rlimits: Vec<(Resource, Option<u64>, Option<u64>)>,
+    /// How much a worker may use with all that descends from it. Where that cannot be limited it runs
+    /// without, and [`What::Unlimited`](super::What::Unlimited) tells so.
+    pub cgroup_limits: CgroupLimits,
+    /// The variable that tells a worker its instance, instead of `NODE_APP_INSTANCE`.
+    pub instance_var: Option<OsString>,
+    /// A variable with a number, of which each worker gets its own: that number, and its instance added.
+    pub increment_var: Option<OsString>,
     /// For `node` with an inspector (`--inspect`, `--inspect-brk`): the port of every worker. When not
     /// said, each gets the next one after the port in its arguments, or after 9229.
     pub inspect_port: Option<u16>,
@@ -66,7 +81,11 @@ pub enum Stdio {
     Null,
 }
 
-pub use tine_linux::spawn::User;
+pub use rustix::process::Resource;
+pub use tine_linux::{
+    cgroup::{Controller, Limits as CgroupLimits},
+    spawn::User,
+};
 
 impl Program {
     /// A file to execute, without arguments, with the environment of this process.
@@ -83,6 +102,12 @@ impl Program {
             kind: ProgramKind::Other,
             stdio: Stdio::default(),
             user: None,
+            umask: None,
+            nice: None,
+            rlimits: Vec::new(),
+            cgroup_limits: CgroupLimits::default(),
+            instance_var: None,
+            increment_var: None,
             inspect_port: None,
         }
     }

@@ -12,7 +12,7 @@ use rustix::{
     process::{Pid, Signal},
 };
 use tine_linux::{
-    cgroup::Cgroup,
+    cgroup::{Cgroup, Controller},
     process::{Exit, Process},
     seccomp,
     tree::{self, Entry, Table},
@@ -91,6 +91,8 @@ pub(super) struct Worker {
     /// No process with its filter is left.
     filter_gone: bool,
     pub(super) cgroup: Option<Cgroup>,
+    /// What of it could not be limited, until the owner knows.
+    pub(super) unlimited: Vec<(Controller, io::Error)>,
     mark: String,
 }
 
@@ -156,6 +158,7 @@ impl Worker {
             later: Vec::new(),
             filter_gone: false,
             cgroup: None,
+            unlimited: Vec::new(),
             mark,
         }
     }
