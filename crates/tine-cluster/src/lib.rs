@@ -204,7 +204,8 @@
 //! - What a worker says can be wrong in any way: that worker is ended, with an event that says why,
 //!   and what it can make the primary hold is bounded: 1 MiB of messages that nobody has taken, one
 //!   unfinished line (1 MiB, with Node 64), and what it does not read (4 MiB, with Node 65).
-//!   Events of its life are not counted: whoever reads no [`Events`](primary::Events) keeps them all.
+//!   What it does beside that is counted when nobody takes it ([`What::Missed`]); only the steps of its
+//!   life are all kept for whoever reads no [`Events`](primary::Events).
 //! - No message is lost or overtaken, and none holds up anybody but the two who exchange it.
 //! - A cluster takes no signal, writes no log, and changes nothing of its process: no environment, no
 //!   handler, no limit.
@@ -258,12 +259,14 @@
 //! [`Program::inspect_port`]: primary::Program::inspect_port
 //! [`Settings`]: primary::Settings
 //! [`Settings::instances`]: primary::Settings::instances
+//! [`Settings::restart`]: primary::Settings::restart
 //! [`Settings::listen`]: primary::Settings::listen
 //! [`Settings::patience`]: primary::Settings::patience
 //! [`Settings::policy`]: primary::Settings::policy
 //! [`Settings::mechanism`]: primary::Settings::mechanism
 //! [`What`]: primary::What
 //! [`What::Started`]: primary::What::Started
+//! [`What::Missed`]: primary::What::Missed
 //! [`What::Ready`]: primary::What::Ready
 //! [`What::Online`]: primary::What::Online
 //! [`What::Listening`]: primary::What::Listening
