@@ -1,8 +1,13 @@
 //! The command line: one command a file, each with its arguments, its work and its exit code.
 
 pub mod doctor;
+pub mod man;
+pub mod options;
 pub mod ports;
 pub mod run;
+pub mod serve;
+pub mod startup;
+mod values;
 
 use std::{io::Write, process::ExitCode};
 
@@ -35,6 +40,14 @@ pub enum Command {
     Run(Box<run::Args>),
     /// Show every listening port: workers, queues and connections, or who else holds it
     Ports(ports::Args),
+    /// Write the pages of the manual
+    Man(man::Args),
+    /// Serve a directory of files over HTTP
+    Serve(serve::Args),
+    /// Have the saved apps started when the machine starts
+    Startup(startup::Args),
+    /// Have nothing started any more when the machine starts
+    Unstartup(startup::Args),
 }
 
 /// Carries out the command; its exit code is 0, or 1 for a user's trouble told on the way.
@@ -47,6 +60,10 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(&args),
         Command::Ports(args) => ports::run(&args),
         Command::Run(args) => run::run(*args),
+        Command::Man(args) => man::run(&args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Startup(args) => startup::run(&args),
+        Command::Unstartup(args) => startup::undo(&args),
     }
 }
 

@@ -4,12 +4,16 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod boot;
 pub mod cli;
+pub mod config;
 pub mod control;
 pub mod foreground;
 pub mod home;
 pub mod program;
 pub mod render;
+pub mod serve;
 pub mod spec;
+pub mod supervise;
 pub mod units;
 pub mod watchdog;

@@ -40,14 +40,18 @@ impl Task {
     }
 
     /// Whether connections wait that this worker has to accept: in a seat of its own, or in one that
-    /// is shared when all are leaving.
+    /// is shared when all are leaving. What waits for a worker that will be followed, while nobody else
+    /// serves, waits for its successor: there would be no end to it.
     fn has_queue(&self, id: WorkerId, seats: &[SeatId]) -> bool {
+        let followed = self.workers.get(&id).is_some_and(|worker| worker.is_followed);
         let waits = |seat: &SeatId| self.seats.queue(*seat).is_some_and(|length| length > 0);
         let leaves = |seat: &SeatId| {
             let holders = self.seats.registry().seat(*seat).map(|seat| seat.holders.as_slice());
             holders == Some(&[id][..]) || self.is_stopping()
         };
-        let in_seats = seats.iter().any(|seat| leaves(seat) && waits(seat));
+        let left_to_another = |seat: &SeatId| followed && !self.seats.has_others(*seat);
+        let in_seats =
+            seats.iter().any(|seat| leaves(seat) && !left_to_another(seat) && waits(seat));
         in_seats || (self.is_stopping() && self.has_handing_queue(waits))
     }
 
@@ -60,8 +64,11 @@ impl Task {
     }
 
     /// Workers with a channel are told to go, once: they close their listeners, and end when they are
-    /// done. Not before their queue is empty, for what is queued then would be stranded.
+    /// done; one that is to be told by a message, in that message, when it has finished. Not before their queue is empty, for what is queued then would be stranded.
     fn ask_to_leave(&mut self, id: WorkerId) {
+        if self.is_told_by_message(id) {
+            return self.leave_handing(id);
+        }
         let Some(worker) = self.workers.get_mut(&id) else { return };
         // Node reads it as soon as it runs.
         let will_hear = worker.disconnecting && worker.talk == Talk::Silent;

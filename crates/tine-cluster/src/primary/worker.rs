@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rustix::{
@@ -12,7 +12,7 @@ use rustix::{
     process::{Pid, Signal},
 };
 use tine_linux::{
-    cgroup::Cgroup,
+    cgroup::{Cgroup, Controller},
     process::{Exit, Process},
     seccomp,
     tree::{self, Entry, Table},
@@ -45,6 +45,7 @@ pub(super) struct Worker {
     pub(super) trap: Option<Arc<seccomp::Listener>>,
     pub(super) channel: Option<Channel>,
     pub(super) started: Instant,
+    pub(super) started_at: SystemTime,
     /// It has listened on something.
     pub(super) listened: bool,
     /// The TCP ports by which it gets connections. A worker that leaves may have closed its listeners
@@ -58,6 +59,12 @@ pub(super) struct Worker {
     pub(super) retired: bool,
     /// Its program said that it is ready.
     pub(super) said_ready: bool,
+    /// It is ready.
+    pub(super) ready: bool,
+    /// It was not ready in time, and was told to go for it.
+    pub(super) is_late: bool,
+    /// Its owner wants another one in its place as soon as it has gone.
+    pub(super) is_followed: bool,
     /// It was told to go by its owner, who leaves it its time.
     pub(super) disconnecting: bool,
     /// Its channel is closed on purpose, or is to be.
@@ -84,6 +91,8 @@ pub(super) struct Worker {
     /// No process with its filter is left.
     filter_gone: bool,
     pub(super) cgroup: Option<Cgroup>,
+    /// What of it could not be limited, until the owner knows.
+    pub(super) unlimited: Vec<(Controller, io::Error)>,
     mark: String,
 }
 
@@ -126,12 +135,16 @@ impl Worker {
             trap: None,
             channel: None,
             started: Instant::now(),
+            started_at: SystemTime::now(),
             listened: false,
             ports: BTreeSet::new(),
             addresses: BTreeMap::new(),
             asked: false,
             retired: false,
             said_ready: false,
+            ready: false,
+            is_late: false,
+            is_followed: false,
             disconnecting: false,
             exited_after_disconnect: false,
             misbehaved: false,
@@ -145,6 +158,7 @@ impl Worker {
             later: Vec::new(),
             filter_gone: false,
             cgroup: None,
+            unlimited: Vec::new(),
             mark,
         }
     }
@@ -163,6 +177,11 @@ impl Worker {
 
     pub(super) fn lived(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// Whether something of it is left where only one worker may be.
+    pub(super) fn occupies(&self, instance: Instance) -> bool {
+        self.instance == instance && self.life != Life::Gone && !self.retired
     }
 
     /// What its instance needs to know of its end.
@@ -196,15 +215,17 @@ impl Worker {
         table.members(leader, Some(&self.mark))
     }
 
-    /// Sends the stop signal to every process of the tree, as a terminal's Ctrl-C would.
-    pub(super) fn terminate(&self, signal: Signal, table: &Table) -> io::Result<()> {
-        if self.exit.is_none() {
-            match self.process.signal(signal) {
-                // It has ended in this moment.
-                Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => {}
-                other => other?,
-            }
+    /// Sends the stop signal to the first process.
+    pub(super) fn terminate_first(&self, signal: Signal) -> io::Result<()> {
+        match self.process.signal(signal) {
+            // It has ended in this moment.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => Ok(()),
+            other => other,
         }
+    }
+
+    /// Sends the stop signal to all others of the tree.
+    pub(super) fn terminate_rest(&self, signal: Signal, table: &Table) {
         for pid in self.members(table) {
             if pid != self.pid()
                 && let Ok(process) = Process::open(pid)
@@ -213,7 +234,6 @@ impl Worker {
                 let _ = process.signal(signal);
             }
         }
-        Ok(())
     }
 
     /// Sends `SIGKILL` to every process of the tree.
