@@ -45,7 +45,8 @@
 //!         match event.what {
 //!             What::Listening { key, choice, .. } => println!("{key} by {}", choice.mechanism),
 //!             // Out of rotation, drained, told to stop, and killed in the end if need be.
-//!             What::GivenUp { .. } => cluster.stop().await?,
+//!             // It may have ended meanwhile, which is as well.
+//!             What::GivenUp { .. } => drop(cluster.stop().await),
 //!             _ => {}
 //!         }
 //!     }
@@ -59,8 +60,8 @@
 //! # A worker
 //!
 //! A program that knows of its cluster needs no trap, can be handed connections, says when it is
-//! ready and hears when it is to stop. On std alone; feature `worker`. In other languages
-//! `docs/protocol-native.md` is a page of code.
+//! ready and hears when it is to stop. On std alone; feature `worker`. In other languages it is a page
+//! of code: [the protocol](wire::native) is written down to the byte.
 //!
 //! ```no_run
 //! # #[cfg(feature = "worker")]
