@@ -261,6 +261,7 @@
 //! [`Settings::instances`]: primary::Settings::instances
 //! [`Settings::listen`]: primary::Settings::listen
 //! [`Settings::patience`]: primary::Settings::patience
+//! [`Settings::restart`]: primary::Settings::restart
 //! [`Settings::policy`]: primary::Settings::policy
 //! [`Settings::mechanism`]: primary::Settings::mechanism
 //! [`What`]: primary::What
