@@ -11,6 +11,7 @@
 //! | [`cgroup`] | one cgroup (v2) per worker, where that may be had |
 //! | [`balance`] | an eBPF program that picks the seat and sees the accept queues |
 //! | [`sock_diag`] | the kernel's sockets, and who holds them |
+//! | [`account`] | users and groups by name or number |
 //! | [`host`] | what this host and this user have |
 //! | [`reuseport`] | let a classic BPF program choose among sockets of one port |
 //! | [`socket`] | socket options and sockets that `std` and `rustix` do not reach |
@@ -26,6 +27,7 @@
 //! Every descriptor is created with `CLOEXEC` in the same call; only [`spawn`] lets some of them
 //! cross an `execve`, by number, on request.
 
+pub mod account;
 pub mod balance;
 pub mod cbpf;
 pub mod cgroup;

@@ -11,5 +11,6 @@ pub mod home;
 pub mod program;
 pub mod render;
 pub mod spec;
+pub mod supervise;
 pub mod units;
 pub mod watchdog;

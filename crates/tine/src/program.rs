@@ -19,10 +19,23 @@ pub struct Wanted {
     pub words: Vec<OsString>,
     /// Instead of the one that the script's extension means; `none` for none.
     pub interpreter: Option<OsString>,
+    /// Arguments of the interpreter, before the script.
+    pub interpreter_args: Vec<OsString>,
     /// The working directory.
     pub directory: Option<PathBuf>,
-    /// Variables beside those of this process.
+    /// The whole environment; commands are looked up in its `PATH`.
     pub env: Vec<(OsString, OsString)>,
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Ready to be started.
+    pub program: Program,
+    /// The script, or the program itself where nothing runs it. Absolute.
+    pub script: PathBuf,
+    /// What runs the script, as people call it: `node`, `python3`.
+    pub interpreter: Option<String>,
 }
 
 /// Why there is no program.
@@ -100,26 +113,33 @@ const INTERPRETERS: [(&str, &[&[&str]]); 14] = [
 /// # Errors
 ///
 /// With what was looked for and what to do about it.
-pub fn find(wanted: &Wanted) -> Result<Program, NoProgram> {
+pub fn find(wanted: &Wanted) -> Result<Found, NoProgram> {
     if let Some(directory) = &wanted.directory {
         check_directory(directory)?;
     }
-    let words = command_words(wanted)?;
+    let Command { words, interpreter } = command(wanted)?;
     let Some((first, args)) = words.split_first() else {
         return Err(NoProgram::NotFound { name: String::new(), directory: None });
     };
     let file = locate(first, wanted)?;
-    let script = node_script(&file, args);
-    let (exec_args, args) = args.split_at(script.unwrap_or(0));
-    Ok(Program {
+    let node = node_script(&file, args);
+    let (exec_args, args) = args.split_at(node.unwrap_or(0));
+    let script = match &interpreter {
+        Some(_) => in_working_directory(&wanted.words[0], wanted),
+        None => file.clone(),
+    };
+    let program = Program {
         arg0: first.clone(),
         exec_args: exec_args.to_vec(),
         args: args.to_vec(),
         env: environment(wanted, first),
         directory: wanted.directory.clone(),
-        kind: if script.is_some() { ProgramKind::Node } else { ProgramKind::Other },
+        kind: if node.is_some() { ProgramKind::Node } else { ProgramKind::Other },
         ..Program::new(file)
-    })
+    };
+    // Relative to here, but executed from there.
+    let script = std::path::absolute(&script).unwrap_or(script);
+    Ok(Found { program, script, interpreter })
 }
 
 fn check_directory(directory: &Path) -> Result<(), NoProgram> {
@@ -132,28 +152,75 @@ fn check_directory(directory: &Path) -> Result<(), NoProgram> {
     Ok(())
 }
 
-/// The words with the interpreter before them, where one is needed.
-fn command_words(wanted: &Wanted) -> Result<Vec<OsString>, NoProgram> {
-    let Some(script) = wanted.words.first() else { return Ok(Vec::new()) };
-    let with = |before: Vec<OsString>| [before, wanted.words.clone()].concat();
-    if let Some(interpreter) = &wanted.interpreter {
-        let none = interpreter == "none";
-        return Ok(if none { wanted.words.clone() } else { with(vec![interpreter.clone()]) });
-    }
+/// All words that are executed, and the interpreter among them if the script needs one.
+struct Command {
+    words: Vec<OsString>,
+    interpreter: Option<String>,
+}
+
+fn command(wanted: &Wanted) -> Result<Command, NoProgram> {
+    let alone = || Command { words: wanted.words.clone(), interpreter: None };
+    let Some(script) = wanted.words.first() else { return Ok(alone()) };
     let is_file = in_working_directory(script, wanted).is_file();
-    if !is_file && wanted.words.len() == 1 && script.as_bytes().contains(&b' ') {
-        return Ok(["/bin/sh".into(), "-c".into(), script.clone()].to_vec());
+    if let Some(interpreter) = &wanted.interpreter {
+        if interpreter == "none" {
+            return Ok(alone());
+        }
+        must_be_there(script, wanted)?;
+        return Ok(run_by(vec![interpreter.clone()], wanted));
     }
-    let extension = Path::new(script).extension().and_then(OsStr::to_str).unwrap_or_default();
-    let known = INTERPRETERS.iter().find(|(known, _)| *known == extension);
-    match known {
-        Some((_, choices)) if is_file => installed(script, choices).map(with),
-        Some(_) | None => Ok(wanted.words.clone()),
+    if !is_file && script.as_bytes().contains(&b' ') {
+        return Ok(Command { words: shell_words(script, wanted), interpreter: None });
+    }
+    match choices(script) {
+        Some(choices) if is_file => Ok(run_by(installed(script, choices, wanted)?, wanted)),
+        Some(_) | None => Ok(alone()),
     }
 }
 
-fn installed(script: &OsStr, choices: &[&[&str]]) -> Result<Vec<OsString>, NoProgram> {
-    let there = choices.iter().find(|words| in_path(OsStr::new(words[0])).is_some());
+/// The interpreter, its arguments, the script and its own.
+fn run_by(interpreter: Vec<OsString>, wanted: &Wanted) -> Command {
+    let name = Path::new(&interpreter[0]).file_name().unwrap_or_default();
+    let name = name.to_string_lossy().into_owned();
+    let words = [interpreter, wanted.interpreter_args.clone(), wanted.words.clone()].concat();
+    Command { words, interpreter: Some(name) }
+}
+
+/// Not every word after an interpreter is a file (`java Main`), but what looks like one must be.
+fn must_be_there(script: &OsStr, wanted: &Wanted) -> Result<(), NoProgram> {
+    let looks = script.as_bytes().contains(&b'/') || choices(script).is_some();
+    if !looks || in_working_directory(script, wanted).exists() {
+        return Ok(());
+    }
+    let name = script.to_string_lossy().into_owned();
+    Err(NoProgram::NotFound { name, directory: wanted.directory.clone() })
+}
+
+/// A whole command line, for bash as under pm2. What comes after it becomes its last arguments.
+fn shell_words(line: &OsStr, wanted: &Wanted) -> Vec<OsString> {
+    let shell = in_path(OsStr::new("bash"), wanted).unwrap_or_else(|| "/bin/sh".into());
+    let args = &wanted.words[1..];
+    let mut words = vec![shell.into_os_string(), "-c".into(), line.to_owned()];
+    if !args.is_empty() {
+        words[2].push(" \"$@\"");
+        words.push(line.to_owned());
+        words.extend(args.iter().cloned());
+    }
+    words
+}
+
+/// What could run a file with this extension.
+fn choices(script: &OsStr) -> Option<&'static [&'static [&'static str]]> {
+    let extension = Path::new(script).extension().and_then(OsStr::to_str)?;
+    INTERPRETERS.iter().find(|(known, _)| *known == extension).map(|(_, choices)| *choices)
+}
+
+fn installed(
+    script: &OsStr,
+    choices: &[&[&str]],
+    wanted: &Wanted,
+) -> Result<Vec<OsString>, NoProgram> {
+    let there = choices.iter().find(|words| in_path(OsStr::new(words[0]), wanted).is_some());
     let words = there.ok_or_else(|| NoProgram::NoInterpreter {
         script: script.to_string_lossy().into_owned(),
         interpreter: choices[0][0].to_owned(),
@@ -164,7 +231,7 @@ fn installed(script: &OsStr, choices: &[&[&str]]) -> Result<Vec<OsString>, NoPro
 /// A word without a slash is looked up in `PATH`, then in the working directory.
 fn locate(word: &OsStr, wanted: &Wanted) -> Result<PathBuf, NoProgram> {
     let has_slash = word.as_bytes().contains(&b'/');
-    if !has_slash && let Some(found) = in_path(word) {
+    if !has_slash && let Some(found) = in_path(word, wanted) {
         return Ok(found);
     }
     let path = in_working_directory(word, wanted);
@@ -186,23 +253,35 @@ fn in_working_directory(word: &OsStr, wanted: &Wanted) -> PathBuf {
     wanted.directory.as_deref().map_or_else(|| word.into(), |directory| directory.join(word))
 }
 
-fn in_path(word: &OsStr) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path)
+/// Where commands are when the environment does not say (`_PATH_DEFPATH`).
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+fn in_path(word: &OsStr, wanted: &Wanted) -> Option<PathBuf> {
+    let path = wanted.env.iter().rev().find(|(name, _)| name == "PATH");
+    let path = path.map_or(OsStr::new(DEFAULT_PATH), |(_, path)| path);
+    env::split_paths(path)
         .filter(|directory| directory.is_absolute())
         .map(|directory| directory.join(word))
         .find(|file| file.is_file() && rustix::fs::access(file, Access::EXEC_OK).is_ok())
 }
 
-/// Everything of this process, then what was asked for; Python writes its lines at once.
+/// What was asked for; Python writes its lines at once.
 fn environment(wanted: &Wanted, program: &OsStr) -> Vec<(OsString, OsString)> {
-    let mut all: Vec<(OsString, OsString)> = env::vars_os().collect();
+    const UNBUFFERED: &str = "PYTHONUNBUFFERED";
+    let mut all = wanted.env.clone();
     let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy().into_owned();
-    if name.starts_with("python") && env::var_os("PYTHONUNBUFFERED").is_none() {
-        all.push(("PYTHONUNBUFFERED".into(), "1".into()));
+    if name.starts_with("python") && !all.iter().any(|(name, _)| name == UNBUFFERED) {
+        all.push((UNBUFFERED.into(), "1".into()));
     }
-    all.retain(|(name, _)| !wanted.env.iter().any(|(ours, _)| ours == name));
-    all.extend(wanted.env.iter().cloned());
+    all
+}
+
+/// The environment of this process, with these variables beside it or instead.
+#[must_use]
+pub fn own_environment(over: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
+    let mut all: Vec<(OsString, OsString)> = env::vars_os().collect();
+    all.retain(|(name, _)| !over.iter().any(|(ours, _)| ours == name));
+    all.extend(over);
     all
 }
 
@@ -275,7 +354,8 @@ mod tests {
 
     fn wanted(words: &[&str]) -> Wanted {
         let words = words.iter().map(Into::into).collect();
-        Wanted { words, interpreter: None, directory: None, env: Vec::new() }
+        let env = own_environment(Vec::new());
+        Wanted { words, interpreter: None, interpreter_args: Vec::new(), directory: None, env }
     }
 
     #[test]
@@ -304,19 +384,67 @@ mod tests {
     }
 
     #[test]
-    fn a_line_with_blanks_goes_to_the_shell() {
-        let program = find(&wanted(&["echo one two"])).unwrap();
-        assert_eq!(program.args, ["-c", "echo one two"]);
+    fn a_line_with_blanks_goes_to_the_shell_with_what_follows_as_its_last_arguments() {
+        let found = find(&wanted(&["echo one two"])).unwrap();
+        assert_eq!(found.program.args, ["-c", "echo one two"]);
+        assert_eq!((&found.script, found.interpreter), (&found.program.file, None));
+        let found = find(&wanted(&["echo one", "a b", "c"])).unwrap();
+        assert_eq!(found.program.args, ["-c", "echo one \"$@\"", "echo one", "a b", "c"]);
         assert_eq!(name(&wanted(&["echo one two"])), "echo");
         assert_eq!(name(&wanted(&["a/b/server.test.js"])), "server.test");
     }
 
     #[test]
-    fn variables_asked_for_replace_those_of_this_process() {
+    fn an_interpreter_takes_its_arguments_before_the_script() {
+        let directory = Directory::new();
+        directory.write("server.sh", "");
+        let mut ask = wanted(&["server.sh", "x"]);
+        ask.directory = Some(directory.0.clone());
+        ask.interpreter_args = vec!["-e".into()];
+        let found = find(&ask).unwrap();
+        assert_eq!(found.program.args, ["-e", "server.sh", "x"]);
+        assert_eq!(found.script, directory.0.join("server.sh"));
+        assert_eq!(found.interpreter.as_deref(), Some("bash"));
+        ask.interpreter = Some("sh".into());
+        assert_eq!(find(&ask).unwrap().interpreter.as_deref(), Some("sh"));
+        ask.words = vec!["missing.sh".into()];
+        assert!(matches!(find(&ask), Err(NoProgram::NotFound { .. })));
+    }
+
+    #[test]
+    fn commands_are_looked_up_in_the_path_that_was_asked_for() {
         let mut ask = wanted(&["sh"]);
-        ask.env.push(("PATH".into(), "/nowhere".into()));
-        let program = find(&ask).unwrap();
-        let paths: Vec<_> = program.env.iter().filter(|(name, _)| name == "PATH").collect();
+        ask.env = vec![("PATH".into(), "/nowhere".into())];
+        assert!(matches!(find(&ask), Err(NoProgram::NotFound { .. })));
+        ask.env.clear();
+        assert!(find(&ask).is_ok());
+    }
+
+    #[test]
+    fn variables_asked_for_replace_those_of_this_process() {
+        let all = own_environment(vec![("PATH".into(), "/nowhere".into())]);
+        let paths: Vec<_> = all.iter().filter(|(name, _)| name == "PATH").collect();
         assert_eq!(paths, [&("PATH".into(), "/nowhere".into())]);
+    }
+
+    /// A directory of this test, gone with it.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new() -> Self {
+            let path = env::temp_dir().join(format!("tine-program-{}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            fs::write(self.0.join(name), text).unwrap();
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
     }
 }

@@ -4,7 +4,7 @@ mod checks;
 mod remedy;
 mod report;
 
-pub use report::{abilities, report};
+pub use report::report;
 
 use std::process::ExitCode;
 

@@ -9,14 +9,15 @@ use anyhow::bail;
 use rustix::process::Signal;
 use tine_cluster::{
     core::{backoff::Limits, worker::Patience},
-    policy::{self, Acquisition, Mechanism, Policy},
-    primary::{ProgramKind, Settings},
+    policy::{Mechanism, Policy},
+    primary::Settings,
 };
-use tine_linux::{host::Host, process::signal_from_name};
+use tine_linux::process::signal_from_name;
 
 use crate::{
     foreground::{self, App},
     program::{self, Wanted},
+    supervise::ground::Ground,
     units::{self, Instances},
     watchdog,
 };
@@ -148,15 +149,16 @@ fn app(args: Args) -> anyhow::Result<App> {
     let wanted = Wanted {
         words: args.command,
         interpreter: args.interpreter,
+        interpreter_args: Vec::new(),
         directory: args.cwd,
-        env: args.env,
+        env: program::own_environment(args.env),
     };
     let name = args.name.unwrap_or_else(|| program::name(&wanted));
-    let host = Host::probe();
-    let mut settings = Settings::new(program::find(&wanted)?, args.instances.count);
+    let ground = Ground::prepare();
+    let mut settings = Settings::new(program::find(&wanted)?.program, args.instances.count);
     settings.policy = args.policy;
     settings.mechanism = args.mechanism.0;
-    settings.abilities = super::doctor::abilities(&host);
+    settings.abilities = ground.abilities;
     settings.private_ports = args.private_port.into_iter().collect::<BTreeSet<_>>();
     settings.listen = args.listen;
     settings.stop_signal = args.kill_signal;
@@ -167,46 +169,9 @@ fn app(args: Args) -> anyhow::Result<App> {
         max_restarts: args.max_restarts,
         ..Limits::default()
     };
-    check_mechanism(&settings)?;
-    check_trap(&settings, &host)?;
-    settings.file_limit = raise_file_limit();
+    ground.check(&settings)?;
+    settings.file_limit = ground.file_limit;
     settings.workers_die_with_manager = true;
     settings.owns_all_children = true;
     Ok(App { name, settings })
-}
-
-/// What can be known to be impossible is refused before anything starts. Whether a program other than
-/// node has a channel shows only when it listens.
-fn check_mechanism(settings: &Settings) -> anyhow::Result<()> {
-    let by = match settings.program.kind {
-        ProgramKind::Node => Acquisition::NodeChannel,
-        ProgramKind::Other => Acquisition::Native,
-    };
-    policy::choose(settings.policy, settings.mechanism, settings.abilities, by)?;
-    if settings.listen.iter().any(|address| address.port() == 0) {
-        bail!("--listen needs a port other than 0: workers could not be told which one it became");
-    }
-    Ok(())
-}
-
-/// A program that listens by itself can share its port only if its calls can be trapped.
-fn check_trap(settings: &Settings, host: &Host) -> anyhow::Result<()> {
-    let needed = settings.program.kind == ProgramKind::Other && settings.listen.is_empty();
-    if !needed || host.can_trap_binds() {
-        return Ok(());
-    }
-    bail!(
-        "this host does not let `bind` be trapped, which programs other than node need in order to \
-         share a port (seccomp user notification, Linux 5.9); `tine doctor` says what is missing. What \
-         still works: node scripts, and programs that take sockets passed with --listen"
-    )
-}
-
-/// A manager of many workers needs many descriptors; workers get the limit that it found.
-fn raise_file_limit() -> Option<(u64, u64)> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let found = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: found.maximum, maximum: found.maximum };
-    setrlimit(Resource::Nofile, raised).ok()?;
-    Some((found.current?, found.maximum.unwrap_or(u64::MAX)))
 }

@@ -1,19 +1,16 @@
 //! The report from the probes: no look at the host of its own.
 
-use tine_cluster::policy::{Abilities, Acquisition, Policy, choose};
+use tine_cluster::policy::{Acquisition, Policy, choose};
 use tine_linux::host::{Ability, BtfFile, CgroupV2, Host};
 
 use super::checks::checks;
-use crate::api::{
-    VERSION,
-    doctor::{Choice, DoctorReport, Given, HostFacts, Probe, Program},
+use crate::{
+    api::{
+        VERSION,
+        doctor::{Choice, DoctorReport, Given, HostFacts, Probe, Program},
+    },
+    supervise::ground::abilities,
 };
-
-/// What the policies may count on, on this host.
-#[must_use]
-pub fn abilities(host: &Host) -> Abilities {
-    Abilities { ebpf: host.ebpf_load.is_yes() }
-}
 
 /// All that `tine doctor` tells; `executable` is the file that `setcap` would change.
 #[must_use]

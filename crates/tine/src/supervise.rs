@@ -1,0 +1,9 @@
+//! What a manager does for its apps beside running them: each part alone, without the manager.
+//!
+//! | module | |
+//! |---|---|
+//! | [`launch`] | from what an app shall be to the settings of a cluster |
+//! | [`ground`] | what this host gives and forbids, found out once |
+
+pub mod ground;
+pub mod launch;
