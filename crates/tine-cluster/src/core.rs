@@ -8,6 +8,8 @@
 //! | [`worker`] | one worker's life: state × event → state, action |
 //! | [`instance`] | what becomes of a place when its worker has ended: start again, when, or give up |
 //! | [`backoff`] | how long to wait before trying again |
+//! | [`restart`] | whether an ended worker is followed by another one |
+//! | [`ready`] | when a worker counts as ready |
 //! | [`registry`] | which socket a worker gets for an address |
 //! | [`closing`] | when a seat that nobody holds is closed |
 //! | [`order`] | where each socket stands in the kernel's list of a group |
@@ -19,7 +21,9 @@ pub mod closing;
 pub mod handover;
 pub mod instance;
 pub mod order;
+pub mod ready;
 pub mod registry;
+pub mod restart;
 pub mod rollout;
 pub mod worker;
 

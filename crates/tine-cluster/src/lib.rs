@@ -101,10 +101,10 @@
 //! | Node | here |
 //! |---|---|
 //! | `cluster.fork(env)` | [`Cluster::fork`] with [`Fork::env`]. An error is returned, not emitted. A fork can have a program of its own ([`Fork::program`]), for which Node wants `setupPrimary` before each. |
-//! | N × `fork()` and `fork()` again at each `exit` | [`Settings::instances`], kept running with growing waits; [`Cluster::scale`] changes the number. |
-//! | a new version, worker by worker, by hand | [`Cluster::reload`]: new before old, and back if the first one fails |
+//! | N × `fork()` and `fork()` again at each `exit` | [`Settings::instances`], kept running as [`Settings::restart`] says; [`Cluster::scale`] changes the number, [`Cluster::stop_instance`] and [`Cluster::start_instance`] empty and fill one of them. |
+//! | a new version, worker by worker, by hand | [`Cluster::reload`]: new before old, and back if the first one fails; [`Cluster::restart`]: old before new, and nobody is refused meanwhile |
 //! | `cluster.setupPrimary(settings)`, `setupMaster` | [`Cluster::setup`], in one piece: Node's merges what is said with what was. |
-//! | `cluster.settings` | the owner's own [`Settings`] and [`Program`]. |
+//! | `cluster.settings` | the owner's own [`Settings`] and [`Program`]. [`Cluster::configure`] changes what can be changed while it runs. |
 //! | `settings.exec`, `args` | [`Program::file`] and [`Program::args`], for an interpreter the script first; [`Program::node`] |
 //! | `settings.execArgv` | [`Program::exec_args`]. Nothing of this process's own is taken over: it is no Node. |
 //! | `settings.cwd` | [`Program::directory`] |
@@ -160,6 +160,7 @@
 //! | `'fork'` | [`What::Started`], with the pid, and with the pipes if they were asked for |
 //! | `'online'` | [`What::Online`] |
 //! | `'listening'` (worker, address) | [`What::Listening`] with [`address`](primary::ListeningAddress), [`addressType`](primary::AddressType) and port as Node has them, and with the policy that holds there |
+//! | no such event | [`What::Ready`]: it can serve |
 //! | `'message'` | [`What::Message`] |
 //! | `'disconnect'` | [`What::Disconnected`] |
 //! | `'exit'` (worker, code, signal) | [`What::Exited`]; always after `'disconnect'` and all messages, which Node leaves open |
@@ -228,6 +229,10 @@
 //! [`Cluster::scale`]: primary::Cluster::scale
 //! [`Cluster::reload`]: primary::Cluster::reload
 //! [`Cluster::setup`]: primary::Cluster::setup
+//! [`Cluster::configure`]: primary::Cluster::configure
+//! [`Cluster::start_instance`]: primary::Cluster::start_instance
+//! [`Cluster::stop_instance`]: primary::Cluster::stop_instance
+//! [`Cluster::restart`]: primary::Cluster::restart
 //! [`Cluster::workers`]: primary::Cluster::workers
 //! [`Cluster::disconnect`]: primary::Cluster::disconnect
 //! [`Cluster::disconnect_all`]: primary::Cluster::disconnect_all
@@ -259,6 +264,7 @@
 //! [`Settings::mechanism`]: primary::Settings::mechanism
 //! [`What`]: primary::What
 //! [`What::Started`]: primary::What::Started
+//! [`What::Ready`]: primary::What::Ready
 //! [`What::Online`]: primary::What::Online
 //! [`What::Listening`]: primary::What::Listening
 //! [`What::Message`]: primary::What::Message

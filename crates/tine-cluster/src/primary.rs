@@ -43,8 +43,12 @@ mod owner;
 mod paths;
 mod presumed;
 mod probe;
+mod readiness;
 pub(crate) mod ready;
 mod report;
+mod reports;
+mod requests;
+mod restarting;
 mod rolling;
 mod seats;
 mod settings;
@@ -56,14 +60,13 @@ mod unwanted;
 mod watch;
 mod worker;
 
-pub use event::{
-    AddressType, Ending, Event, ListenerReport, ListeningAddress, Output, Report, SeatReport,
-    Stream, What, WorkerReport,
-};
+pub use event::{AddressType, Ending, Event, ListeningAddress, Output, Stream, What};
 pub use messages::{Reply, RequestError, SendError};
 pub use owner::{ForkError, WorkerError};
+pub use reports::{InstanceReport, ListenerReport, Report, SeatReport, WorkerReport};
+pub use restarting::InstanceError;
 pub use rolling::{Reload, ReloadError, Reloaded};
-pub use settings::{Fork, Program, ProgramKind, Settings, Stdio, User};
+pub use settings::{Fork, Program, ProgramKind, Settings, Stdio, Tuning, User};
 pub use start::cgroup_prefix;
 
 use std::collections::BTreeMap;

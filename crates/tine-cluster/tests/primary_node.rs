@@ -78,6 +78,8 @@ async fn the_events_of_a_life_come_in_nodes_order() {
         assert_eq!((event.worker, event.instance), (WorkerId(1), None));
         told.push(match event.what {
             What::Started { .. } => "fork",
+            // Not one of Node's.
+            What::Ready => continue,
             What::Online => "online",
             What::Listening { address, .. } => {
                 listening = Some(address);

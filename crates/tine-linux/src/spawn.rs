@@ -119,6 +119,20 @@ pub enum SpawnError {
     },
 }
 
+impl Clone for SpawnError {
+    /// `io::Error` has no copy: of one that is no number of the kernel's, kind and words are kept.
+    fn clone(&self) -> Self {
+        let copy = |error: &io::Error| match error.raw_os_error() {
+            Some(number) => io::Error::from_raw_os_error(number),
+            None => io::Error::new(error.kind(), error.to_string()),
+        };
+        match self {
+            Self::Prepare { doing, source } => Self::Prepare { doing, source: copy(source) },
+            Self::Child { step, source } => Self::Child { step: *step, source: copy(source) },
+        }
+    }
+}
+
 impl SpawnError {
     /// The step at which the child failed, if it came so far.
     #[must_use]

@@ -46,6 +46,12 @@ pub enum Retry {
 }
 
 impl Backoff {
+    /// How many early ends in a row there were.
+    #[must_use]
+    pub const fn early_ends(self) -> u32 {
+        self.early_ends
+    }
+
     /// A worker ended by itself after `lived`.
     pub fn ended(&mut self, lived: Duration, limits: &Limits) -> Retry {
         if lived >= limits.min_uptime {

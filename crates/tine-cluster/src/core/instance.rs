@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     after,
     backoff::{Backoff, Limits, Retry},
+    restart::{Delay, Rules},
+    worker::Phase,
 };
 use crate::id::WorkerId;
 
@@ -30,7 +34,57 @@ pub enum Filling {
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     filling: Filling,
+    wish: Wish,
     backoff: Backoff,
+    fills: u32,
+}
+
+/// What the owner wants when the worker has ended that it told to go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Wish {
+    /// It told nobody to go: what follows depends on the end.
+    #[default]
+    None,
+    /// Nobody is to follow.
+    Nobody,
+    /// Another one is to follow, at once.
+    Another,
+}
+
+/// What is with an instance, in one word, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Empty, on purpose.
+    Stopped,
+    /// Its worker runs and is not ready yet.
+    Launching,
+    /// Its worker is ready.
+    Online,
+    /// Its worker is on its way out.
+    Stopping,
+    /// Its next worker waits for its time.
+    Waiting,
+    /// Its program has ended and is not to be followed.
+    Finished,
+    /// It ended early too often.
+    GivenUp,
+}
+
+impl State {
+    /// The word for this filling, with the phase of the worker that is there, ready or not.
+    #[must_use]
+    pub const fn of(filling: Filling, worker: Option<(Phase, bool)>) -> Self {
+        match (filling, worker) {
+            (Filling::Worker(_), Some((Phase::Starting | Phase::Online, false))) => Self::Launching,
+            (Filling::Worker(_), Some((Phase::Starting | Phase::Online, true))) => Self::Online,
+            (Filling::Worker(_), _) | (Filling::Empty, Some(_)) => Self::Stopping,
+            (Filling::Empty, None) => Self::Stopped,
+            (Filling::Waiting { .. }, _) => Self::Waiting,
+            (Filling::Finished, _) => Self::Finished,
+            (Filling::GivenUp, _) => Self::GivenUp,
+        }
+    }
 }
 
 /// How a worker's first process ended, as far as it matters here.
@@ -62,7 +116,8 @@ pub enum Next {
 
 impl Default for Place {
     fn default() -> Self {
-        Self { filling: Filling::Empty, backoff: Backoff::default() }
+        let (wish, backoff) = (Wish::default(), Backoff::default());
+        Self { filling: Filling::Empty, wish, backoff, fills: 0 }
     }
 }
 
@@ -88,15 +143,90 @@ impl Place {
         }
     }
 
+    /// How many workers have followed its first one, for whatever reason.
+    #[must_use]
+    pub const fn restarts(&self) -> u32 {
+        self.fills.saturating_sub(1)
+    }
+
+    /// How many workers in a row have ended too early, or could not be started.
+    #[must_use]
+    pub const fn early_ends(&self) -> u32 {
+        self.backoff.early_ends()
+    }
+
     /// A worker was started for it.
     pub const fn filled(&mut self, worker: WorkerId) {
         self.filling = Filling::Worker(worker);
+        self.wish = Wish::None;
+        self.fills = self.fills.saturating_add(1);
     }
 
     /// No worker shall be started for it any more.
     pub const fn cancel(&mut self) {
         if let Filling::Waiting { .. } = self.filling {
             self.filling = Filling::Empty;
+        }
+        self.wish = Wish::None;
+    }
+
+    /// The owner wants nobody here. Gives the worker that is to be told to go.
+    #[must_use = "the worker is to be told"]
+    pub const fn stop(&mut self) -> Option<WorkerId> {
+        match self.filling {
+            Filling::Worker(worker) => {
+                self.wish = Wish::Nobody;
+                Some(worker)
+            }
+            Filling::Empty | Filling::Waiting { .. } | Filling::Finished | Filling::GivenUp => {
+                self.filling = Filling::Empty;
+                None
+            }
+        }
+    }
+
+    /// The owner wants somebody here, now. A worker that is there stays, unless it is `leaving`: then
+    /// another one follows it.
+    pub fn start(&mut self, now: Instant, leaving: bool) {
+        match self.filling {
+            Filling::Worker(_) if leaving => self.wish = Wish::Another,
+            Filling::Worker(_) => {}
+            Filling::Empty | Filling::Waiting { .. } | Filling::Finished | Filling::GivenUp => {
+                self.begin_anew(now);
+            }
+        }
+    }
+
+    /// The owner wants somebody else here. Gives the worker that is to be told to go first.
+    #[must_use = "the worker is to be told"]
+    pub fn restart(&mut self, now: Instant) -> Option<WorkerId> {
+        match self.filling {
+            Filling::Worker(worker) => {
+                self.wish = Wish::Another;
+                Some(worker)
+            }
+            Filling::Empty | Filling::Waiting { .. } | Filling::Finished | Filling::GivenUp => {
+                self.begin_anew(now);
+                None
+            }
+        }
+    }
+
+    /// As if nobody had ever been here.
+    fn begin_anew(&mut self, now: Instant) {
+        self.backoff = Backoff::default();
+        self.filling = Filling::Waiting { until: now };
+    }
+
+    /// What the owner wants after the worker that it told to go.
+    fn wished(&mut self, now: Instant) -> Option<Next> {
+        match std::mem::take(&mut self.wish) {
+            Wish::None => None,
+            Wish::Nobody => Some(self.rest()),
+            Wish::Another => {
+                self.begin_anew(now);
+                Some(Next::Restart(Duration::ZERO))
+            }
         }
     }
 
@@ -111,6 +241,9 @@ impl Place {
     /// A program that listened is a server: it has a successor whatever its exit code. One that
     /// never listened and ended well has done its work.
     pub fn ended(&mut self, end: End, now: Instant, limits: &Limits) -> Next {
+        if let Some(next) = self.wished(now) {
+            return next;
+        }
         if end.asked {
             self.filling = Filling::Empty;
             return Next::Rest;
@@ -122,9 +255,49 @@ impl Place {
         self.retry(end.lived, now, limits)
     }
 
+    /// Likewise, under the owner's rules, with the exit code or `None` for a signal.
+    pub fn followed(
+        &mut self,
+        (end, code): (End, Option<i32>),
+        now: Instant,
+        rules: &Rules,
+    ) -> Next {
+        let by_itself = self.wish == Wish::None && !end.asked;
+        if by_itself && !rules.restart.follows(code) {
+            self.filling = Filling::Finished;
+            return Next::Rest;
+        }
+        let next = self.ended(end, now, &rules.limits);
+        if by_itself { self.delayed(next, now, rules) } else { next }
+    }
+
+    /// A fixed delay takes the place of the growing one.
+    fn delayed(&mut self, next: Next, now: Instant, rules: &Rules) -> Next {
+        match (next, rules.restart.delay) {
+            (Next::Restart(_), Delay::Fixed(wait)) => {
+                self.filling = Filling::Waiting { until: after(now, wait) };
+                Next::Restart(wait)
+            }
+            (Next::Restart(_), Delay::Growing) | (Next::GiveUp { .. } | Next::Rest, _) => next,
+        }
+    }
+
+    /// Its worker could not be started, or was not ready in time: an early end, under the owner's rules.
+    pub fn failed(&mut self, now: Instant, rules: &Rules) -> Next {
+        if let Some(next) = self.wished(now) {
+            return next;
+        }
+        if !rules.restart.automatic {
+            return self.give_up();
+        }
+        let next = self.failed_to_start(now, &rules.limits);
+        self.delayed(next, now, rules)
+    }
+
     /// Its worker ended, and there shall be no other.
     pub const fn rest(&mut self) -> Next {
         self.filling = Filling::Empty;
+        self.wish = Wish::None;
         Next::Rest
     }
 
@@ -154,54 +327,5 @@ impl Place {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CRASH: End =
-        End { asked: false, clean: false, listened: false, lived: Duration::from_millis(5) };
-
-    #[test]
-    fn a_crash_is_followed_by_a_worker_after_the_wait_and_not_before() {
-        let (mut place, now, limits) = (Place::default(), Instant::now(), Limits::default());
-        place.filled(WorkerId(1));
-        assert_eq!(place.ended(CRASH, now, &limits), Next::Restart(limits.first));
-        assert!(!place.is_due(now));
-        assert!(place.is_due(now + limits.first));
-        place.filled(WorkerId(2));
-        assert!(!place.is_due(now + limits.first));
-    }
-
-    #[test]
-    fn a_program_that_always_exits_at_once_is_given_up() {
-        let (mut place, now) = (Place::default(), Instant::now());
-        let limits = Limits { max_restarts: 2, ..Limits::default() };
-        assert!(matches!(place.ended(CRASH, now, &limits), Next::Restart(_)));
-        assert_eq!(place.ended(CRASH, now, &limits), Next::GiveUp { early_ends: 2 });
-        assert_eq!(place.filling(), Filling::GivenUp);
-        assert!(!place.is_due(now + Duration::from_hours(1)));
-    }
-
-    #[test]
-    fn a_server_that_exits_with_0_has_a_successor_a_job_has_not() {
-        let (now, limits) = (Instant::now(), Limits::default());
-        let job = End { clean: true, ..CRASH };
-        let server = End { listened: true, ..job };
-        assert_eq!(Place::default().ended(job, now, &limits), Next::Rest);
-        assert!(matches!(Place::default().ended(server, now, &limits), Next::Restart(_)));
-    }
-
-    #[test]
-    fn who_was_told_to_go_is_not_replaced() {
-        let (mut place, now) = (Place::default(), Instant::now());
-        let next = place.ended(End { asked: true, ..CRASH }, now, &Limits::default());
-        assert_eq!((next, place.filling()), (Next::Rest, Filling::Empty));
-    }
-
-    #[test]
-    fn a_cancelled_restart_never_comes_due() {
-        let (mut place, now, limits) = (Place::default(), Instant::now(), Limits::default());
-        place.ended(CRASH, now, &limits);
-        place.cancel();
-        assert!(!place.is_due(now + Duration::from_hours(1)));
-    }
-}
+#[path = "instance_tests.rs"]
+mod tests;

@@ -40,14 +40,18 @@ impl Task {
     }
 
     /// Whether connections wait that this worker has to accept: in a seat of its own, or in one that
-    /// is shared when all are leaving.
+    /// is shared when all are leaving. What waits for a worker that will be followed, while nobody else
+    /// serves, waits for its successor: there would be no end to it.
     fn has_queue(&self, id: WorkerId, seats: &[SeatId]) -> bool {
+        let followed = self.workers.get(&id).is_some_and(|worker| worker.is_followed);
         let waits = |seat: &SeatId| self.seats.queue(*seat).is_some_and(|length| length > 0);
         let leaves = |seat: &SeatId| {
             let holders = self.seats.registry().seat(*seat).map(|seat| seat.holders.as_slice());
             holders == Some(&[id][..]) || self.is_stopping()
         };
-        let in_seats = seats.iter().any(|seat| leaves(seat) && waits(seat));
+        let left_to_another = |seat: &SeatId| followed && !self.seats.has_others(*seat);
+        let in_seats =
+            seats.iter().any(|seat| leaves(seat) && !left_to_another(seat) && waits(seat));
         in_seats || (self.is_stopping() && self.has_handing_queue(waits))
     }
 

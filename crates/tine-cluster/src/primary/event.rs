@@ -3,13 +3,11 @@
 use std::{fs, io, net::IpAddr, os::fd::OwnedFd, path::Path, time::Duration};
 
 use rustix::process::Pid;
-use serde::{Deserialize, Serialize};
 use tine_linux::{process::Exit, spawn::SpawnError};
 
 use super::messages::Reply;
 use crate::{
     address::{Endpoint, ListenKey, Transport},
-    core::{registry::SeatState, worker::Phase},
     descriptor::Descriptor,
     id::{Instance, WorkerId},
     json::Json,
@@ -77,6 +75,17 @@ pub enum What {
         /// How it came to its seat.
         acquisition: Acquisition,
     },
+    /// It can serve: it listens, if workers of this cluster ever do; or has said so, where
+    /// [`wait_ready`](super::Settings::wait_ready) demands it; or has done neither and has lived for
+    /// [`min_uptime`](crate::core::backoff::Limits::min_uptime). Told once.
+    Ready,
+    /// It was to say that it is ready and did not in time
+    /// ([`ready_timeout`](super::Settings::ready_timeout)): it is stopped, and that counts as a start
+    /// that failed.
+    NotReady {
+        /// For how long it had run.
+        after: Duration,
+    },
     /// It could not have the address that it asked for.
     Refused {
         /// Which.
@@ -141,7 +150,10 @@ pub enum What {
         /// After this wait.
         after: Duration,
     },
-    /// Its instance stays empty.
+    /// Its instance stays empty, as it is to be: it has done its work, or
+    /// [`restart`](super::Settings::restart) says that there is no other after it.
+    Finished,
+    /// Its instance stays empty, for it is hopeless.
     GivenUp {
         /// So many early ends in a row were enough.
         early_ends: u32,
@@ -253,66 +265,6 @@ pub enum Ending {
     },
     /// No worker could ever be started.
     NeverStarted,
-}
-
-/// What a cluster looks like now.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Report {
-    /// Every listener, in the order in which they came.
-    pub listeners: Vec<ListenerReport>,
-    /// Every worker, by number.
-    pub workers: Vec<WorkerReport>,
-}
-
-/// One worker.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct WorkerReport {
-    /// Which. Node's `worker.id`.
-    pub worker: WorkerId,
-    /// Which instance it fills; `None` if it was forked.
-    pub instance: Option<Instance>,
-    /// Its first process. Node's `worker.process.pid`.
-    pub pid: i32,
-    /// Where it is in its life.
-    pub phase: Phase,
-    /// Its channel is open, and its program is known to have it. Node's `worker.isConnected()`.
-    pub is_connected: bool,
-    /// Its first process has ended. Node's `worker.isDead()`.
-    pub is_dead: bool,
-    /// It was disconnected on purpose, by either side. Node's `worker.exitedAfterDisconnect`.
-    pub exited_after_disconnect: bool,
-}
-
-/// One address.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ListenerReport {
-    /// `0.0.0.0:8003`, `udp:…`, `unix:/path`.
-    pub address: String,
-    /// `tcp`, `udp` or `unix`.
-    pub kind: String,
-    /// Policy and mechanism.
-    pub choice: Choice,
-    /// How the first worker came to it.
-    pub acquisition: Acquisition,
-    /// Every seat of it; under one queue the same seat once for each worker that holds it.
-    pub seats: Vec<SeatReport>,
-}
-
-/// One seat, as one worker holds it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct SeatReport {
-    /// Who holds it; nobody while it waits for a worker.
-    pub worker: Option<WorkerId>,
-    /// Which instance it serves; `None` for a worker that was forked.
-    pub instance: Option<Instance>,
-    /// The worker's first process.
-    pub pid: Option<i32>,
-    /// Connections it was given so far; `None` where nobody counts them.
-    pub connections: Option<u64>,
-    /// Connections that wait to be accepted.
-    pub queue: Option<u32>,
-    /// Whether it gets connections.
-    pub state: SeatState,
 }
 
 #[cfg(test)]

@@ -8,11 +8,11 @@ use tine_linux::{
 use tokio::sync::oneshot;
 
 use super::{
-    Fork, ForkError, Program, Reload, ReloadError, Reloaded, WorkerError, budget::Said,
-    event::Report, handing::Handed,
+    Fork, ForkError, Program, Reload, ReloadError, Reloaded, Tuning, WorkerError, budget::Said,
+    handing::Handed, reports::Report, restarting::Done,
 };
 use crate::{
-    id::{ListenerId, WorkerId},
+    id::{Instance, ListenerId, WorkerId},
     wire::{native, node},
 };
 
@@ -37,6 +37,14 @@ pub(super) enum Command {
     CancelReload,
     /// Keep so many workers running.
     Scale(u32, oneshot::Sender<Result<(), WorkerError>>),
+    /// Empty one instance.
+    StopInstance(Instance, Done),
+    /// Fill one instance, if it is empty.
+    StartInstance(Instance, Done),
+    /// Fill this instance anew, or all of them.
+    Restart(Option<Instance>, Done),
+    /// Go on with these settings.
+    Configure(Box<Tuning>),
     /// Let workers leave, and tell when they are gone.
     Disconnect(Leavers, oneshot::Sender<Result<(), WorkerError>>),
     /// Take zombies away that are nobody's worker.

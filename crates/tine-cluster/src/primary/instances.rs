@@ -25,6 +25,7 @@ impl Task {
         }
         self.filled_beside_the_reload(instance, id);
         self.runs(id);
+        self.instance_filled(instance);
     }
 
     /// The worker runs.
@@ -35,16 +36,18 @@ impl Task {
             let (pid, output) = (worker.pid(), worker.pipes.take());
             self.tell(id, What::Started { pid, output });
         }
+        self.await_ready(id);
         self.open_declared(id);
     }
 
     fn not_started(&mut self, instance: Instance, error: SpawnError) {
         let worker = WorkerId(self.last_worker);
+        self.instance_not_started(instance, &error);
         self.tell_of(worker, instance, What::NotStarted { error });
-        let limits = self.settings.limits;
+        let rules = self.settings.rules();
         // What cannot be executed at the very first try is a mistake that waiting does not mend.
         let next = if self.ever_ran {
-            self.place(instance).map(|p| p.failed_to_start(Instant::now(), &limits))
+            self.place(instance).map(|p| p.failed(Instant::now(), &rules))
         } else {
             self.place(instance).map(Place::give_up)
         };

@@ -8,10 +8,10 @@ use tine_linux::{process::Exit, tree};
 use super::{event::What, task::Task};
 use crate::{
     core::{
-        instance::{Filling, Next, Place},
+        instance::{End, Filling, Next},
         worker::{Action, Event as LifeEvent, Life},
     },
-    id::{SeatId, WorkerId},
+    id::{Instance, SeatId, WorkerId},
 };
 
 impl Task {
@@ -88,20 +88,39 @@ impl Task {
         let (lived, asked) = (end.lived, end.asked);
         let what = What::Exited { exit, lived, asked, exited_after_disconnect };
         self.tell_after_output(id, what);
-        let limits = self.settings.limits;
-        let stopping = self.stopping;
         self.ended_on_trial(id);
-        // Its instance may have been given away meanwhile.
-        let filled = |place: &&mut Place| place.filling() == Filling::Worker(id);
-        let next = self.place(instance).filter(filled).map(|place| {
-            if stopping { place.rest() } else { place.ended(end, Instant::now(), &limits) }
-        });
+        let next = self.what_follows(id, instance, (end, exit));
         self.tell_next(id, next, exit);
         if let Err(error) = self.seats.drain(id) {
             self.trouble(id, "take a seat out of rotation", io::Error::other(error));
         }
         self.step(id, LifeEvent::Exited);
         self.look_at(id);
+    }
+
+    /// `None`: its instance was given away meanwhile, or it never had one.
+    fn what_follows(
+        &mut self,
+        id: WorkerId,
+        instance: Instance,
+        (end, exit): (End, Exit),
+    ) -> Option<Next> {
+        let (stopping, rules) = (self.stopping, self.settings.rules());
+        let is_late = self.workers.get(&id).is_some_and(|worker| worker.is_late) && !end.asked;
+        let code = match exit {
+            Exit::Code(code) => Some(code.into()),
+            Exit::Signal(_) => None,
+        };
+        let now = Instant::now();
+        let place = self.place(instance)?;
+        if place.filling() != Filling::Worker(id) {
+            return None;
+        }
+        Some(match (stopping, is_late) {
+            (true, _) => place.rest(),
+            (false, true) => place.failed(now, &rules),
+            (false, false) => place.followed((end, code), now, &rules),
+        })
     }
 
     fn tell_next(&mut self, id: WorkerId, next: Option<Next>, exit: Exit) {
@@ -112,8 +131,14 @@ impl Task {
                 let what = What::GivenUp { early_ends, exit, last_lines: Vec::new() };
                 self.tell_after_output(id, what);
             }
+            Some(Next::Rest) if self.has_finished(id) => self.tell_after_output(id, What::Finished),
             Some(Next::Rest) | None => {}
         }
+    }
+
+    fn has_finished(&mut self, id: WorkerId) -> bool {
+        let instance = self.instance_of(id);
+        self.place(instance).is_some_and(|place| place.filling() == Filling::Finished)
     }
 
     /// Nothing of it is left: its seats go to others, or wait for its successor.

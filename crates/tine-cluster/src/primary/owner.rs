@@ -8,9 +8,10 @@ use tine_linux::spawn::SpawnError;
 use tokio::sync::oneshot;
 
 use super::{
-    Cluster, Ended, Fork, Program, WorkerReport,
+    Cluster, Ended, Fork, Program, Tuning, WorkerReport,
     event::What,
     input::{Command, Leavers},
+    restarting::{Done, InstanceError},
     settings::ProgramKind,
     task::Task,
     worker::{Talk, Worker},
@@ -20,7 +21,7 @@ use crate::{
         instance::Place,
         worker::{Event as LifeEvent, Life},
     },
-    id::WorkerId,
+    id::{Instance, WorkerId},
 };
 
 /// Why nothing was done for a worker.
@@ -80,6 +81,16 @@ impl Cluster {
     /// When it has ended already.
     pub async fn setup(&self, program: Program) -> Result<(), Ended> {
         self.order(Command::Setup(Box::new(program))).await
+    }
+
+    /// Goes on with these settings. They hold for what happens from now on: a wait or a deadline that has
+    /// begun stays as it is, and who is ready stays ready.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended already.
+    pub async fn configure(&self, tuning: Tuning) -> Result<(), Ended> {
+        self.order(Command::Configure(Box::new(tuning))).await
     }
 
     /// Asks a worker to close its listeners, finish its connections and exit, and returns when nothing
@@ -156,7 +167,32 @@ impl Cluster {
 #[derive(Debug)]
 pub(super) struct Waiter {
     left: BTreeSet<WorkerId>,
-    gone: oneshot::Sender<Result<(), WorkerError>>,
+    gone: Gone,
+}
+
+/// Who waits, in what terms.
+#[derive(Debug)]
+enum Gone {
+    Workers(oneshot::Sender<Result<(), WorkerError>>),
+    Instance(Done),
+}
+
+impl Waiter {
+    const fn for_workers(gone: oneshot::Sender<Result<(), WorkerError>>) -> Self {
+        Self { left: BTreeSet::new(), gone: Gone::Workers(gone) }
+    }
+
+    pub(super) const fn for_instance(gone: Done) -> Self {
+        Self { left: BTreeSet::new(), gone: Gone::Instance(gone) }
+    }
+
+    /// Whoever waited may have given up.
+    fn tell(self) {
+        match self.gone {
+            Gone::Workers(gone) => drop(gone.send(Ok(()))),
+            Gone::Instance(gone) => drop(gone.send(Ok(()))),
+        }
+    }
 }
 
 impl Task {
@@ -189,14 +225,14 @@ impl Task {
             }
             Leavers::All => {
                 self.places.iter_mut().for_each(Place::cancel);
+                self.abandon_restarts(|_| true, |_| InstanceError::Stopping);
                 self.workers.keys().copied().filter(|worker| self.is_there(*worker)).collect()
             }
         };
         for worker in &left {
             self.disconnect_one(*worker);
         }
-        self.waiters.push(Waiter { left, gone });
-        self.tell_waiters();
+        self.when_gone(left, Waiter::for_workers(gone));
     }
 
     pub(super) fn scale(&mut self, instances: u32, gone: oneshot::Sender<Result<(), WorkerError>>) {
@@ -211,6 +247,8 @@ impl Task {
         }
         self.lives_on = true;
         self.settings.instances = instances;
+        let surplus = |instance: Instance| instance.0 >= instances;
+        self.abandon_restarts(surplus, InstanceError::Unknown);
         let wanted = usize::try_from(instances).unwrap_or(usize::MAX);
         // They are filled when it is looked what is due, after this.
         self.places.resize_with(wanted, || Place::wanted(Instant::now()));
@@ -223,7 +261,12 @@ impl Task {
         for worker in &left {
             self.ask_to_go(*worker);
         }
-        self.waiters.push(Waiter { left, gone });
+        self.when_gone(left, Waiter::for_workers(gone));
+    }
+
+    /// Tells when nothing is left of these workers.
+    pub(super) fn when_gone(&mut self, left: BTreeSet<WorkerId>, waiter: Waiter) {
+        self.waiters.push(Waiter { left, ..waiter });
         self.tell_waiters();
     }
 
@@ -252,10 +295,7 @@ impl Task {
     }
 
     fn tell_waiters(&mut self) {
-        for waiter in self.waiters.extract_if(.., |waiter| waiter.left.is_empty()) {
-            // Whoever waited may have given up.
-            let _ = waiter.gone.send(Ok(()));
-        }
+        self.waiters.extract_if(.., |waiter| waiter.left.is_empty()).for_each(Waiter::tell);
     }
 
     pub(super) fn signal_one(&self, id: WorkerId, signal: Signal) -> Result<(), WorkerError> {

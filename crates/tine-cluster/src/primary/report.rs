@@ -1,29 +1,75 @@
 //! What the cluster looks like now, for people and for other programs.
 
+use std::time::Instant;
+
 use super::{
-    event::{ListenerReport, Report, SeatReport, WorkerReport},
     handing::Handing,
+    reports::{InstanceReport, ListenerReport, Report, SeatReport, WorkerReport},
     task::Task,
+    worker::Worker,
 };
 use crate::{
-    core::registry::{Listener, Seat, SeatState},
-    id::{ListenerId, SeatId, WorkerId},
+    core::{
+        instance::{Filling, Place, State},
+        registry::{Listener, Seat, SeatState},
+    },
+    id::{Instance, ListenerId, SeatId, WorkerId},
 };
 
 impl Task {
     pub(super) fn report(&self) -> Report {
-        let workers = self.workers.values().map(|worker| WorkerReport {
+        let workers = self.workers.values().map(|worker| self.worker(worker));
+        let registry = self.seats.registry();
+        let listeners = registry.listeners().map(|(id, listener)| self.listener(id, listener));
+        let now = Instant::now();
+        let instances = (0u32..).zip(&self.places);
+        let instances =
+            instances.map(|(number, place)| self.place_row(Instance(number), place, now));
+        Report {
+            listeners: listeners.collect(),
+            workers: workers.collect(),
+            instances: instances.collect(),
+        }
+    }
+
+    fn worker(&self, worker: &Worker) -> WorkerReport {
+        let instance = worker.instance.filled();
+        let place =
+            instance.and_then(|instance| self.places.get(usize::try_from(instance.0).ok()?));
+        WorkerReport {
             worker: worker.id,
-            instance: worker.instance.filled(),
+            instance,
             pid: worker.pid().as_raw_pid(),
+            started: worker.started_at,
             phase: worker.life.phase(),
+            is_ready: worker.ready,
+            restarts: place.map_or(0, Place::restarts),
             is_connected: worker.is_connected(),
             is_dead: worker.exit.is_some(),
             exited_after_disconnect: worker.exited_after_disconnect,
-        });
-        let registry = self.seats.registry();
-        let listeners = registry.listeners().map(|(id, listener)| self.listener(id, listener));
-        Report { listeners: listeners.collect(), workers: workers.collect() }
+        }
+    }
+
+    fn place_row(&self, instance: Instance, place: &Place, now: Instant) -> InstanceReport {
+        let filling = place.filling();
+        let left = match filling {
+            Filling::Worker(id) => self.workers.get(&id),
+            Filling::Empty | Filling::Waiting { .. } | Filling::Finished | Filling::GivenUp => {
+                self.workers.values().find(|worker| worker.occupies(instance))
+            }
+        };
+        let starts_in = match filling {
+            Filling::Waiting { until } => Some(until.saturating_duration_since(now)),
+            Filling::Empty | Filling::Worker(_) | Filling::Finished | Filling::GivenUp => None,
+        };
+        InstanceReport {
+            instance,
+            state: State::of(filling, left.map(|worker| (worker.life.phase(), worker.ready))),
+            worker: left.map(|worker| worker.id),
+            restarts: place.restarts(),
+            early_ends: place.early_ends(),
+            starts_in,
+        }
     }
 
     fn listener(&self, id: ListenerId, listener: &Listener) -> ListenerReport {

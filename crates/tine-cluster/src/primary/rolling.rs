@@ -5,7 +5,6 @@
 //! new one is ready, and not before.
 
 use std::{
-    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,7 +19,7 @@ use crate::{
         instance::Filling,
         rollout::{Action, Failure, Outcome, Pace, Rollout},
     },
-    id::{Instance, ListenerId, SeatId, WorkerId},
+    id::{Instance, WorkerId},
 };
 
 /// A rolling replacement of all workers.
@@ -102,7 +101,7 @@ impl Cluster {
     /// Replaces the workers of all instances, one by one, new before old, and returns when it is done.
     ///
     /// A new worker is ready when it listens wherever its predecessor does, and has said so if
-    /// [`wait_ready`](super::Settings::wait_ready) is set; one whose predecessor does not listen at all,
+    /// [`wait_ready`](super::Settings::wait_ready) is set; one that has neither to do,
     /// when it has lived for [`min_uptime`](crate::core::backoff::Limits::min_uptime). Then the old one
     /// is drained and stopped. The first is the canary: if it fails, no old worker was touched, and the
     /// program stays as it was. A later failure ends the reload too; what was replaced stays replaced.
@@ -193,7 +192,8 @@ impl Task {
         rolling.looked = now;
         let candidates: Vec<_> = rolling.rollout.candidates().collect();
         for (new, old) in candidates {
-            if self.is_ready(new, old) {
+            if self.can_replace(new, old) {
+                self.is_ready_now(new);
                 rolling.rollout.ready(new);
             }
         }
@@ -261,28 +261,19 @@ impl Task {
     }
 
     /// Whether the new worker can do what the old one does.
-    fn is_ready(&self, new: WorkerId, old: Option<WorkerId>) -> bool {
-        let Some(worker) = self.workers.get(&new) else { return false };
-        if !worker.life.serves() || (self.settings.wait_ready && !worker.said_ready) {
-            return false;
-        }
+    fn can_replace(&self, new: WorkerId, old: Option<WorkerId>) -> bool {
         let needed = match old {
             Some(old) => self.asked_for(old),
             None => self.workers.keys().flat_map(|id| self.asked_for(*id)).collect(),
         };
-        if needed.is_empty() {
-            return worker.lived() >= self.settings.limits.min_uptime;
-        }
-        needed.is_subset(&self.asked_for(new))
+        let min_uptime = self.settings.limits.min_uptime;
+        self.signs_of(new, &needed).is_some_and(|signs| signs.are_enough(min_uptime))
     }
 
-    /// Where the worker listens by its own doing: declared sockets are there from the start, and say
-    /// nothing of the program.
-    fn asked_for(&self, id: WorkerId) -> BTreeSet<ListenerId> {
-        let declared = self.declared.get(&id).map(Vec::as_slice).unwrap_or_default();
-        let told = self.told_listening.range((id, SeatId(0))..=(id, SeatId(u32::MAX)));
-        let seats = told.map(|(_, seat)| *seat).filter(|seat| !declared.contains(seat));
-        seats.filter_map(|seat| Some(self.seats.listener_of(seat)?.0)).collect()
+    /// Whether a reload waits for the worker to be ready.
+    pub(super) fn is_on_trial(&self, id: WorkerId) -> bool {
+        let mut rolling = self.rolling.iter();
+        rolling.any(|rolling| rolling.rollout.candidates().any(|(new, _)| new == id))
     }
 
     /// What is known of a worker that has ended, once that is all.
@@ -320,10 +311,8 @@ impl Task {
 
     /// The first process of the worker has ended: if it was on trial, it has failed.
     pub(super) fn ended_on_trial(&mut self, id: WorkerId) {
-        if let Some(rolling) = &mut self.rolling
-            && rolling.rollout.candidates().any(|(new, _)| new == id)
-        {
-            rolling.rollout.gone(id);
+        if self.is_on_trial(id) {
+            self.gone_from_the_reload(id);
         }
     }
 

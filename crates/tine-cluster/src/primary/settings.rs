@@ -5,7 +5,11 @@ use std::{collections::BTreeSet, ffi::OsString, net::SocketAddr, path::PathBuf, 
 use rustix::process::Signal;
 
 use crate::{
-    core::{backoff::Limits, worker::Patience},
+    core::{
+        backoff::Limits,
+        restart::{Restart, Rules},
+        worker::Patience,
+    },
     policy::{Abilities, Mechanism, Policy},
 };
 
@@ -123,6 +127,7 @@ impl Fork {
 }
 
 /// A cluster's settings.
+#[expect(clippy::struct_excessive_bools, reason = "independent wishes")]
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The program.
@@ -144,11 +149,19 @@ pub struct Settings {
     pub stop_signal: Signal,
     /// How long to wait for a leaving worker.
     pub patience: Patience,
+    /// Whether and when a worker that ends by itself is followed by another one.
+    pub restart: Restart,
     /// How often to try again.
     pub limits: Limits,
     /// A new worker counts as ready only when it has said so: `process.send('ready')`, or
     /// [`Worker::ready`](crate::worker::Worker::ready).
     pub wait_ready: bool,
+    /// With [`Self::wait_ready`]: a worker that has not said so after this time has failed to start. A
+    /// reload has its own ([`Pace::patience`](crate::core::rollout::Pace::patience)).
+    pub ready_timeout: Option<Duration>,
+    /// The cluster lives until it is stopped, or its last handle is dropped, also when all instances have
+    /// finished, or were given up: somebody may start them again.
+    pub lives_on: bool,
     /// How many descriptors a worker may have, softly and firmly; as many as the manager when not said.
     pub file_limit: Option<(u64, u64)>,
     /// Workers are killed when the thread that runs the cluster ends. For a manager without a
@@ -176,11 +189,58 @@ impl Settings {
                 drain: Duration::from_secs(30),
                 kill: Duration::from_millis(1600),
             },
+            restart: Restart::default(),
             limits: Limits::default(),
             wait_ready: false,
+            ready_timeout: None,
+            lives_on: false,
             file_limit: None,
             workers_die_with_manager: false,
             owns_all_children: false,
         }
     }
+
+    /// Those of them that can be changed while the cluster runs.
+    #[must_use]
+    pub fn tuning(&self) -> Tuning {
+        Tuning {
+            stop_signal: self.stop_signal,
+            patience: self.patience,
+            restart: self.restart.clone(),
+            limits: self.limits,
+            wait_ready: self.wait_ready,
+            ready_timeout: self.ready_timeout,
+        }
+    }
+
+    pub(super) fn tune(&mut self, tuning: Tuning) {
+        self.stop_signal = tuning.stop_signal;
+        self.patience = tuning.patience;
+        self.restart = tuning.restart;
+        self.limits = tuning.limits;
+        self.wait_ready = tuning.wait_ready;
+        self.ready_timeout = tuning.ready_timeout;
+    }
+
+    pub(super) fn rules(&self) -> Rules {
+        Rules { restart: self.restart.clone(), limits: self.limits }
+    }
+}
+
+/// What can be changed while a cluster runs, all of it together: begin with [`Settings::tuning`]. See
+/// [`Cluster::configure`](super::Cluster::configure).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// [`Settings::stop_signal`].
+    pub stop_signal: Signal,
+    /// [`Settings::patience`].
+    pub patience: Patience,
+    /// [`Settings::restart`].
+    pub restart: Restart,
+    /// [`Settings::limits`].
+    pub limits: Limits,
+    /// [`Settings::wait_ready`].
+    pub wait_ready: bool,
+    /// [`Settings::ready_timeout`].
+    pub ready_timeout: Option<Duration>,
 }

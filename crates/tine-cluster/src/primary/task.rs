@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::Signal;
 use tine_linux::{balance::KernelOffsets, process::Exit, seccomp};
 use tokio::sync::{mpsc, watch};
 
@@ -26,6 +25,8 @@ use super::{
     owner::Waiter,
     paths::Paths,
     presumed::Presumed,
+    readiness::Unready,
+    restarting::Restarting,
     rolling::Rolling,
     seats::Seats,
     settings::{Program, Settings},
@@ -88,6 +89,10 @@ pub(super) struct Task {
     /// Listeners that nobody held, and nobody was to ask for, at the last look.
     pub(super) unwanted: Vec<ListenerId>,
     pub(super) rolling: Option<Rolling>,
+    pub(super) restarting: Vec<Restarting>,
+    pub(super) unready: Unready,
+    /// Some worker has listened by its own doing.
+    pub(super) ever_listened: bool,
     pub(super) last_worker: u32,
     pub(super) stopping: bool,
     /// The owner may start workers at any time: that there are none is not the end.
@@ -109,7 +114,7 @@ impl Task {
         Self {
             program: Arc::new(settings.program.clone()),
             inspectors: Inspectors::default(),
-            lives_on: settings.instances == 0,
+            lives_on: settings.lives_on || settings.instances == 0,
             settings,
             means: Means::find(),
             workers: BTreeMap::new(),
@@ -135,6 +140,9 @@ impl Task {
             waiters: Vec::new(),
             unwanted: Vec::new(),
             rolling: None,
+            restarting: Vec::new(),
+            unready: Unready::default(),
+            ever_listened: false,
             last_worker: 0,
             stopping: false,
             ever_ran: false,
@@ -191,30 +199,6 @@ impl Task {
         }
     }
 
-    /// Whoever asked may have given up when the answer comes.
-    fn command(&mut self, command: Command) {
-        match command {
-            Command::Stop => self.stop(),
-            Command::Kill => self.kill(),
-            Command::Signal(signal) => self.signal(signal),
-            Command::SignalOne(worker, signal, done) => {
-                let _ = done.send(self.signal_one(worker, signal));
-            }
-            Command::Fork(fork, answer) => {
-                let _ = answer.send(self.fork(*fork));
-            }
-            Command::Setup(program) => self.setup(*program),
-            Command::Reload(reload, done) => self.reload(*reload, done),
-            Command::CancelReload => self.cancel_reload(),
-            Command::Disconnect(who, gone) => self.disconnect(who, gone),
-            Command::Scale(instances, done) => self.scale(instances, done),
-            Command::ReapOrphans => self.reap_wanted = true,
-            Command::Report(answer) => {
-                let _ = answer.send(self.report());
-            }
-        }
-    }
-
     fn hear(&mut self, news: News) {
         match news {
             News::Exited(worker) => self.exited(worker),
@@ -246,6 +230,7 @@ impl Task {
         }
         // Before those that have gone are forgotten: they may have had last words.
         self.roll(now);
+        self.look_at_the_unready(now);
         if self.next_look <= now {
             self.next_look = now + LOOK;
             self.look_at_the_leaving();
@@ -275,11 +260,8 @@ impl Task {
         due.filter(|instance| !self.is_occupied(*instance)).collect()
     }
 
-    fn is_occupied(&self, instance: Instance) -> bool {
-        let mut workers = self.workers.values();
-        workers.any(|worker| {
-            worker.instance == instance && worker.life != Life::Gone && !worker.retired
-        })
+    pub(super) fn is_occupied(&self, instance: Instance) -> bool {
+        self.workers.values().any(|worker| worker.occupies(instance))
     }
 
     pub(super) fn leaving(&self, which: impl Fn(Life) -> bool) -> Vec<WorkerId> {
@@ -311,46 +293,9 @@ impl Task {
             .chain(round)
             .chain(reaping)
             .chain(self.rolling_timeout())
+            .chain(self.unready_timeout())
             .chain(self.presumed.deadline());
         all.min().unwrap_or(now + Duration::from_hours(1))
-    }
-
-    // === Requests ===
-
-    fn stop(&mut self) {
-        if std::mem::replace(&mut self.stopping, true) {
-            return;
-        }
-        self.abandon_reload();
-        self.places.iter_mut().for_each(Place::cancel);
-        self.close_gates();
-        let all: Vec<WorkerId> = self.workers.keys().copied().collect();
-        for worker in all {
-            self.ask_to_go(worker);
-        }
-        self.fill_sinks();
-    }
-
-    pub(super) fn ask_to_go(&mut self, id: WorkerId) {
-        if let Some(worker) = self.workers.get_mut(&id) {
-            worker.asked = true;
-        }
-        self.step(id, LifeEvent::Stop);
-    }
-
-    fn kill(&mut self) {
-        self.stop();
-        let all: Vec<WorkerId> = self.workers.keys().copied().collect();
-        for worker in all {
-            self.step(worker, LifeEvent::Kill);
-        }
-    }
-
-    fn signal(&mut self, signal: Signal) {
-        for worker in self.workers.values() {
-            // One that has ended needs no signal.
-            let _ = worker.process.signal(signal);
-        }
     }
 
     // === The end ===

@@ -44,6 +44,8 @@ impl Task {
         };
         let tcp = listener.key.transport == Transport::Tcp;
         let port = tcp.then(|| listener.key.endpoint.port()).flatten();
+        let declared = self.declared.get(&id).is_some_and(|seats| seats.contains(&seat));
+        self.ever_listened |= !declared;
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.listened = true;
             worker.ports.extend(port);

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rustix::{
@@ -45,6 +45,7 @@ pub(super) struct Worker {
     pub(super) trap: Option<Arc<seccomp::Listener>>,
     pub(super) channel: Option<Channel>,
     pub(super) started: Instant,
+    pub(super) started_at: SystemTime,
     /// It has listened on something.
     pub(super) listened: bool,
     /// The TCP ports by which it gets connections. A worker that leaves may have closed its listeners
@@ -58,6 +59,12 @@ pub(super) struct Worker {
     pub(super) retired: bool,
     /// Its program said that it is ready.
     pub(super) said_ready: bool,
+    /// It is ready.
+    pub(super) ready: bool,
+    /// It was not ready in time, and was told to go for it.
+    pub(super) is_late: bool,
+    /// Its owner wants another one in its place as soon as it has gone.
+    pub(super) is_followed: bool,
     /// It was told to go by its owner, who leaves it its time.
     pub(super) disconnecting: bool,
     /// Its channel is closed on purpose, or is to be.
@@ -123,12 +130,16 @@ impl Worker {
             trap: None,
             channel: None,
             started: Instant::now(),
+            started_at: SystemTime::now(),
             listened: false,
             ports: BTreeSet::new(),
             addresses: BTreeMap::new(),
             asked: false,
             retired: false,
             said_ready: false,
+            ready: false,
+            is_late: false,
+            is_followed: false,
             disconnecting: false,
             exited_after_disconnect: false,
             ended: None,
@@ -159,6 +170,11 @@ impl Worker {
 
     pub(super) fn lived(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// Whether something of it is left where only one worker may be.
+    pub(super) fn occupies(&self, instance: Instance) -> bool {
+        self.instance == instance && self.life != Life::Gone && !self.retired
     }
 
     /// What its instance needs to know of its end.

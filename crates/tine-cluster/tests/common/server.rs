@@ -1,0 +1,128 @@
+//! This binary as the program of workers: any server that answers with its pid.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use tine_cluster::{primary::Program, worker::Worker};
+
+const MODE: &str = "SERVER_MODE";
+const PORT: &str = "SERVER_PORT";
+
+/// To be called by a test named `serves`.
+pub(crate) fn serves() -> ExitCode {
+    let Ok(mode) = std::env::var(MODE) else { return ExitCode::SUCCESS };
+    let port: u16 = std::env::var(PORT).unwrap().parse().unwrap();
+    let address = (Ipv4Addr::LOCALHOST, port);
+    match mode.as_str() {
+        "plain" => plain(&TcpListener::bind(address).unwrap()),
+        "native" => native(address, false),
+        "ready" => native(address, true),
+        // Does nothing.
+        "idle" => loop {
+            thread::park();
+        },
+        code => ends(code.parse().unwrap()),
+    }
+    ExitCode::SUCCESS
+}
+
+#[expect(clippy::disallowed_methods, reason = "the harness has a code of its own")]
+fn ends(code: i32) -> ! {
+    std::process::exit(code)
+}
+
+fn plain(listener: &TcpListener) {
+    loop {
+        drop(answer(listener.accept().unwrap().0));
+    }
+}
+
+fn native(address: (Ipv4Addr, u16), says_ready: bool) {
+    let worker = Worker::from_env().unwrap();
+    let listener = worker.listen(address).unwrap();
+    if says_ready {
+        worker.ready().unwrap();
+    }
+    while let Some((client, _)) = listener.accept().unwrap() {
+        drop(answer(client));
+    }
+}
+
+fn answer(mut client: TcpStream) -> io::Result<()> {
+    client.read_exact(&mut [0; 4])?;
+    write!(client, "{}", std::process::id())
+}
+
+/// This binary in this mode; a number is an exit code.
+pub(crate) fn program(mode: &str, port: u16) -> Program {
+    let mut program = Program::new(std::env::current_exe().unwrap());
+    program.args = ["--exact", "serves", "--nocapture"].map(Into::into).to_vec();
+    let own = [(MODE, mode.to_owned()), (PORT, port.to_string())];
+    program.env.extend(own.map(|(name, value)| (name.into(), value.into())));
+    program
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Connects; the worker that accepts this is busy until [`finish`].
+pub(crate) fn connect(port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(crate::common::DEADLINE))?;
+    Ok(stream)
+}
+
+/// Asks who is there.
+pub(crate) fn finish(mut stream: TcpStream) -> io::Result<i32> {
+    stream.write_all(b"who?")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    text.parse().map_err(io::Error::other)
+}
+
+/// Clients that connect one after another until told to end.
+pub(crate) struct Clients {
+    end: Arc<AtomicBool>,
+    threads: Vec<thread::JoinHandle<(usize, Vec<String>)>>,
+}
+
+impl Clients {
+    pub(crate) fn start(port: u16) -> Self {
+        let end = Arc::new(AtomicBool::new(false));
+        let threads = (0..4).map(|_| {
+            let end = Arc::clone(&end);
+            thread::spawn(move || {
+                let (mut answers, mut failures) = (0, Vec::new());
+                while !end.load(Ordering::Relaxed) {
+                    match connect(port).and_then(finish) {
+                        Ok(_) => answers += 1,
+                        Err(error) => failures.push(error.to_string()),
+                    }
+                }
+                (answers, failures)
+            })
+        });
+        Self { threads: threads.collect(), end }
+    }
+
+    /// How many answers they got; nothing else came.
+    pub(crate) fn end(self) -> usize {
+        self.end.store(true, Ordering::Relaxed);
+        let mut all = 0;
+        for thread in self.threads {
+            let (answers, failures) = thread.join().unwrap();
+            assert_eq!(failures, Vec::<String>::new());
+            all += answers;
+        }
+        all
+    }
+}
