@@ -1,12 +1,13 @@
 //! Ports that no other test has.
 
 use std::mem;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::ops::Range;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process;
 
+use rustix::net::addr::SocketAddrArg;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
 /// Below the ports that the kernel gives to clients (32768 on), one of which would be taken by the
@@ -26,9 +27,18 @@ pub fn free_port() -> u16 {
 /// Without `SO_REUSEADDR`, which std sets: a connection of an earlier test that is in `TIME_WAIT` would
 /// keep the port from a program that does not set it either.
 fn is_free(port: u16) -> bool {
-    let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None);
-    socket.is_ok_and(|socket| bind(&socket, &any).is_ok())
+    let v4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
+    let v6 = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0);
+    may_bind(AddressFamily::INET, &v4) && (!has_ipv6() || may_bind(AddressFamily::INET6, &v6))
+}
+
+fn may_bind(family: AddressFamily, address: &impl SocketAddrArg) -> bool {
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+    socket.is_ok_and(|socket| bind(&socket, address).is_ok())
+}
+
+fn has_ipv6() -> bool {
+    may_bind(AddressFamily::INET6, &SocketAddrV6::new(Ipv6Addr::LOCALHOST, 0, 0, 0))
 }
 
 /// Takes the port's name among the abstract sockets: the kernel gives it to one process, and takes
@@ -42,6 +52,8 @@ fn claim(port: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, TcpListener, TcpStream};
+
     use super::*;
 
     #[test]
@@ -54,13 +66,18 @@ mod tests {
 
     #[test]
     fn a_port_with_a_connection_that_was_closed_a_moment_ago_is_not_free() {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).unwrap();
-        let address = listener.local_addr().unwrap();
-        let client = std::net::TcpStream::connect(address).unwrap();
-        // Who closes first is the one that waits.
-        drop(listener.accept().unwrap());
-        drop((client, listener));
-        assert!(!is_free(address.port()));
+        for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+            if ip.is_ipv6() && !has_ipv6() {
+                continue;
+            }
+            let listener = TcpListener::bind((ip, free_port())).unwrap();
+            let address = listener.local_addr().unwrap();
+            let client = TcpStream::connect(address).unwrap();
+            // Who closes first is the one that waits.
+            drop(listener.accept().unwrap());
+            drop((client, listener));
+            assert!(!is_free(address.port()), "{ip}");
+        }
     }
 
     #[test]

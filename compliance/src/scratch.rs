@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process;
+use std::process::{self, Command};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::build;
@@ -74,7 +74,7 @@ impl Drop for Scratch {
 
 fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     if !from.is_dir() {
-        fs::copy(from, to)?;
+        copy_file(from, to)?;
         return open_to_all(to);
     }
     fs::create_dir(to)?;
@@ -84,6 +84,16 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
         copy_tree(&entry.path(), &to.join(entry.file_name()))?;
     }
     Ok(())
+}
+
+/// What can be executed is copied by cp(1): a child that another thread of this process forks meanwhile
+/// would hold a file that we write, and until its own exec whoever executes that file is told `ETXTBSY`.
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    if fs::metadata(from)?.permissions().mode() & 0o111 == 0 {
+        return fs::copy(from, to).map(drop);
+    }
+    let status = Command::new("cp").arg("--").args([from, to]).status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("cp: {status}"))) }
 }
 
 /// What its owner may read and execute, all may.

@@ -15,6 +15,10 @@ use rustix::process::Signal;
 /// Nobody should have to wait longer for a port that a killed tine held.
 const SOON: Duration = Duration::from_secs(5);
 
+/// Clients that come while a worker stands still: that chance leads none of them to one of three workers is
+/// (2/3)^64, 10^-11.
+const CLIENTS: usize = 64;
+
 /// Connections of clients that wait for an answer.
 struct Clients(Vec<TcpStream>);
 
@@ -92,15 +96,15 @@ fn who_waits_is_answered(run: Run, port: u16, (workers, mechanism): (usize, &str
     let victim = tine.pids()[0];
     tine.signal_worker(victim, Signal::STOP);
     eventually("the worker is stopped", || has_stopped(victim));
-    let clients = Clients::connect(port, 16);
+    let clients = Clients::connect(port, CLIENTS);
     if mechanism == "hand-over" {
         // One is in flight to the stopped worker; the others, if there are any, serve the rest.
-        let waiting = if workers == 1 { 16 } else { 1 };
-        eventually("the others are answered", || clients.answered() == 16 - waiting);
+        let waiting = if workers == 1 { CLIENTS } else { 1 };
+        eventually("the others are answered", || clients.answered() == CLIENTS - waiting);
     } else {
-        eventually("the others are answered", || clients.answered() + queued(&tine) == 16);
+        eventually("the others are answered", || clients.answered() + queued(&tine) == CLIENTS);
         // Under one queue the others have taken them all.
-        assert!(clients.answered() < 16 || mechanism == "one-queue", "nobody waits");
+        assert!(clients.answered() < CLIENTS || mechanism == "one-queue", "nobody waits");
     }
     tine.signal_worker(victim, Signal::KILL);
     clients.are_all_answered();

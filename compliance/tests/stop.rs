@@ -151,6 +151,27 @@ finishes_kindly! {
     go_finishes_a_request_after_sigterm_as_user: "go" "./slow", TERM User,
 }
 
+const LATE: &str = "
+require('net').createServer().listen(process.env.PORT, '127.0.0.1');
+process.on('exit', () => {
+  for (const end = Date.now() + 700; Date.now() < end;);
+  console.log('all is put away');
+});
+";
+
+/// No signal ends it on its way out, as on a machine that has no processor for it.
+#[test]
+fn a_node_worker_that_works_at_its_exit_is_let() {
+    compliance::needs("node");
+    let variable = format!("PORT={}", free_port());
+    let words = ["--kill-timeout", "20s", "--env", &variable, "late.js"];
+    let mut tine = Tine::run(words).file("late.js", LATE).start();
+    tine.wait_listening(1);
+    let exit = tine.stop();
+    assert_eq!(exit.stdout, "late/0 | all is put away\n", "{}", exit.stderr);
+    assert!(exit.stderr.contains("exited with code 0"), "{}", exit.stderr);
+}
+
 const DEAF: &str = r#"
 import signal
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

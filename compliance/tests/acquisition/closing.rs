@@ -91,7 +91,8 @@ fn where_all_have_closed_nobody_listens_until_they_open_again() {
                 "sticky" => assert!(tcp(V4, port).is_ok()),
                 _ => all_answer(&mut tine, || tcp(V4, port)),
             }
-            eventually("as many descriptors as before", || descriptors(&tine) == before);
+            // It may have had one more open for a moment, then or now.
+            eventually("no more descriptors than before", || descriptors(&tine) <= before);
             stop(tine);
         })
     });
@@ -201,11 +202,12 @@ serve(listener(('127.0.0.1', PORT)))
     let mut tine =
         python("1", free_port(), &["--policy", "random"], &[SCRIPT, script].concat()).start();
     tine.wait_for(|line| line.contains("started, pid"), "its worker");
+    let before = descriptors(&tine);
     tell(&tine, "close");
     said(&mut tine, 1, "closed");
     said(&mut tine, 1, "ready");
-    let most = descriptors(&tine);
-    eventually("they are closed", || descriptors(&tine) + 30 <= most);
+    // The one that serves has its few.
+    eventually("they are closed", || descriptors(&tine) < before + 10);
     stop(tine);
 }
 

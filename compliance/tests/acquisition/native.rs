@@ -70,6 +70,29 @@ fn a_worker_in_another_language_is_served_by_every_mechanism() {
     }
 }
 
+/// Says nothing of signals, and has something to put away when it is told to stop.
+const SLOW: &str = r#"
+import json, os, socket, time
+channel = socket.socket(fileno=int(os.environ["TINE_CHANNEL_FD"].split(":")[0]))
+def say(**line): channel.sendall(json.dumps(line).encode() + b"\n")
+say(type="hello", version=1, pid=os.getpid())
+say(type="listen", seq=1, socket="tcp", address="127.0.0.1:" + os.environ["PORT"])
+while b'"stop"' not in channel.recv(65536): pass
+time.sleep(0.7)
+print("all is put away")
+"#;
+
+#[test]
+fn a_worker_that_is_told_to_stop_may_take_as_long_as_after_a_signal() {
+    let variable = format!("PORT={}", free_port());
+    let words = ["--policy", "shared", "--kill-timeout", "20s", "--env", &variable, "slow.py"];
+    let mut tine = Tine::run(words).file("slow.py", SLOW).as_user().start();
+    tine.wait_listening(1);
+    let exit = tine.stop();
+    assert_eq!(exit.stdout, "slow/0 | all is put away\n", "{}", exit.stderr);
+    assert!(exit.stderr.contains("exited with code 0"), "{}", exit.stderr);
+}
+
 #[test]
 fn started_by_hand_the_same_program_simply_listens() {
     let port = free_port();

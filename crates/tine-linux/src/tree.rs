@@ -67,6 +67,18 @@ fn parse(pid: Pid, text: &str) -> Option<Entry> {
     })
 }
 
+/// Whether a thread of the process is at work at this moment, or would be if it had a processor:
+/// states `R` and `D` of `proc_pid_stat(5)`. Nobody sees a process that may not be looked at work.
+#[must_use]
+pub fn is_at_work(pid: Pid) -> bool {
+    let threads = fs::read_dir(format!("/proc/{}/task", pid.as_raw_pid()));
+    threads.into_iter().flatten().flatten().any(|thread| {
+        let text = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let state = text.rsplit_once(") ").map(|(_, rest)| rest.as_bytes());
+        matches!(state, Some([b'R' | b'D', ..]))
+    })
+}
+
 /// The process table at one moment, ready to be asked for many trees.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
@@ -216,6 +228,25 @@ mod tests {
         let text = "42 (a) b (c) S 1 42 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 99 1 1";
         let entry = parse(pid(42), text).unwrap();
         assert_eq!((entry.parent, entry.session, entry.started), (Some(pid(1)), 7, 99));
+    }
+
+    #[test]
+    fn who_computes_is_at_work_and_who_sleeps_is_not() {
+        let start = |script| {
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", script]).spawn().expect("a shell")
+        };
+        for (script, works) in [("while :; do :; done", true), ("exec sleep 600", false)] {
+            let mut child = start(script);
+            let pid = Pid::from_child(&child);
+            // The shell works until it sleeps.
+            while is_at_work(pid) != works {
+                std::thread::yield_now();
+            }
+            Process::open(pid).expect("our child").signal(Signal::KILL).expect("our child");
+            child.wait().expect("our child");
+            assert!(!is_at_work(pid), "it is gone");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod doctor;
 pub mod ports;
 pub mod run;
+pub mod startup;
 
 use std::{io::Write, process::ExitCode};
 
@@ -35,6 +36,10 @@ pub enum Command {
     Run(Box<run::Args>),
     /// Show every listening port: workers, queues and connections, or who else holds it
     Ports(ports::Args),
+    /// Have the saved apps started when the machine starts
+    Startup(startup::Args),
+    /// Have nothing started any more when the machine starts
+    Unstartup(startup::Args),
 }
 
 /// Carries out the command; its exit code is 0, or 1 for a user's trouble told on the way.
@@ -47,6 +52,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(&args),
         Command::Ports(args) => ports::run(&args),
         Command::Run(args) => run::run(*args),
+        Command::Startup(args) => startup::run(&args),
+        Command::Unstartup(args) => startup::undo(&args),
     }
 }
 

@@ -93,6 +93,12 @@ impl Home {
         Self { root }
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
     /// The run directory, made (0700) if it is missing.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod boot;
 pub mod cli;
 pub mod control;
 pub mod foreground;

@@ -15,13 +15,13 @@ use tine_linux::{
     foreign,
     process::Process,
     sock_diag::{self, Inode, TcpState},
-    socket,
+    socket, tree,
 };
 
 use super::{channel::Order, settings::ProgramKind, task::Task, worker::Talk};
 use crate::id::{SeatId, WorkerId};
 
-/// From the last word over the channel to the end of the process: what it does at its exit.
+/// From the end of the channel to that of the process, if it does not work meanwhile.
 const LAST_STEPS: Duration = Duration::from_millis(200);
 
 impl Task {
@@ -79,8 +79,10 @@ impl Task {
     }
 
     /// Whether a worker that was told to leave has had its time to end by itself. Node closes its channel
-    /// when it has finished everything; programs of other kinds may keep theirs open to their end.
+    /// when it has finished everything; programs of other kinds may keep theirs open to their end, and have
+    /// as long for the word as for the signal. Who works at its exit, or waits for a processor, is let.
     fn has_left(&self, id: WorkerId) -> bool {
+        let patience = self.settings.patience.kill;
         let Some(worker) = self.workers.get(&id) else { return true };
         if worker.disconnecting {
             // It goes by itself, or when its time is up.
@@ -88,8 +90,10 @@ impl Task {
         }
         match (worker.talk, worker.kind) {
             (Talk::ToldToLeave(_), ProgramKind::Node) => false,
-            (Talk::ToldToLeave(since), ProgramKind::Other) | (Talk::Closed(since), _) => {
-                since.elapsed() >= LAST_STEPS
+            (Talk::ToldToLeave(since), ProgramKind::Other) => since.elapsed() >= patience,
+            (Talk::Closed(since), _) => {
+                let rests = || since.elapsed() >= LAST_STEPS && !tree::is_at_work(worker.pid());
+                since.elapsed() >= patience || rests()
             }
             (Talk::Silent | Talk::Speaks, _) => true,
         }

@@ -249,6 +249,9 @@ impl Task {
 
     /// It said something wrong on its channel: it is ended, and its successor may do better.
     pub(super) fn misbehaved(&mut self, id: WorkerId, error: String) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.misbehaved = true;
+        }
         self.tell(id, What::Misbehaved { error });
         self.step(id, LifeEvent::Kill);
     }

@@ -69,6 +69,9 @@ pub(super) struct Worker {
     pub(super) disconnecting: bool,
     /// Its channel is closed on purpose, or is to be.
     pub(super) exited_after_disconnect: bool,
+    /// It broke the rules of its channel, whatever it says of itself at its end: Node exits with 0 when its
+    /// channel does, sooner perhaps than it is killed.
+    pub(super) misbehaved: bool,
     /// When its first process was seen to have ended: its number may be another's from then on.
     pub(super) ended: Option<Instant>,
     /// How its first process ended.
@@ -142,6 +145,7 @@ impl Worker {
             is_followed: false,
             disconnecting: false,
             exited_after_disconnect: false,
+            misbehaved: false,
             ended: None,
             exit: None,
             v6only: ToldV6Only::default(),
@@ -181,7 +185,7 @@ impl Worker {
     pub(super) fn end(&self, exit: Exit) -> End {
         End {
             asked: self.asked,
-            clean: exit == Exit::Code(0),
+            clean: exit == Exit::Code(0) && !self.misbehaved,
             listened: self.listened,
             lived: self.lived(),
         }
