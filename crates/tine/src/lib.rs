@@ -6,7 +6,9 @@
 pub mod api;
 pub mod boot;
 pub mod cli;
+pub mod client;
 pub mod control;
+pub mod daemon;
 pub mod foreground;
 pub mod home;
 pub mod program;
