@@ -24,6 +24,7 @@ mod census;
 mod channel;
 mod declared;
 mod drain;
+mod environment;
 mod event;
 mod exclusive;
 mod gate;
@@ -52,6 +53,7 @@ mod restarting;
 mod rolling;
 mod seats;
 mod settings;
+mod shutdown;
 mod start;
 mod task;
 mod telling;
@@ -66,7 +68,9 @@ pub use owner::{ForkError, WorkerError};
 pub use reports::{InstanceReport, ListenerReport, Report, SeatReport, WorkerReport};
 pub use restarting::InstanceError;
 pub use rolling::{Reload, ReloadError, Reloaded};
-pub use settings::{Fork, Program, ProgramKind, Settings, Stdio, Tuning, User};
+pub use settings::{
+    CgroupLimits, Controller, Fork, Program, ProgramKind, Resource, Settings, Stdio, Tuning, User,
+};
 pub use start::cgroup_prefix;
 
 use std::collections::BTreeMap;

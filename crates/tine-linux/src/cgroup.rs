@@ -4,8 +4,10 @@
 //! delegated by systemd). [cgroups(7)](https://man7.org/linux/man-pages/man7/cgroups.7.html)
 
 mod hierarchy;
+mod limits;
 
 pub(crate) use hierarchy::Hierarchy;
+pub use limits::{Controller, Limits};
 
 use std::{
     fs::{self, File},

@@ -5,6 +5,9 @@
 //! step and the error; the parent never has a child that is half set up.
 
 mod child;
+mod rights;
+
+pub use rights::User;
 
 use std::{
     ffi::{CString, NulError, OsStr},
@@ -20,7 +23,7 @@ use std::{
 
 use rustix::{
     io::Errno,
-    process::{Gid, Pid, Signal, Uid},
+    process::{Pid, Signal},
 };
 use thiserror::Error;
 
@@ -29,6 +32,7 @@ use crate::{
     seccomp::{Listener, Trap},
 };
 use child::Plan;
+use rights::Rights;
 
 /// A program to start. Environment and descriptors are given whole: nothing is inherited unasked.
 #[derive(Debug)]
@@ -42,19 +46,7 @@ pub struct Spawn<'a> {
     cgroup: Option<BorrowedFd<'a>>,
     dies_with_parent: Option<Signal>,
     listen_pid: bool,
-    file_limit: Option<(u64, u64)>,
-    user: Option<User>,
-}
-
-/// As whom a program runs, in full: nothing of the parent's rights is left by accident.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
-    /// The real, effective and saved user.
-    pub uid: Uid,
-    /// The real, effective and saved group.
-    pub gid: Gid,
-    /// All supplementary groups.
-    pub groups: Vec<Gid>,
+    rights: Rights,
 }
 
 /// A started program.
@@ -93,6 +85,8 @@ pub enum Step {
     Limits = 10,
     /// `setgroups(2)`, `setresgid(2)` and `setresuid(2)`.
     User = 11,
+    /// `setpriority(2)`.
+    Priority = 12,
 }
 
 /// Why a program was not started.
@@ -163,8 +157,7 @@ impl<'a> Spawn<'a> {
             cgroup: None,
             dies_with_parent: None,
             listen_pid: false,
-            file_limit: None,
-            user: None,
+            rights: Rights::default(),
         })
     }
 
@@ -240,20 +233,6 @@ impl<'a> Spawn<'a> {
     /// Sets `LISTEN_PID` to the program's own pid, as `sd_listen_fds(3)` demands.
     pub fn listen_pid(&mut self) -> &mut Self {
         self.listen_pid = true;
-        self
-    }
-
-    /// How many descriptors the program may have, softly and firmly (`RLIMIT_NOFILE`): for a parent
-    /// that raised its own limit.
-    pub fn file_limit(&mut self, soft: u64, hard: u64) -> &mut Self {
-        self.file_limit = Some((soft, hard));
-        self
-    }
-
-    /// Runs the program as this user, which takes `CAP_SETUID` and `CAP_SETGID`. The working directory
-    /// is entered before, as the parent's user.
-    pub fn user(&mut self, user: User) -> &mut Self {
-        self.user = Some(user);
         self
     }
 
@@ -353,7 +332,7 @@ fn failure_in(bytes: &[u8]) -> Option<(Step, Errno)> {
 }
 
 impl Step {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Session,
         Self::ParentDeath,
         Self::Cgroup,
@@ -365,6 +344,7 @@ impl Step {
         Self::Execute,
         Self::Limits,
         Self::User,
+        Self::Priority,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -386,6 +366,7 @@ impl fmt::Display for Step {
             Self::Execute => "execute the program",
             Self::Limits => "set the limits",
             Self::User => "become the user",
+            Self::Priority => "set the priority",
         })
     }
 }

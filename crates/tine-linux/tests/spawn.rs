@@ -247,3 +247,29 @@ fn python() -> bool {
     }
     there
 }
+
+#[test]
+fn umask_priority_and_limits_are_the_programs_own() {
+    use rustix::process::Resource;
+    let (text, exit) = output(
+        |spawn| {
+            spawn.umask(0o027).nice(5);
+            spawn.file_limit(64, 128).limit(Resource::Core, Some(0), None);
+            spawn.limit(Resource::Nofile, Some(32), Some(100));
+        },
+        "umask; nice; ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc",
+    );
+    let nice = rustix::process::nice(0).unwrap();
+    assert_eq!(nice, 0, "this process has the usual one");
+    assert_eq!(text, "0027\n5\n32\n100\n0\nunlimited\n");
+    assert_eq!(exit, Exit::Code(0));
+}
+
+#[test]
+fn a_limit_that_cannot_be_set_is_told_with_its_step() {
+    use rustix::process::Resource;
+    let mut program = shell("exit 0");
+    program.limit(Resource::Nofile, Some(2), Some(1));
+    let error = program.start().unwrap_err();
+    assert_eq!(error.step(), Some(Step::Limits));
+}

@@ -2,9 +2,13 @@
 
 pub mod daemon;
 pub mod doctor;
+pub mod man;
+pub mod options;
 pub mod ports;
 pub mod run;
+pub mod serve;
 pub mod startup;
+mod values;
 
 use std::{io::Write, process::ExitCode};
 
@@ -39,6 +43,10 @@ pub enum Command {
     Run(Box<run::Args>),
     /// Show every listening port: workers, queues and connections, or who else holds it
     Ports(ports::Args),
+    /// Write the pages of the manual
+    Man(man::Args),
+    /// Serve a directory of files over HTTP
+    Serve(serve::Args),
     /// Have the saved apps started when the machine starts
     Startup(startup::Args),
     /// Have nothing started any more when the machine starts
@@ -56,6 +64,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(&args),
         Command::Ports(args) => ports::run(&args),
         Command::Run(args) => run::run(*args),
+        Command::Man(args) => man::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Startup(args) => startup::run(&args),
         Command::Unstartup(args) => startup::undo(&args),
     }

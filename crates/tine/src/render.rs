@@ -1,9 +1,20 @@
 //! What a person sees: every view is a pure function of its data and of the [`Screen`].
 
+mod amount;
+mod describe;
 mod doctor;
+mod inspect;
+mod list;
+pub mod pm2;
 mod ports;
+#[cfg(test)]
+mod sample;
+mod settings;
 
+pub use describe::describe;
 pub use doctor::doctor;
+pub use inspect::inspect;
+pub use list::{Field, Listing, Sort, list};
 pub use ports::ports;
 
 use std::io::IsTerminal;

@@ -64,8 +64,11 @@ impl Task {
     }
 
     /// Workers with a channel are told to go, once: they close their listeners, and end when they are
-    /// done. Not before their queue is empty, for what is queued then would be stranded.
+    /// done; one that is to be told by a message, in that message, when it has finished. Not before their queue is empty, for what is queued then would be stranded.
     fn ask_to_leave(&mut self, id: WorkerId) {
+        if self.is_told_by_message(id) {
+            return self.leave_handing(id);
+        }
         let Some(worker) = self.workers.get_mut(&id) else { return };
         // Node reads it as soon as it runs.
         let will_hear = worker.disconnecting && worker.talk == Talk::Silent;

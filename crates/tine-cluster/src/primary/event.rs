@@ -3,7 +3,7 @@
 use std::{fs, io, net::IpAddr, os::fd::OwnedFd, path::Path, time::Duration};
 
 use rustix::process::Pid;
-use tine_linux::{process::Exit, spawn::SpawnError};
+use tine_linux::{cgroup::Controller, process::Exit, spawn::SpawnError};
 
 use super::messages::Reply;
 use crate::{
@@ -55,6 +55,13 @@ pub enum What {
         pid: Pid,
         /// What it writes, with [`Stdio::Pipes`](super::Stdio::Pipes).
         output: Option<Output>,
+    },
+    /// It runs without one of its [`cgroup_limits`](super::Program::cgroup_limits).
+    Unlimited {
+        /// Which.
+        controller: Controller,
+        /// Why.
+        error: io::Error,
     },
     /// It could not be started.
     NotStarted {

@@ -34,7 +34,11 @@ impl Task {
         self.publish();
         if let Some(worker) = self.workers.get_mut(&id) {
             let (pid, output) = (worker.pid(), worker.pipes.take());
+            let unlimited = std::mem::take(&mut worker.unlimited);
             self.tell(id, What::Started { pid, output });
+            for (controller, error) in unlimited {
+                self.tell(id, What::Unlimited { controller, error });
+            }
         }
         self.await_ready(id);
         self.open_declared(id);

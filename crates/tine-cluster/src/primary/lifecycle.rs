@@ -42,11 +42,20 @@ impl Task {
     }
 
     pub(super) fn terminate(&mut self, id: WorkerId) {
-        let signal = self.settings.stop_signal;
         self.tell_cut(id);
+        if self.is_told_by_message(id) && self.says_shutdown(id) {
+            return;
+        }
+        let (signal, whole) = (self.settings.stop_signal, self.settings.stop_tree);
         let table = self.table_for(id);
         let Some(worker) = self.workers.get(&id) else { return };
-        if let Err(error) = worker.terminate(signal, &table) {
+        let alive = worker.exit.is_none();
+        let sent = if alive { worker.terminate_first(signal) } else { Ok(()) };
+        // At the latest when it has gone itself, leaving them behind.
+        if whole || !alive {
+            worker.terminate_rest(signal, &table);
+        }
+        if let Err(error) = sent {
             self.trouble(id, "send the stop signal", error);
         }
     }

@@ -42,8 +42,23 @@ pub struct Program {
     pub kind: ProgramKind,
     /// Where its output goes.
     pub stdio: Stdio,
-    /// As whom it runs; as this process when not said.
+    /// As whom it runs; as this process when not said. What its environment says of that (`HOME`, `USER`,
+    /// `LOGNAME`) is for whoever makes [`Self::env`].
     pub user: Option<User>,
+    /// Which permissions its new files do not get (`umask(2)`); as this process's when not said.
+    pub umask: Option<u32>,
+    /// Its nice value, -20 to 19; as this process's when not said. Below that takes `CAP_SYS_NICE`.
+    pub nice: Option<i32>,
+    /// How much of these resources each of its processes may use, softly and firmly; `None` is without
+    /// limit. Goes before [`Settings::file_limit`].
+    pub rlimits: Vec<(Resource, Option<u64>, Option<u64>)>,
+    /// How much a worker may use with all that descends from it. Where that cannot be limited it runs
+    /// without, and [`What::Unlimited`](super::What::Unlimited) tells so.
+    pub cgroup_limits: CgroupLimits,
+    /// The variable that tells a worker its instance, instead of `NODE_APP_INSTANCE`.
+    pub instance_var: Option<OsString>,
+    /// A variable with a number, of which each worker gets its own: that number, and its instance added.
+    pub increment_var: Option<OsString>,
     /// For `node` with an inspector (`--inspect`, `--inspect-brk`): the port of every worker. When not
     /// said, each gets the next one after the port in its arguments, or after 9229.
     pub inspect_port: Option<u16>,
@@ -67,7 +82,11 @@ pub enum Stdio {
     Null,
 }
 
-pub use tine_linux::spawn::User;
+pub use rustix::process::Resource;
+pub use tine_linux::{
+    cgroup::{Controller, Limits as CgroupLimits},
+    spawn::User,
+};
 
 impl Program {
     /// A file to execute, without arguments, with the environment of this process.
@@ -84,6 +103,12 @@ impl Program {
             kind: ProgramKind::Other,
             stdio: Stdio::default(),
             user: None,
+            umask: None,
+            nice: None,
+            rlimits: Vec::new(),
+            cgroup_limits: CgroupLimits::default(),
+            instance_var: None,
+            increment_var: None,
             inspect_port: None,
         }
     }
@@ -151,6 +176,13 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// What tells a worker to stop, once it is drained.
     pub stop_signal: Signal,
+    /// A worker of Node's is told by the message `shutdown` instead, if its channel is open:
+    /// `process.on('message', (m) => { if (m === 'shutdown') … })`. pm2's `shutdown_with_message`.
+    pub stop_by_message: bool,
+    /// The stop signal goes to all that descends from a worker, as a terminal's Ctrl-C would. If not, it
+    /// goes to the first process alone, which is to see to its children itself; what it leaves behind
+    /// is signalled, and killed in the end, when it has gone. Nothing is ever left alone for good.
+    pub stop_tree: bool,
     /// How long to wait for a leaving worker.
     pub patience: Patience,
     /// Whether and when a worker that ends by itself is followed by another one.
@@ -190,6 +222,8 @@ impl Settings {
             private_ports: BTreeSet::new(),
             listen: Vec::new(),
             stop_signal: Signal::INT,
+            stop_by_message: false,
+            stop_tree: true,
             patience: Patience {
                 drain: Duration::from_secs(30),
                 kill: Duration::from_millis(1600),
@@ -210,6 +244,8 @@ impl Settings {
     pub fn tuning(&self) -> Tuning {
         Tuning {
             stop_signal: self.stop_signal,
+            stop_by_message: self.stop_by_message,
+            stop_tree: self.stop_tree,
             patience: self.patience,
             restart: self.restart.clone(),
             limits: self.limits,
@@ -220,6 +256,8 @@ impl Settings {
 
     pub(super) fn tune(&mut self, tuning: Tuning) {
         self.stop_signal = tuning.stop_signal;
+        self.stop_by_message = tuning.stop_by_message;
+        self.stop_tree = tuning.stop_tree;
         self.patience = tuning.patience;
         self.restart = tuning.restart;
         self.limits = tuning.limits;
@@ -238,6 +276,10 @@ impl Settings {
 pub struct Tuning {
     /// [`Settings::stop_signal`].
     pub stop_signal: Signal,
+    /// [`Settings::stop_by_message`].
+    pub stop_by_message: bool,
+    /// [`Settings::stop_tree`].
+    pub stop_tree: bool,
     /// [`Settings::patience`].
     pub patience: Patience,
     /// [`Settings::restart`].

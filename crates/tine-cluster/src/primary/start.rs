@@ -1,7 +1,7 @@
 //! Starts a worker.
 
 use std::{
-    ffi::{NulError, OsStr, OsString},
+    ffi::{NulError, OsString},
     io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
@@ -18,24 +18,22 @@ use rustix::{
     process::Signal,
 };
 use tine_linux::{
-    cgroup::{self, Cgroup},
+    cgroup::{self, Cgroup, Controller},
     seccomp::Trap,
     spawn::{Spawn, SpawnError, Spawned, Step},
 };
 
 use super::{
     channel::{self, Dialect},
+    environment,
     event::Output,
     output,
     settings::{Program, ProgramKind, Stdio},
     task::Task,
     watch,
-    worker::{Flow, MARK, Worker},
+    worker::{Flow, Worker},
 };
 use crate::id::{Instance, WorkerId};
-
-/// `sd_listen_fds(3)`: the first passed socket.
-const FIRST_LISTEN_FD: u32 = 3;
 
 /// What the host has for starting workers, found out once.
 #[derive(Debug)]
@@ -81,13 +79,13 @@ pub fn cgroup_prefix(manager: rustix::process::Pid) -> String {
 }
 
 /// Who starts, and what.
-struct Start<'a> {
-    id: WorkerId,
-    instance: Instance,
-    mark: String,
-    program: &'a Program,
+pub(super) struct Start<'a> {
+    pub(super) id: WorkerId,
+    pub(super) instance: Instance,
+    pub(super) mark: String,
+    pub(super) program: &'a Program,
     /// The argument with the port of its inspector.
-    inspect: Option<OsString>,
+    pub(super) inspect: Option<OsString>,
 }
 
 /// The pieces of a start, kept until the program runs.
@@ -95,11 +93,21 @@ struct Parts {
     output: Streams,
     channel: (UnixStream, UnixStream),
     cgroup: Option<Cgroup>,
+    /// What of it could not be limited.
+    unlimited: Vec<(Controller, io::Error)>,
 }
 
 impl Parts {
-    fn make(stdio: Stdio, cgroup: Option<Cgroup>) -> io::Result<Self> {
-        Ok(Self { output: Streams::make(stdio)?, channel: UnixStream::pair()?, cgroup })
+    fn make(program: &Program, cgroup: Option<Cgroup>) -> io::Result<Self> {
+        let unlimited = unlimited(&program.cgroup_limits, cgroup.as_ref());
+        let output = Streams::make(program.stdio)?;
+        Ok(Self { output, channel: UnixStream::pair()?, cgroup, unlimited })
+    }
+
+    /// The cgroup cannot be entered.
+    fn do_without_cgroup(&mut self, program: &Program) {
+        self.cgroup = None;
+        self.unlimited = unlimited(&program.cgroup_limits, None);
     }
 }
 
@@ -170,11 +178,11 @@ impl Task {
         let id = self.next_worker();
         let instance = instance.unwrap_or_else(|| Instance::turn_of(id));
         let cgroup = self.means.cgroup(id);
-        let parts = Parts::make(program.stdio, cgroup).map_err(prepare("make pipes"))?;
+        let mut parts = Parts::make(program, cgroup).map_err(prepare("make pipes"))?;
         self.bind_declared(id, instance).map_err(prepare("bind a declared address"))?;
         let (mark, inspect) = (self.means.mark(id), self.inspectors.next(program));
         let start = Start { id, instance, mark, program, inspect };
-        let spawned = self.spawn_with_fallbacks(&start, &parts);
+        let spawned = self.spawn_with_fallbacks(&start, &mut parts);
         let spawned = spawned.inspect_err(|_| self.release_declared(id))?;
         let adopted = self.adopt(&start, spawned, parts);
         adopted.inspect_err(|_| self.release_declared(id))?;
@@ -186,18 +194,17 @@ impl Task {
     fn spawn_with_fallbacks(
         &self,
         start: &Start<'_>,
-        parts: &Parts,
+        parts: &mut Parts,
     ) -> Result<Spawned, SpawnError> {
-        let trap = start.program.kind == ProgramKind::Other;
-        let mut with = With { cgroup: parts.cgroup.is_some(), trap };
+        let mut trap = start.program.kind == ProgramKind::Other;
         loop {
-            match self.spawn(start, parts, with) {
-                Err(error) if with.cgroup && error.step() == Some(Step::Cgroup) => {
-                    with.cgroup = false;
+            match self.spawn(start, parts, trap) {
+                Err(error) if parts.cgroup.is_some() && error.step() == Some(Step::Cgroup) => {
+                    parts.do_without_cgroup(start.program);
                 }
-                Err(error) if with.trap && !self.settings.listen.is_empty() => match error.step() {
+                Err(error) if trap && !self.settings.listen.is_empty() => match error.step() {
                     Some(Step::Filter | Step::NoNewPrivileges | Step::SendListener) => {
-                        with.trap = false;
+                        trap = false;
                     }
                     _ => return Err(error),
                 },
@@ -206,26 +213,20 @@ impl Task {
         }
     }
 
-    fn spawn(&self, start: &Start<'_>, parts: &Parts, with: With) -> Result<Spawned, SpawnError> {
+    fn spawn(&self, start: &Start<'_>, parts: &Parts, trap: bool) -> Result<Spawned, SpawnError> {
         let declared = self.declared_of(start.id);
-        let cgroup = match &parts.cgroup {
-            Some(cgroup) if with.cgroup => {
-                Some(cgroup.directory().map_err(prepare("open a cgroup"))?)
-            }
-            _ => None,
-        };
+        let cgroup = parts.cgroup.as_ref().map(Cgroup::directory).transpose();
+        let cgroup = cgroup.map_err(prepare("open a cgroup"))?;
         let nul = |_: NulError| io::Error::from(io::ErrorKind::InvalidInput);
         let mut spawn = program(start).map_err(nul).map_err(prepare("read the command"))?;
-        let channel = channel_value(&parts.channel.1, declared.len());
-        let own = own_variables(start, (channel, declared.len()));
-        for (name, value) in &own {
-            spawn.env(name, value).map_err(nul).map_err(prepare("read the environment"))?;
+        for (name, value) in environment::of(start, &parts.channel.1, declared.len()) {
+            spawn.env(&name, &value).map_err(nul).map_err(prepare("read the environment"))?;
         }
         place(&mut spawn, parts, &declared);
         if !declared.is_empty() {
             spawn.listen_pid();
         }
-        if with.trap {
+        if trap {
             spawn.trap(self.means.trap);
         }
         if let Some(cgroup) = &cgroup {
@@ -234,9 +235,7 @@ impl Task {
         if let Some((soft, hard)) = self.settings.file_limit {
             spawn.file_limit(soft, hard);
         }
-        if let Some(user) = &start.program.user {
-            spawn.user(user.clone());
-        }
+        set_rights(&mut spawn, start.program);
         if self.settings.workers_die_with_manager {
             spawn.dies_with_parent(Signal::KILL);
         }
@@ -252,6 +251,7 @@ impl Task {
     ) -> Result<(), SpawnError> {
         let who = (start.id, start.instance);
         let mut worker = Worker::new(who, start.program.kind, spawned.process, start.mark.clone());
+        worker.unlimited = parts.unlimited;
         worker.cgroup = parts.cgroup;
         worker.trap = spawned.listener.map(Arc::new);
         let watched = self.watch(&mut worker, parts.channel);
@@ -292,10 +292,13 @@ impl Task {
     }
 }
 
-#[derive(Clone, Copy)]
-struct With {
-    cgroup: bool,
-    trap: bool,
+/// Limits what a worker may use before it begins, as far as can be; gives what could not be limited.
+fn unlimited(limits: &cgroup::Limits, cgroup: Option<&Cgroup>) -> Vec<(Controller, io::Error)> {
+    let none = || io::Error::new(io::ErrorKind::Unsupported, "no cgroup can be made here");
+    match cgroup {
+        Some(cgroup) => cgroup.limit(limits),
+        None => limits.entries().map(|(controller, _)| (controller, none())).collect(),
+    }
 }
 
 fn prepare(doing: &'static str) -> impl FnOnce(io::Error) -> SpawnError {
@@ -309,78 +312,33 @@ fn program(start: &Start<'_>) -> Result<Spawn<'static>, NulError> {
     for arg in program.exec_args.iter().chain(&start.inspect).chain(&program.args) {
         spawn.arg(arg)?;
     }
-    for (name, value) in &program.env {
-        if !is_own(name) {
-            spawn.env(name, value)?;
-        }
-    }
     if let Some(directory) = &program.directory {
         spawn.directory(directory)?;
     }
     Ok(spawn)
 }
 
-/// Variables that mean something to a worker only if its own manager set them.
-const OWN: [&str; 11] = [
-    MARK,
-    "TINE_INSTANCE",
-    "TINE_CHANNEL_FD",
-    "NODE_APP_INSTANCE",
-    "NODE_CHANNEL_FD",
-    "NODE_CHANNEL_SERIALIZATION_MODE",
-    "NODE_UNIQUE_ID",
-    "LISTEN_FDS",
-    "LISTEN_PID",
-    "LISTEN_FDNAMES",
-    "NOTIFY_SOCKET",
-];
-
-fn is_own(name: &OsStr) -> bool {
-    OWN.iter().any(|own| name == *own)
-}
-
-fn own_variables(
-    start: &Start<'_>,
-    (channel, declared): (String, usize),
-) -> Vec<(OsString, OsString)> {
-    let id = start.id;
-    let mut all = vec![(MARK, start.mark.clone())];
-    if let Some(instance) = start.instance.filled() {
-        all.push(("TINE_INSTANCE", instance.to_string()));
-        all.push(("NODE_APP_INSTANCE", instance.to_string()));
+fn set_rights(spawn: &mut Spawn<'_>, program: &Program) {
+    for (what, soft, hard) in &program.rlimits {
+        spawn.limit(*what, *soft, *hard);
     }
-    match start.program.kind {
-        ProgramKind::Node => all.extend([
-            ("NODE_CHANNEL_FD", channel.split(':').take(1).collect()),
-            ("NODE_CHANNEL_SERIALIZATION_MODE", "json".to_owned()),
-            ("NODE_UNIQUE_ID", id.to_string()),
-        ]),
-        ProgramKind::Other => all.push(("TINE_CHANNEL_FD", channel)),
+    if let Some(mask) = program.umask {
+        spawn.umask(mask);
     }
-    if declared > 0 {
-        all.push(("LISTEN_FDS", declared.to_string()));
+    if let Some(value) = program.nice {
+        spawn.nice(value);
     }
-    all.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
-}
-
-/// The number of the channel and, so that a worker's own children mistake nothing for it, its inode.
-fn channel_value(channel: &UnixStream, declared: usize) -> String {
-    let place = channel_place(declared);
-    rustix::fs::fstat(channel)
-        .map_or_else(|_| place.to_string(), |stat| format!("{place}:{}", stat.st_ino))
-}
-
-/// Behind the declared sockets.
-fn channel_place(declared: usize) -> u32 {
-    FIRST_LISTEN_FD.saturating_add(u32::try_from(declared).unwrap_or(u32::MAX))
+    if let Some(user) = &program.user {
+        spawn.user(user.clone());
+    }
 }
 
 fn place<'a>(spawn: &mut Spawn<'a>, parts: &'a Parts, declared: &[BorrowedFd<'a>]) {
     if let Some((out, err)) = parts.output.theirs() {
         spawn.fd(out, 1).fd(err, 2);
     }
-    for (number, fd) in (FIRST_LISTEN_FD..).zip(declared) {
+    for (number, fd) in (environment::FIRST_LISTEN_FD..).zip(declared) {
         spawn.fd(*fd, number);
     }
-    spawn.fd(parts.channel.1.as_fd(), channel_place(declared.len()));
+    spawn.fd(parts.channel.1.as_fd(), environment::channel_place(declared.len()));
 }

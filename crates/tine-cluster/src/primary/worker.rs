@@ -12,7 +12,7 @@ use rustix::{
     process::{Pid, Signal},
 };
 use tine_linux::{
-    cgroup::Cgroup,
+    cgroup::{Cgroup, Controller},
     process::{Exit, Process},
     seccomp,
     tree::{self, Entry, Table},
@@ -91,6 +91,8 @@ pub(super) struct Worker {
     /// No process with its filter is left.
     filter_gone: bool,
     pub(super) cgroup: Option<Cgroup>,
+    /// What of it could not be limited, until the owner knows.
+    pub(super) unlimited: Vec<(Controller, io::Error)>,
     mark: String,
 }
 
@@ -156,6 +158,7 @@ impl Worker {
             later: Vec::new(),
             filter_gone: false,
             cgroup: None,
+            unlimited: Vec::new(),
             mark,
         }
     }
@@ -212,15 +215,17 @@ impl Worker {
         table.members(leader, Some(&self.mark))
     }
 
-    /// Sends the stop signal to every process of the tree, as a terminal's Ctrl-C would.
-    pub(super) fn terminate(&self, signal: Signal, table: &Table) -> io::Result<()> {
-        if self.exit.is_none() {
-            match self.process.signal(signal) {
-                // It has ended in this moment.
-                Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => {}
-                other => other?,
-            }
+    /// Sends the stop signal to the first process.
+    pub(super) fn terminate_first(&self, signal: Signal) -> io::Result<()> {
+        match self.process.signal(signal) {
+            // It has ended in this moment.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => Ok(()),
+            other => other,
         }
+    }
+
+    /// Sends the stop signal to all others of the tree.
+    pub(super) fn terminate_rest(&self, signal: Signal, table: &Table) {
         for pid in self.members(table) {
             if pid != self.pid()
                 && let Ok(process) = Process::open(pid)
@@ -229,7 +234,6 @@ impl Worker {
                 let _ = process.signal(signal);
             }
         }
-        Ok(())
     }
 
     /// Sends `SIGKILL` to every process of the tree.

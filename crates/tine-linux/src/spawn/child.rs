@@ -14,14 +14,14 @@ use std::{
 
 use rustix::process::Pid;
 
-use super::{Spawn, SpawnError, Step, own_pid, prepare};
+use super::{Spawn, SpawnError, Step, own_pid, prepare, rights::Numbers};
 use crate::{
     cbpf::{Insn, Program},
     checked,
     process::Process,
 };
 
-type Number = libc::c_int;
+pub(super) type Number = libc::c_int;
 
 /// Everything the child needs, laid out before the fork.
 pub(super) struct Plan<'a> {
@@ -38,18 +38,10 @@ pub(super) struct Plan<'a> {
     cgroup: Option<Number>,
     filter: Option<Vec<Insn>>,
     dies_with_parent: Option<Number>,
-    file_limit: Option<libc::rlimit>,
-    user: Option<Identity>,
+    rights: Numbers,
     parent: Pid,
     null: Number,
     _null_owner: rustix::fd::OwnedFd,
-}
-
-/// A [`User`](super::User) in the kernel's own numbers.
-struct Identity {
-    uid: libc::uid_t,
-    gid: libc::gid_t,
-    groups: Vec<libc::gid_t>,
 }
 
 const LISTEN_PID: &[u8] = b"LISTEN_PID=";
@@ -90,14 +82,7 @@ impl<'a> Plan<'a> {
             cgroup: spawn.cgroup.map(|fd: BorrowedFd<'_>| fd.as_raw_fd()),
             filter: spawn.trap.map(super::Trap::filter),
             dies_with_parent: spawn.dies_with_parent.map(rustix::process::Signal::as_raw),
-            file_limit: spawn
-                .file_limit
-                .map(|(soft, hard)| libc::rlimit { rlim_cur: soft, rlim_max: hard }),
-            user: spawn.user.as_ref().map(|user| Identity {
-                uid: user.uid.as_raw(),
-                gid: user.gid.as_raw(),
-                groups: user.groups.iter().map(|group| group.as_raw()).collect(),
-            }),
+            rights: spawn.rights.in_numbers(),
             parent: own_pid(),
             null: null.as_raw_fd(),
             _null_owner: null,
@@ -141,9 +126,10 @@ impl<'a> Plan<'a> {
         self.place_descriptors()?;
         reset_signals();
         self.enter_directory()?;
-        self.limit_files()?;
         self.install_filter()?;
-        self.become_user()?;
+        // After it, which needs the parent's rights, and room for one more descriptor.
+        self.rights.limit()?;
+        self.rights.become_user()?;
         // After it, for a change of the user takes the request back (prctl(2)).
         self.ask_to_die_with_parent()?;
         self.write_listen_pid();
@@ -188,26 +174,6 @@ impl<'a> Plan<'a> {
         let Some(directory) = self.directory else { return Ok(()) };
         // SAFETY: a C string that the plan borrows.
         step(Step::Directory, unsafe { libc::chdir(directory.as_ptr()) })
-    }
-
-    fn limit_files(&self) -> Result<(), (Step, Number)> {
-        let Some(limit) = &self.file_limit else { return Ok(()) };
-        let limit: *const libc::rlimit = limit;
-        // SAFETY: `limit` points to a live struct that the kernel copies.
-        step(Step::Limits, unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) })
-    }
-
-    /// By the calls themselves: glibc's functions would make all threads follow, and there is one here
-    /// that knows nothing of the others. After the filter, which may need the parent's rights.
-    fn become_user(&self) -> Result<(), (Step, Number)> {
-        let Some(Identity { uid, gid, groups }) = &self.user else { return Ok(()) };
-        let called = |rc: libc::c_long| if rc < 0 { Err((Step::User, errno())) } else { Ok(()) };
-        // SAFETY: the kernel reads as many group numbers as the plan's live vector has.
-        called(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })?;
-        // SAFETY: takes numbers only.
-        called(unsafe { libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid) })?;
-        // SAFETY: takes numbers only.
-        called(unsafe { libc::syscall(libc::SYS_setresuid, *uid, *uid, *uid) })
     }
 
     fn install_filter(&self) -> Result<(), (Step, Number)> {
@@ -297,11 +263,11 @@ fn give_up_new_privileges() -> Result<(), (Step, Number)> {
     step(Step::NoNewPrivileges, rc)
 }
 
-fn step(step: Step, result: Number) -> Result<(), (Step, Number)> {
+pub(super) fn step(step: Step, result: Number) -> Result<(), (Step, Number)> {
     if result < 0 { Err((step, errno())) } else { Ok(()) }
 }
 
-fn errno() -> Number {
+pub(super) fn errno() -> Number {
     io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
 

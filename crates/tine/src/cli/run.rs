@@ -9,11 +9,11 @@ use anyhow::bail;
 use rustix::process::Signal;
 use tine_cluster::{
     core::{backoff::Limits, worker::Patience},
-    policy::{Mechanism, Policy},
+    policy::Policy,
     primary::Settings,
 };
-use tine_linux::process::signal_from_name;
 
+use super::values;
 use crate::{
     foreground::{self, App},
     program::{self, Wanted},
@@ -40,8 +40,8 @@ pub struct Args {
     #[arg(long, default_value = "rr")]
     policy: Policy,
     /// How that is done: auto, kernel-ebpf, kernel-cbpf, one-queue or hand-over
-    #[arg(long, default_value = "auto", value_parser = mechanism)]
-    mechanism: Wish,
+    #[arg(long, default_value = "auto", value_parser = values::mechanism)]
+    mechanism: values::Wish,
     /// The app's name [default: the script's]
     #[arg(short, long)]
     name: Option<String>,
@@ -58,13 +58,13 @@ pub struct Args {
     #[arg(long, value_name = "PORT")]
     private_port: Vec<u16>,
     /// Bind this address before the start and pass it as systemd does; may be given again
-    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = values::address)]
     listen: Vec<SocketAddr>,
     /// How long a worker has between the stop signal and SIGKILL
     #[arg(short, long, default_value = "1600ms", value_name = "TIME", value_parser = units::duration)]
     kill_timeout: Duration,
     /// What tells a worker to stop, after its connections have finished
-    #[arg(long, default_value = "SIGINT", value_name = "SIGNAL", value_parser = signal)]
+    #[arg(long, default_value = "SIGINT", value_name = "SIGNAL", value_parser = values::signal)]
     kill_signal: Signal,
     /// How long open connections may take to finish
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = units::duration)]
@@ -83,37 +83,11 @@ pub struct Args {
     command: Vec<OsString>,
 }
 
-/// A mechanism, or whatever is best.
-#[derive(Clone, Copy, Debug)]
-struct Wish(Option<Mechanism>);
-
-fn mechanism(word: &str) -> Result<Wish, String> {
-    const KNOWN: &str = "auto, kernel-ebpf, kernel-cbpf, one-queue, hand-over";
-    match word.parse() {
-        _ if word == "auto" => Ok(Wish(None)),
-        Ok(Mechanism::KernelHash) | Err(_) => {
-            Err(format!("`{word}` is no mechanism; there are {KNOWN}"))
-        }
-        Ok(mechanism) => Ok(Wish(Some(mechanism))),
-    }
-}
-
 fn variable(text: &str) -> Result<(OsString, OsString), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
         Some(_) | None => Err(format!("`{text}` is no NAME=VALUE")),
     }
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let wrong =
-        |_| format!("`{text}` is no address with a port; write 127.0.0.1:8080 or [::1]:8080");
-    text.parse().map_err(wrong)
-}
-
-fn signal(name: &str) -> Result<Signal, String> {
-    signal_from_name(name)
-        .ok_or_else(|| format!("`{name}` is no signal; write SIGTERM, TERM or 15"))
 }
 
 /// Runs the app to its end.

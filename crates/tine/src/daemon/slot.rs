@@ -191,6 +191,8 @@ impl Slot {
         self.current = None;
         self.replace();
         if let Some(early) = early {
+            // Until it is told what follows.
+            self.empty = Empty::Waiting { until: Instant::now() };
             self.due = Some(Reason::Crash);
             self.counts.unstable += u32::from(early);
             self.early_ends += u32::from(early);

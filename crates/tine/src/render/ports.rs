@@ -36,7 +36,7 @@ const DEGRADED: &str =
 const MANAGED: [&str; 8] =
     ["LISTENER", "APP", "POLICY", "INSTANCE", "PID", "CONNECTIONS", "QUEUE", "STATE"];
 
-fn managed(managers: &[PortsReport], screen: Screen) -> String {
+pub(super) fn managed(managers: &[PortsReport], screen: Screen) -> String {
     let mut table = screen.table(&MANAGED);
     for manager in managers {
         for listener in &manager.listeners {

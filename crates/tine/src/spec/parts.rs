@@ -115,6 +115,18 @@ pub struct Health {
 }
 
 impl Health {
+    /// This probe, with the defaults of all else.
+    #[must_use]
+    pub const fn of(probe: HealthProbe) -> Self {
+        Self {
+            probe,
+            interval: Self::interval(),
+            timeout: Self::timeout(),
+            threshold: Self::threshold(),
+            grace: Millis(0),
+        }
+    }
+
     const fn interval() -> Millis {
         Millis(5000)
     }

@@ -14,7 +14,11 @@ use std::{path::PathBuf, thread};
 
 use thiserror::Error;
 use tine_cluster::{
-    core::{backoff::Limits, worker::Patience},
+    core::{
+        backoff::Limits,
+        restart::{Delay, Restart},
+        worker::Patience,
+    },
     primary::{ProgramKind, Settings},
 };
 use tine_linux::process::signal_from_name;
@@ -139,6 +143,7 @@ fn apply(spec: &AppSpec, place: &Placement, to: &mut Settings) -> Result<(), Lau
         .ok_or_else(|| LaunchError::Signal(spec.kill_signal.clone()))?;
     to.patience =
         Patience { drain: spec.drain_timeout.duration(), kill: spec.kill_timeout.duration() };
+    to.restart = restart(spec);
     to.limits = Limits {
         first: spec.exp_backoff_restart_delay.duration(),
         min_uptime: spec.min_uptime.duration(),
@@ -146,8 +151,21 @@ fn apply(spec: &AppSpec, place: &Placement, to: &mut Settings) -> Result<(), Lau
         ..Limits::default()
     };
     to.wait_ready = spec.wait_ready;
+    to.ready_timeout = Some(spec.listen_timeout.duration());
+    to.lives_on = true;
     to.file_limit = place.ground.file_limit;
     Ok(())
+}
+
+fn restart(spec: &AppSpec) -> Restart {
+    Restart {
+        automatic: spec.autorestart,
+        stop_exit_codes: spec.stop_exit_codes.iter().copied().collect(),
+        delay: match spec.restart_delay {
+            Some(delay) => Delay::Fixed(delay.duration()),
+            None => Delay::Growing,
+        },
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,201 @@
+//! `tine describe`: everything about an app, in words.
+
+use std::fmt::Write as _;
+
+use super::{Screen, amount, harmless, list, ports, settings};
+use crate::api::{
+    PortsReport,
+    apps::{AppDetails, AppEvent, AppView, WorkerView},
+};
+
+/// One app after the other. `now` is in milliseconds since 1970.
+#[must_use]
+pub fn describe(apps: &[AppView], now: u64, screen: Screen) -> String {
+    let each = apps.iter().map(|app| one(app, now, screen));
+    each.collect::<Vec<_>>().join("\n")
+}
+
+fn one(app: &AppView, now: u64, screen: Screen) -> String {
+    let mut text = head(app, screen);
+    text += "\n";
+    text += &workers(&app.workers, now, screen);
+    for worker in &app.workers {
+        text += &files(worker);
+    }
+    if let Some(full) = &app.full {
+        text += &details(app, full, now, screen);
+    }
+    text
+}
+
+fn head(app: &AppView, screen: Screen) -> String {
+    let mut rows = vec![("name", harmless(&app.name)), ("namespace", harmless(&app.namespace))];
+    rows.extend(app.note.iter().map(|note| ("note", harmless(note))));
+    rows.push(("mode", list::mode(app).to_owned()));
+    rows.push(("ports", list::ports(app)));
+    if let Some(spec) = &app.spec {
+        rows.extend(settings::settings(spec));
+    }
+    let mut text = screen.bold(&harmless(&app.name)) + "\n";
+    for (key, value) in rows {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {key:<20}{value}");
+    }
+    text
+}
+
+const WORKERS: [&str; 9] =
+    ["ID", "INSTANCE", "PID", "STATUS", "UPTIME", "RESTARTS", "EXIT CODE", "CPU", "MEM"];
+
+fn workers(workers: &[WorkerView], now: u64, screen: Screen) -> String {
+    let mut table = screen.table(&WORKERS);
+    for worker in workers {
+        let uptime = worker.pid.and(worker.started_at).map(|since| amount::age(since, now));
+        table.add_row([
+            worker.id.to_string(),
+            worker.instance.to_string(),
+            or_dash(worker.pid),
+            worker.status.word().to_owned(),
+            or_dash(uptime),
+            list::restarts(worker),
+            or_dash(worker.exit_code),
+            format!("{:.1}%", worker.cpu),
+            amount::memory(worker.memory),
+        ]);
+    }
+    screen.lines(&mut table)
+}
+
+fn files(worker: &WorkerView) -> String {
+    let files = [
+        ("out", &worker.out_log),
+        ("error", &worker.err_log),
+        ("both", &worker.combined_log),
+        ("pid file", &worker.pid_file),
+    ];
+    let mut text = String::new();
+    for (what, path) in files {
+        if let Some(path) = path {
+            let path = harmless(&path.display().to_string());
+            let _ = writeln!(text, "{}: {what:<9} {path}", worker.id);
+        }
+    }
+    text
+}
+
+fn details(app: &AppView, full: &AppDetails, now: u64, screen: Screen) -> String {
+    let mut text = String::new();
+    if !full.listeners.is_empty() {
+        let report = PortsReport {
+            manager_pid: 0,
+            app: app.name.clone(),
+            listeners: full.listeners.clone(),
+        };
+        text += &format!("\n{}", ports::managed(&[report], screen));
+    }
+    if !full.events.is_empty() {
+        text += &format!("\n{}", events(&full.events, now, screen));
+    }
+    for (id, lines) in &full.last_lines {
+        text += &last_lines(*id, lines, screen);
+    }
+    text
+}
+
+fn events(events: &[AppEvent], now: u64, screen: Screen) -> String {
+    let mut table = screen.table(&["AGO", "WORKER", "EVENT", "WHY"]);
+    for event in events {
+        let (what, text) = (harmless(&event.what), harmless(&event.text));
+        table.add_row([amount::age(event.at, now), or_dash(event.id), what, text]);
+    }
+    screen.lines(&mut table)
+}
+
+/// Nothing for a worker that wrote nothing.
+fn last_lines(id: u32, lines: &[String], screen: Screen) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n{}\n", screen.bold(&format!("{id}: its last lines")));
+    for line in lines {
+        text.extend(["  ", &harmless(line), "\n"]);
+    }
+    text
+}
+
+fn or_dash<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(|| "-".into(), |value| value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::sample, *};
+
+    const PIPE: Screen = Screen { width: None, colour: false };
+
+    fn view() -> AppView {
+        let event = |at, id, what: &str, text: &str| AppEvent {
+            at: sample::NOW - at,
+            app: "api".into(),
+            id,
+            what: what.into(),
+            text: text.into(),
+        };
+        let full = AppDetails {
+            events: vec![
+                event(90_000, None, "start", "asked for"),
+                event(2000, Some(1), "given-up", "it ended 16 times within a second each"),
+            ],
+            listeners: Vec::new(),
+            last_lines: [(1, vec!["Error: no database".to_owned()]), (0, Vec::new())].into(),
+        };
+        AppView { full: Some(Box::new(full)), ..sample::app() }
+    }
+
+    #[test]
+    fn an_app_is_told_from_its_settings_to_its_last_lines() {
+        let expected = "\
+api
+  name                api
+  namespace           default
+  mode                cluster
+  ports               8003 127.0.0.1:9000
+
+ID  INSTANCE  PID   STATUS   UPTIME  RESTARTS       EXIT CODE  CPU   MEM
+0   0         4711  online   1m      0              -          0.3%  35.4 MB
+1   1         -     errored  -       17 (16 crash)  1          0.0%  0 B
+0: out       /root/.tine/logs/api-out.log
+0: error     /dev/null
+0: pid file  /root/.tine/pids/api-0.pid
+1: out       /root/.tine/logs/api-out.log
+1: error     /dev/null
+1: pid file  /root/.tine/pids/api-1.pid
+
+AGO  WORKER  EVENT     WHY
+1m   -       start     asked for
+2s   1       given-up  it ended 16 times within a second each
+
+1: its last lines
+  Error: no database
+";
+        assert_eq!(describe(&[view()], sample::NOW, PIPE), expected);
+    }
+
+    #[test]
+    fn the_settings_are_there_if_they_were_asked_for() {
+        let app = AppView { spec: Some(Box::new(sample::spec())), ..view() };
+        let text = describe(&[app], sample::NOW, PIPE);
+        for line in ["  script              server.js", "  arguments           --port 8003"] {
+            assert!(text.contains(line), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_worker_wrote_does_not_reach_the_terminal_as_it_is() {
+        let mut app = view();
+        if let Some(full) = &mut app.full {
+            full.last_lines.insert(0, vec!["\x1b[2Jgone".into()]);
+        }
+        assert!(!describe(&[app], sample::NOW, PIPE).contains('\x1b'));
+    }
+}
