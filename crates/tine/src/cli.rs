@@ -1,5 +1,6 @@
 //! The command line: one command a file, each with its arguments, its work and its exit code.
 
+pub mod daemon;
 pub mod doctor;
 pub mod man;
 pub mod options;
@@ -34,6 +35,8 @@ pub struct Cli {
 /// The commands of `tine`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Start the manager that runs apps in the background, if it does not run yet
+    Daemon(daemon::Args),
     /// Say what this host and this user have, and how to get what is missing
     Doctor(doctor::Args),
     /// Run a program N times on one port, in the foreground
@@ -57,6 +60,7 @@ pub enum Command {
 /// For the caller to print as one sentence, with exit code 1.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
+        Command::Daemon(args) => daemon::run(args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Ports(args) => ports::run(&args),
         Command::Run(args) => run::run(*args),
