@@ -13,6 +13,9 @@ impl App {
         let Some(instance) = event.instance else { return self.heard_of_all(&event.what) };
         let Some(slot) = self.slots.get_mut(&instance.0) else { return };
         let (id, worker) = (slot.id, event.worker);
+        if let What::Output { line, .. } = event.what {
+            return slot.wrote(&line);
+        }
         match event.what {
             What::Started { pid, .. } => {
                 slot.started(worker, pid);
@@ -97,7 +100,9 @@ impl App {
         let last = slot.failure.take().unwrap_or_default();
         let text = match early_ends {
             0 | 1 => format!("given up: it {last}"),
-            more => format!("given up: it ended too early {more} times in a row; the last one {last}"),
+            more => {
+                format!("given up: it ended too early {more} times in a row; the last one {last}")
+            }
         };
         self.trouble(instance, "given-up", text);
     }

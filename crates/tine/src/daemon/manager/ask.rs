@@ -5,7 +5,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Manager, start::refuse};
+use super::{Manager, apply::Wish, start::refuse};
 use crate::{
     api::apps::{AppRequest, AppResponse, Change, Detail, Outcome, Target, Targets},
     control::Replies,
@@ -33,12 +33,15 @@ impl Manager {
             AppRequest::Ports => self.ports(replies),
             AppRequest::Ping => drop(replies.try_send(AppResponse::Pong(self.view()))),
             AppRequest::KillManager => self.end(Some(replies)),
-            AppRequest::Flush(_)
-            | AppRequest::ReopenLogs
-            | AppRequest::Save { .. }
-            | AppRequest::Resurrect
-            | AppRequest::ClearDump
-            | AppRequest::Apply { .. } => refuse(replies, "this is not known here".to_owned()),
+            AppRequest::Save { force, no_env } => self.save((force, no_env), replies),
+            AppRequest::Resurrect => self.resurrect(replies),
+            AppRequest::ClearDump => self.clear_dump(replies),
+            AppRequest::Apply { apps, inherited, prune, origin, dry_run } => {
+                self.apply(Wish { apps, inherited, prune, origin, dry_run }, replies);
+            }
+            AppRequest::Flush(_) | AppRequest::ReopenLogs => {
+                refuse(replies, "this is not known here".to_owned())
+            }
         }
     }
 
@@ -93,9 +96,10 @@ impl Manager {
         if meant.len() > 1 {
             return Err(format!("only one app can be called `{name}`"));
         }
-        let taken = self.cards().iter().any(|card| {
-            card.spec.name == name && !meant.contains_key(&card.number)
-        });
+        let taken = self
+            .cards()
+            .iter()
+            .any(|card| card.spec.name == name && !meant.contains_key(&card.number));
         if taken { Err(format!("another app is called `{name}`")) } else { Ok(()) }
     }
 
@@ -115,9 +119,9 @@ impl Manager {
             Ok(meant) => meant,
             Err(error) => return refuse(replies, error),
         };
-        let apps = meant.into_iter().filter_map(|(number, which)| {
-            Some((self.apps.get(&number)?.queries.clone(), which))
-        });
+        let apps = meant
+            .into_iter()
+            .filter_map(|(number, which)| Some((self.apps.get(&number)?.queries.clone(), which)));
         let apps: Vec<_> = apps.collect();
         tokio::spawn(async move {
             let mut views = Vec::new();
