@@ -49,9 +49,15 @@ impl Manager {
 
     /// Carries it out, and answers with all outcomes.
     pub(super) fn dispatch(&self, works: Vec<Work>, replies: Replies) {
+        self.dispatch_with(works, Vec::new(), replies);
+    }
+
+    /// Likewise, after outcomes that are known already.
+    pub(super) fn dispatch_with(&self, works: Vec<Work>, known: Vec<Outcome>, replies: Replies) {
         let words = self.words.clone();
         tokio::spawn(async move {
-            let outcomes = carry_out(works, Some(replies.clone()), words).await;
+            let mut outcomes = known;
+            outcomes.extend(carry_out(works, Some(replies.clone()), words).await);
             let _ = replies.send(AppResponse::Done(outcomes)).await;
         });
     }
