@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use rustix::process::Signal;
 use tine_cluster::policy::Mechanism;
-use tine_linux::process::{signal_from_name, signal_name};
+use tine_linux::process::signal_from_name;
 
 use crate::{
     spec::{HealthProbe, Instances, Millis},
@@ -39,19 +39,12 @@ pub(super) fn signal(name: &str) -> Result<Signal, String> {
 
 /// The signal as a spec has it: `SIGTERM`.
 pub(super) fn signal_word(name: &str) -> Result<String, String> {
-    let number = signal(name)?.as_raw();
-    Ok(signal_name(number).map_or_else(|| number.to_string(), str::to_owned))
+    units::signal(name).map_err(|error| error.to_string())
 }
 
-/// As [`units::instances`], kept as it was meant: the CPUs are counted where the app starts.
+/// As it was meant: the CPUs are counted where the app starts.
 pub(super) fn instances(text: &str) -> Result<Instances, String> {
-    let counted = units::instances(text).map_err(|error| error.to_string())?;
-    let less = text.strip_prefix('-').and_then(|number| number.parse().ok());
-    Ok(match less {
-        Some(less) => Instances::AllBut(less),
-        None if matches!(text, "max" | "0") => Instances::AllBut(0),
-        None => Instances::Count(counted.count),
-    })
+    units::wanted_instances(text).map_err(|error| error.to_string())
 }
 
 pub(super) fn millis(text: &str) -> Result<Millis, String> {
@@ -60,21 +53,9 @@ pub(super) fn millis(text: &str) -> Result<Millis, String> {
     Ok(Millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
 }
 
-/// A size in bytes: a number with `K`, `M` or `G` of 1024 after it, or with nothing.
+/// A size in bytes, as [`units::bytes`] reads it.
 pub(super) fn size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("`{text}` is no size; write 300M, 1G or a number of bytes");
-    let upper = text.trim().to_ascii_uppercase();
-    let upper = upper.strip_suffix('B').unwrap_or(&upper);
-    let digits = upper.trim_end_matches(['K', 'M', 'G']);
-    let shift = match &upper[digits.len()..] {
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = digits.trim_end().parse().map_err(|_| wrong())?;
-    number.checked_mul(1 << shift).ok_or_else(wrong)
+    units::bytes(text).map_err(|error| error.to_string())
 }
 
 /// What `--health` means: a URL or a path, `tcp`, `tcp:ADDRESS:PORT`, `exec:COMMAND`.

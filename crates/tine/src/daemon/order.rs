@@ -82,13 +82,24 @@ pub(super) enum Scale {
 /// A question, or something that is done at once, also while an order is under way.
 #[derive(Debug)]
 pub(super) enum Query {
-    View { detail: Detail, answer: oneshot::Sender<AppView> },
+    View {
+        detail: Detail,
+        answer: oneshot::Sender<AppView>,
+    },
     /// `None`: it does not run.
     Ports(oneshot::Sender<Option<PortsReport>>),
     /// Restarts are counted from zero.
     Reset(Which, oneshot::Sender<()>),
-    Signal { which: Which, signal: Signal, answer: oneshot::Sender<Result<(), String>> },
-    Send { id: u32, line: String, answer: oneshot::Sender<Result<(), String>> },
+    Signal {
+        which: Which,
+        signal: Signal,
+        answer: oneshot::Sender<Result<(), String>>,
+    },
+    Send {
+        id: u32,
+        line: String,
+        answer: oneshot::Sender<Result<(), String>>,
+    },
     /// What waits for readiness waits no longer: something else is wanted by now.
     Interrupt,
     /// A reload is called off.

@@ -134,8 +134,7 @@ impl Slot {
     }
 
     pub(super) fn started(&mut self, worker: WorkerId, pid: Pid) {
-        let running =
-            Running { worker, pid, started_at: now(), ready: false, leaving: false };
+        let running = Running { worker, pid, started_at: now(), ready: false, leaving: false };
         if self.current.is_some() {
             self.incoming = Some(running);
             return;

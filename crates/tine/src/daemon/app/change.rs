@@ -48,15 +48,11 @@ impl App {
     /// Finds all that a start needs. Reads files and may ask for users, so not on this thread.
     pub(super) async fn prepare(&mut self, spec: AppSpec) -> Result<Launch, String> {
         let place = std::sync::Arc::clone(&self.shared.place);
-        let find = move || {
-            launch::settings(&spec, &place).map_err(|error| causes(&error))
-        };
+        let find = move || launch::settings(&spec, &place).map_err(|error| causes(&error));
         let found = self.during(tokio::task::spawn_blocking(find)).await;
         let mut launch = found.map_err(|error| error.to_string())??;
-        self.facts = Facts {
-            exec_path: launch.exec_path.clone(),
-            interpreter: launch.interpreter.clone(),
-        };
+        self.facts =
+            Facts { exec_path: launch.exec_path.clone(), interpreter: launch.interpreter.clone() };
         managed(&mut launch.settings);
         Ok(launch)
     }
@@ -179,7 +175,8 @@ impl App {
         self.note = Some(format!("the last reload failed: {text}"));
         self.note(None, "reload", format!("failed: {text}"));
         let last_lines = match error {
-            ReloadError::EndedEarly { last_lines, .. } | ReloadError::TooLate { last_lines, .. } => {
+            ReloadError::EndedEarly { last_lines, .. }
+            | ReloadError::TooLate { last_lines, .. } => {
                 last_lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
             }
             _ => Vec::new(),

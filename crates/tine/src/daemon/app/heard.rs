@@ -97,7 +97,9 @@ impl App {
         let last = slot.failure.take().unwrap_or_default();
         let text = match early_ends {
             0 | 1 => format!("given up: it {last}"),
-            more => format!("given up: it ended too early {more} times in a row; the last one {last}"),
+            more => {
+                format!("given up: it ended too early {more} times in a row; the last one {last}")
+            }
         };
         self.trouble(instance, "given-up", text);
     }
