@@ -1,7 +1,5 @@
 //! What is answered at once.
 
-use std::collections::BTreeMap;
-
 use rustix::process::Signal;
 use tine_cluster::{json::Json, primary::Cluster};
 use tine_linux::process::Process;
@@ -16,6 +14,10 @@ use crate::{
     },
     foreground::ports,
 };
+
+fn last_lines(slot: &Slot) -> (u32, Vec<String>) {
+    (slot.id, slot.lines.iter().cloned().collect())
+}
 
 impl App {
     pub(super) fn answer(&mut self, query: Query) {
@@ -68,7 +70,7 @@ impl App {
         let full = || AppDetails {
             events: self.history.all(),
             listeners: Vec::new(),
-            last_lines: BTreeMap::new(),
+            last_lines: self.slots.values().map(last_lines).collect(),
         };
         AppView {
             name: self.spec.name.clone(),
