@@ -181,7 +181,7 @@ pub enum Command {
     #[command(name = "sendSignal", visible_alias = "signal", alias = "send-signal")]
     SendSignal(send::SignalArgs),
     /// Serve a directory of files over HTTP
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// Start scripts, command lines, files of apps, or known apps anew
     Start(Box<start::Args>),
     /// Start what a file says; reload what runs
@@ -245,7 +245,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Scale(args) => scale::run(args, screen),
         Command::Send(args) => send::send(&args, screen),
         Command::SendSignal(args) => send::signal(args, screen),
-        Command::Serve(args) => serve::run(&args),
+        Command::Serve(args) => serve::run(&args, screen),
         Command::Start(args) => start::run(*args, screen),
         Command::Stop(args) => stop::stop(&args, screen),
         Command::Startup(args) => startup::run(&args),
