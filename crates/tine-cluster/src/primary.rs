@@ -91,6 +91,10 @@ use telling::Told;
 
 /// A running cluster. Cheap to clone; every method queues a request and may be called at any time, in
 /// any order, from any task.
+///
+/// None of them waits for [`Events`] to be taken, but those to which a worker's program has to say
+/// something: [`Self::request`], and [`Self::send_with`] to Node. What waits for a worker to go, to come
+/// or to be ready has an end: [`Settings::patience`], [`Reload::pace`].
 #[derive(Clone, Debug)]
 pub struct Cluster {
     commands: mpsc::Sender<Command>,

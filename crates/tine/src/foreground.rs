@@ -2,7 +2,7 @@
 
 mod holder;
 mod narrator;
-mod ports;
+pub(crate) mod ports;
 mod terminal;
 
 use std::{

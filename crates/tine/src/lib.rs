@@ -6,11 +6,15 @@
 pub mod api;
 pub mod boot;
 pub mod cli;
+pub mod client;
+pub mod config;
 pub mod control;
+pub mod daemon;
 pub mod foreground;
 pub mod home;
 pub mod program;
 pub mod render;
+pub mod serve;
 pub mod spec;
 pub mod supervise;
 pub mod units;

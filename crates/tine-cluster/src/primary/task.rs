@@ -162,7 +162,9 @@ impl Task {
     /// Runs the cluster to its end.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Ending {
         for instance in (0..self.settings.instances).map(Instance) {
-            self.fill(instance);
+            if !self.settings.vacant.contains(&instance) {
+                self.fill(instance);
+            }
         }
         let mut abandoned = false;
         let mut due = pin!(tokio::time::sleep_until(self.deadline().into()));

@@ -16,7 +16,7 @@ pub struct LogSpec {
     pub out_file: Option<PathBuf>,
     /// For standard error.
     pub error_file: Option<PathBuf>,
-    /// For both together, beside the two.
+    /// For both together, beside the two. One that is not absolute is below the home's `logs`.
     pub combined_file: Option<PathBuf>,
     /// One file for all instances; when not said: if there is one instance.
     pub merge: Option<bool>,

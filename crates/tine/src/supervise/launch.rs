@@ -7,6 +7,7 @@
 
 mod dotenv;
 mod environment;
+mod limits;
 mod user;
 mod version;
 
@@ -14,12 +15,19 @@ use std::{path::PathBuf, thread};
 
 use thiserror::Error;
 use tine_cluster::{
-    core::{backoff::Limits, worker::Patience},
+    core::{
+        backoff::Limits,
+        restart::{Delay, Restart},
+        worker::Patience,
+    },
     primary::{ProgramKind, Settings},
 };
 use tine_linux::process::signal_from_name;
 
-use super::ground::{Ground, Unfit};
+use super::{
+    ground::{Ground, Unfit},
+    guard::{self, GuardError},
+};
 use crate::{
     program::{self, Found, NoProgram, Wanted},
     spec::{AppSpec, Instances},
@@ -27,6 +35,7 @@ use crate::{
 };
 pub use dotenv::Malformed;
 pub use environment::EnvFileError;
+pub use limits::LimitError;
 pub use user::UserError;
 
 /// Where an app is to run.
@@ -67,6 +76,12 @@ pub enum LaunchError {
     /// As whom it is to run.
     #[error(transparent)]
     User(#[from] UserError),
+    /// What it may use.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// When it is restarted, or how its health is checked.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
     /// What this host cannot do.
     #[error(transparent)]
     Unfit(#[from] Unfit),
@@ -91,10 +106,12 @@ pub fn settings(spec: &AppSpec, place: &Placement) -> Result<Launch, LaunchError
     let env = environment::compose(spec, account, &place.home)?;
     let Found { mut program, script, interpreter } = program::find(&wanted(spec, env))?;
     program.user = run_as.map(|run_as| run_as.user);
+    limits::apply(spec, &mut program)?;
     let node = (program.kind == ProgramKind::Node).then(|| program.file.clone());
     let mut settings = Settings::new(program, count(spec.instances)?);
     apply(spec, place, &mut settings)?;
     place.ground.check(&settings)?;
+    guard::check(spec, &settings.program)?;
     Ok(Launch {
         settings,
         version: version::of_app(&script),
@@ -137,8 +154,10 @@ fn apply(spec: &AppSpec, place: &Placement, to: &mut Settings) -> Result<(), Lau
     to.listen.clone_from(&spec.listen);
     to.stop_signal = signal_from_name(&spec.kill_signal)
         .ok_or_else(|| LaunchError::Signal(spec.kill_signal.clone()))?;
+    to.stop_by_message = spec.shutdown_with_message;
     to.patience =
         Patience { drain: spec.drain_timeout.duration(), kill: spec.kill_timeout.duration() };
+    to.restart = restart(spec);
     to.limits = Limits {
         first: spec.exp_backoff_restart_delay.duration(),
         min_uptime: spec.min_uptime.duration(),
@@ -146,8 +165,21 @@ fn apply(spec: &AppSpec, place: &Placement, to: &mut Settings) -> Result<(), Lau
         ..Limits::default()
     };
     to.wait_ready = spec.wait_ready;
+    to.ready_timeout = Some(spec.listen_timeout.duration());
+    to.lives_on = true;
     to.file_limit = place.ground.file_limit;
     Ok(())
+}
+
+fn restart(spec: &AppSpec) -> Restart {
+    Restart {
+        automatic: spec.autorestart,
+        stop_exit_codes: spec.stop_exit_codes.iter().copied().collect(),
+        delay: match spec.restart_delay {
+            Some(delay) => Delay::Fixed(delay.duration()),
+            None => Delay::Growing,
+        },
+    }
 }
 
 #[cfg(test)]
