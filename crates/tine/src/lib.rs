@@ -9,6 +9,7 @@ pub mod cli;
 pub mod control;
 pub mod foreground;
 pub mod home;
+pub mod logs;
 pub mod program;
 pub mod render;
 pub mod spec;
