@@ -5,9 +5,11 @@
 //!              ◀──{"response":"ports"…}──      ◀──oneshot──
 //! ```
 
+mod apps;
 mod client;
 mod line;
 mod server;
 
+pub use apps::{AppQuestion, Replies, serve_apps};
 pub use client::{Answer, AskError, ask, ask_all};
 pub use server::{ControlSocket, ControlSocketError, Question, serve};

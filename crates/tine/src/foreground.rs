@@ -3,7 +3,7 @@
 mod advice;
 mod holder;
 mod narrator;
-mod ports;
+pub(crate) mod ports;
 mod terminal;
 
 use std::{

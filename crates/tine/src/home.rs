@@ -129,6 +129,42 @@ impl Home {
         Ok(Some(self.unchecked()))
     }
 
+    /// The directory itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What the background manager knows now, for one that comes after an unclean end.
+    #[must_use]
+    pub fn state_file(&self) -> PathBuf {
+        self.root.join("state.json")
+    }
+
+    /// The list of apps as it was saved.
+    #[must_use]
+    pub fn dump_file(&self) -> PathBuf {
+        self.root.join("dump.json")
+    }
+
+    /// The list as it was saved before.
+    #[must_use]
+    pub fn dump_backup(&self) -> PathBuf {
+        self.root.join("dump.json.bak")
+    }
+
+    /// What the background manager has to say about itself.
+    #[must_use]
+    pub fn daemon_log(&self) -> PathBuf {
+        self.root.join("daemon.log")
+    }
+
+    /// The files that hold the workers' pids.
+    #[must_use]
+    pub fn pids(&self) -> PathBuf {
+        self.root.join("pids")
+    }
+
     fn unchecked(&self) -> RunDir {
         RunDir { path: self.root.join("run") }
     }
@@ -144,6 +180,24 @@ impl RunDir {
     #[must_use]
     pub fn socket_of(&self, pid: u32) -> ManagerSocket {
         ManagerSocket { pid, path: self.path.join(format!("{pid}.sock")) }
+    }
+
+    /// Where the background manager listens, and it alone.
+    #[must_use]
+    pub fn daemon_socket(&self) -> PathBuf {
+        self.path.join("daemon.sock")
+    }
+
+    /// Locked by the background manager as long as it lives; holds its pid.
+    #[must_use]
+    pub fn daemon_lock(&self) -> PathBuf {
+        self.path.join("daemon.lock")
+    }
+
+    /// Locked by whoever starts the background manager, until it answers.
+    #[must_use]
+    pub fn start_lock(&self) -> PathBuf {
+        self.path.join("start.lock")
     }
 
     /// All that is named like a control socket, by pid.

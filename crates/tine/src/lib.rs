@@ -6,8 +6,10 @@
 pub mod api;
 pub mod boot;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod control;
+pub mod daemon;
 pub mod foreground;
 pub mod home;
 pub mod program;

@@ -46,19 +46,31 @@ const SIGNALS: [i32; 7] = [
     Signal::CHILD.as_raw(),
 ];
 
+/// Where processes go that have lost their parents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Orphans {
+    /// To the manager: all of them belong to its one app.
+    ToManager,
+    /// To the watchdog, which takes them away when they have ended: a manager of several apps could not
+    /// tell whose they are.
+    ToWatchdog,
+}
+
 /// Splits this process.
 ///
 /// # Errors
 ///
 /// When the kernel refuses, or threads run already.
-pub fn split() -> anyhow::Result<Side> {
+pub fn split(orphans: Orphans) -> anyhow::Result<Side> {
     let inbox = Inbox::open(&SIGNALS).context("hold signals back")?;
     // Orphans of workers come here when the manager is gone, and to the manager before.
     become_reaper()?;
     match split::split(Signal::TERM).context("split off the manager")? {
         split::Side::Watchdog(manager) => Ok(Side::Watchdog(Watchdog { manager, inbox })),
         split::Side::Watched => {
-            become_reaper()?;
+            if orphans == Orphans::ToManager {
+                become_reaper()?;
+            }
             Ok(Side::Manager(Signals(inbox)))
         }
     }

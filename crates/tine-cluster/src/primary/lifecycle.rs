@@ -224,10 +224,10 @@ impl Task {
 
     /// What hides from the process table's ancestry is a child of this subreaper by now.
     fn kill_strays(&mut self) {
-        self.reap_orphans();
         if !self.kills_strays() {
             return;
         }
+        self.reap_orphans();
         let (own, table) = (rustix::process::getpid(), self.table());
         let strays = table.entries().iter().filter(|entry| {
             entry.parent == Some(own) && !entry.zombie && !self.is_leader(entry.pid)

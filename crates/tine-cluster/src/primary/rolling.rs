@@ -162,11 +162,14 @@ impl Task {
         if let Some(program) = reload.program {
             self.program = Arc::new(program);
         }
-        let places = (0u32..).zip(&self.places).map(|(number, place)| match place.filling() {
-            Filling::Worker(worker) => (Instance(number), Some(worker)),
-            Filling::Empty | Filling::Waiting { .. } | Filling::Finished | Filling::GivenUp => {
-                (Instance(number), None)
+        let places = (0u32..).zip(&self.places);
+        let places = places.filter_map(|(number, place)| match place.filling() {
+            Filling::Worker(worker) => Some((Instance(number), Some(worker))),
+            Filling::Waiting { .. } | Filling::Finished | Filling::GivenUp => {
+                Some((Instance(number), None))
             }
+            // Its owner wants nobody there.
+            Filling::Empty => None,
         });
         let rollout = Rollout::new(places, reload.pace);
         let (looked, error, last_words) = (Instant::now(), None, None);

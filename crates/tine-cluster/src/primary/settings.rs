@@ -10,6 +10,7 @@ use crate::{
         restart::{Restart, Rules},
         worker::Patience,
     },
+    id::Instance,
     policy::{Abilities, Mechanism, Policy},
 };
 
@@ -160,6 +161,9 @@ pub struct Settings {
     /// How many workers are kept running. With none, workers come by [`Cluster::fork`](super::Cluster::fork) only, and
     /// the cluster lives until it is stopped or its last handle is dropped.
     pub instances: u32,
+    /// Of these instances, those that stay empty until
+    /// [`start_instance`](super::Cluster::start_instance).
+    pub vacant: BTreeSet<Instance>,
     /// Who gets the next connection.
     pub policy: Policy,
     /// The mechanism, when it was asked for by name.
@@ -211,6 +215,7 @@ impl Settings {
         Self {
             program,
             instances,
+            vacant: BTreeSet::new(),
             policy: Policy::default(),
             mechanism: None,
             abilities: Abilities::default(),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::ListenerReport;
+use super::{ListenerReport, PortsReport};
 use crate::spec::{AppSpec, Env, Patch};
 
 /// Which apps or workers: a name, a worker's id, a namespace, `all`, or `/a regular expression/`. A name goes
@@ -90,6 +90,8 @@ pub enum AppRequest {
     KillManager,
     /// Whether anybody is there.
     Ping,
+    /// Where the apps listen.
+    Ports,
 }
 
 /// Some apps or workers.
@@ -170,6 +172,8 @@ pub enum AppResponse {
     Apps(Vec<AppView>),
     /// To [`AppRequest::Ping`].
     Pong(ManagerView),
+    /// To [`AppRequest::Ports`]: one for each app that listens.
+    Ports(Vec<PortsReport>),
     /// One of many, to [`AppRequest::Watch`].
     Event(AppEvent),
     /// The request was refused, and nothing was done; the sentence says why.

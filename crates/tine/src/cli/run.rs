@@ -103,14 +103,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(note) = note {
         eprintln!("tine: {note}");
     }
-    match watchdog::split()? {
+    match watchdog::split(watchdog::Orphans::ToManager)? {
         watchdog::Side::Watchdog(dog) => dog.watch(),
         watchdog::Side::Manager(signals) => foreground::run(app, signals),
     }
 }
 
 /// The kernel allows one supervisor of system calls for a tree of processes.
-fn check_outside() -> anyhow::Result<()> {
+pub(super) fn check_outside() -> anyhow::Result<()> {
     if std::env::var_os("TINE_WORKER_ID").is_some() {
         bail!(
             "this is a worker of tine already (TINE_WORKER_ID is set), and the kernel allows one \

@@ -22,11 +22,11 @@ const MOST_CLIENTS: usize = 32;
 /// Requests are a few words.
 const LONGEST_REQUEST: usize = 4096;
 /// A client that neither asks nor reads for so long is left.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
 /// So long a client waits for the manager's own loop.
 const MANAGER_PATIENCE: Duration = Duration::from_secs(2);
 /// After a failed accept (out of descriptors), so that the loop does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A request for the manager's own loop, which alone knows its state.
 #[derive(Debug)]
@@ -79,6 +79,24 @@ impl ControlSocket {
     /// When the path is too long for a socket or cannot be written, or somebody answers there.
     pub fn open(directory: &RunDir) -> Result<Self, ControlSocketError> {
         let address = directory.socket_of(std::process::id());
+        Self::open_at(address)
+    }
+
+    /// Binds the background manager's socket (0600), in place of what a dead one left.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the path is too long for a socket or cannot be written, or somebody answers there.
+    pub fn open_daemon(directory: &RunDir) -> Result<Self, ControlSocketError> {
+        let (pid, path) = (std::process::id(), directory.daemon_socket());
+        Self::open_at(ManagerSocket { pid, path })
+    }
+
+    fn open_at(address: ManagerSocket) -> Result<Self, ControlSocketError> {
         let path = address.path.clone();
         if std::os::unix::net::UnixStream::connect(&path).is_ok() {
             return Err(ControlSocketError::InUse { pid: address.pid, path });
@@ -93,6 +111,10 @@ impl ControlSocket {
         let listener =
             open().map_err(|source| ControlSocketError::Io { path: path.clone(), source })?;
         Ok(Self { listener, address })
+    }
+
+    pub(super) const fn listener(&self) -> &UnixListener {
+        &self.listener
     }
 
     /// Where clients find it.
@@ -157,7 +179,7 @@ async fn talk(stream: UnixStream, questions: mpsc::Sender<Question>) {
 }
 
 /// The directory is private already; this holds even when somebody has opened it by hand.
-fn is_trusted(stream: &UnixStream) -> bool {
+pub(super) fn is_trusted(stream: &UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
     stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
 }
@@ -179,7 +201,7 @@ async fn answer(line: &[u8], questions: &mpsc::Sender<Question>) -> Response {
     }
 }
 
-async fn send(to: &mut OwnedWriteHalf, value: &impl serde::Serialize) -> io::Result<()> {
+pub(super) async fn send(to: &mut OwnedWriteHalf, value: &impl serde::Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
     timeout(CLIENT_PATIENCE, to.write_all(&line)).await?

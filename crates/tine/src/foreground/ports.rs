@@ -50,12 +50,13 @@ pub(super) fn answer(app: &str, cluster: &Cluster, question: Question) {
     });
 }
 
-fn ports(app: String, report: Report) -> PortsReport {
+/// What `tine ports` shows of an app.
+pub(crate) fn ports(app: String, report: Report) -> PortsReport {
     let listeners = report.listeners.into_iter().map(listener).collect();
     PortsReport { manager_pid: std::process::id(), app, listeners }
 }
 
-fn listener(listener: ListenerReport) -> api::ListenerReport {
+pub(crate) fn listener(listener: ListenerReport) -> api::ListenerReport {
     let kind = match listener.kind.as_str() {
         "udp" => Kind::Udp,
         "unix" => Kind::Unix,

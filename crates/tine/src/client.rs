@@ -1,0 +1,242 @@
+//! How a command speaks to the background manager: plain blocking I/O, for commands are short.
+
+mod start;
+
+pub(crate) use start::READY;
+
+use std::{
+    io::{self, BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    time::Duration,
+};
+
+use thiserror::Error;
+
+use crate::{
+    api::{
+        Hello, VERSION,
+        apps::{AppEvent, AppRequest, AppResponse},
+    },
+    home::{Home, HomeError},
+};
+
+/// A manager that does not even greet for so long hangs.
+const GREETING: Duration = Duration::from_secs(5);
+/// So long an answer may take that needs no work.
+const GLANCE: Duration = Duration::from_secs(20);
+
+/// A conversation with the background manager.
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<UnixStream>,
+    manager_pid: u32,
+}
+
+/// Why the manager did not do what it was asked.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The home cannot be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The socket is there, but cannot be connected to.
+    #[error("connect to the manager at {path}")]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// It could not be started.
+    #[error("the manager could not be started: {0}")]
+    NotStarted(String),
+    /// The conversation broke off.
+    #[error("the manager (pid {pid}) broke off; {log} may say why", log = .log.display())]
+    Lost {
+        /// Of the manager.
+        pid: u32,
+        /// The manager's own log.
+        log: PathBuf,
+    },
+    /// It hangs, or is stopped.
+    #[error(
+        "the manager does not answer: look at it with `ps`, and end it with `tine kill` or SIGTERM"
+    )]
+    Silent,
+    /// What came was no line of the protocol.
+    #[error("the manager's answer is not understood: {0}")]
+    Malformed(String),
+    /// A manager of another version of tine.
+    #[error(
+        "the manager (pid {pid}) speaks version {version} of the protocol, and this tine speaks {VERSION}: \
+         run `tine update` to replace it by this one, or `tine kill` with the tine that started it"
+    )]
+    Version {
+        /// Of the manager.
+        pid: u32,
+        /// What it speaks.
+        version: u32,
+    },
+    /// It says why it does nothing.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// What happens, as it happens; ends with the manager.
+#[derive(Debug)]
+pub struct Watching {
+    client: Client,
+}
+
+impl Client {
+    /// Meets the manager of this home; `None` if none runs.
+    ///
+    /// # Errors
+    ///
+    /// When the home is not this user's alone, or whoever listens there is no manager of this version.
+    pub fn connect(home: &Home) -> Result<Option<Self>, ClientError> {
+        let Some(directory) = home.run_dir_if_there()? else { return Ok(None) };
+        let path = directory.daemon_socket();
+        let stream = match UnixStream::connect(&path) {
+            Ok(stream) => stream,
+            Err(error) => {
+                return match error.kind() {
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
+                    _ => Err(ClientError::Connect { path, source: error }),
+                };
+            }
+        };
+        Self::greet(stream)
+    }
+
+    /// Meets the manager of this home, and starts one if none runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::connect`], and when it cannot be started.
+    pub fn connect_or_start(home: &Home) -> Result<Self, ClientError> {
+        match Self::connect(home)? {
+            Some(client) => Ok(client),
+            None => start::start(home),
+        }
+    }
+
+    /// Whom it has met.
+    #[must_use]
+    pub const fn manager_pid(&self) -> u32 {
+        self.manager_pid
+    }
+
+    /// Asks, and waits for the answer as long as it takes; `progress` gets what is told meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Refused`] in place of [`AppResponse::Error`]; and when the manager is lost.
+    pub fn ask(
+        &mut self,
+        request: &AppRequest,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<AppResponse, ClientError> {
+        self.send(request)?;
+        let quick = matches!(
+            request,
+            AppRequest::List { .. } | AppRequest::Ping | AppRequest::Ports | AppRequest::Reset(_)
+        );
+        self.wait_for(quick.then_some(GLANCE));
+        loop {
+            match self.receive()? {
+                AppResponse::Progress(text) => progress(&text),
+                AppResponse::Error(reason) => return Err(ClientError::Refused(reason)),
+                answer => return Ok(answer),
+            }
+        }
+    }
+
+    /// Hears of everything that happens from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the manager is lost.
+    pub fn watch(mut self) -> Result<Watching, ClientError> {
+        self.send(&AppRequest::Watch)?;
+        self.wait_for(None);
+        Ok(Watching { client: self })
+    }
+
+    /// `None`: whoever listened has gone in this moment.
+    fn greet(stream: UnixStream) -> Result<Option<Self>, ClientError> {
+        let mut client = Self { stream: BufReader::new(stream), manager_pid: 0 };
+        client.wait_for(Some(GREETING));
+        let Some(line) = client.line()? else { return Ok(None) };
+        let hello: Hello = serde_json::from_str(&line).map_err(|error| no_hello(&line, &error))?;
+        client.manager_pid = hello.manager_pid;
+        if hello.version != VERSION {
+            let (pid, version) = (hello.manager_pid, hello.version);
+            return Err(ClientError::Version { pid, version });
+        }
+        Ok(Some(client))
+    }
+
+    fn send(&mut self, request: &AppRequest) -> Result<(), ClientError> {
+        let mut line = serde_json::to_vec(request).expect("a request is plain data");
+        line.push(b'\n');
+        self.stream.get_mut().write_all(&line).map_err(|_| self.lost())
+    }
+
+    fn receive(&mut self) -> Result<AppResponse, ClientError> {
+        let line = self.line()?.ok_or_else(|| self.lost())?;
+        serde_json::from_str(&line).map_err(|error| ClientError::Malformed(error.to_string()))
+    }
+
+    /// The next line; `None` at the end.
+    fn line(&mut self) -> Result<Option<String>, ClientError> {
+        let mut line = String::new();
+        match self.stream.read_line(&mut line) {
+            Ok(0) => Ok(None),
+            Ok(_) => Ok(Some(line)),
+            Err(error) => Err(match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ClientError::Silent,
+                io::ErrorKind::InvalidData => ClientError::Malformed(error.to_string()),
+                _ => self.lost(),
+            }),
+        }
+    }
+
+    /// A time that is no time at all is refused by the kernel; there is none here.
+    fn wait_for(&self, patience: Option<Duration>) {
+        let set = self.stream.get_ref().set_read_timeout(patience);
+        debug_assert!(set.is_ok(), "a time-out that is not zero");
+    }
+
+    fn lost(&self) -> ClientError {
+        let log = Home::from_env().map(|home| home.daemon_log()).unwrap_or_default();
+        ClientError::Lost { pid: self.manager_pid, log }
+    }
+}
+
+impl Iterator for Watching {
+    type Item = Result<AppEvent, ClientError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.client.receive() {
+                Ok(AppResponse::Event(event)) => return Some(Ok(event)),
+                Ok(AppResponse::Error(reason)) => return Some(Err(ClientError::Refused(reason))),
+                // Nothing else comes to who watches.
+                Ok(_) => {}
+                Err(ClientError::Lost { .. }) => return None,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+/// A manager that does not trust this user refuses instead of greeting.
+fn no_hello(line: &str, error: &serde_json::Error) -> ClientError {
+    match serde_json::from_str(line) {
+        Ok(AppResponse::Error(reason)) => ClientError::Refused(reason),
+        Ok(_) | Err(_) => ClientError::Malformed(error.to_string()),
+    }
+}

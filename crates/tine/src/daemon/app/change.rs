@@ -1,0 +1,219 @@
+//! Gives an app new workers, with or without changes.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use tine_cluster::{
+    core::rollout::Pace,
+    primary::{Reload, ReloadError, Settings, Stdio},
+};
+
+use super::{App, Facts, heard::causes, orders::Single};
+use crate::{
+    api::apps::Outcome,
+    daemon::{
+        order::{Alter, Which},
+        slot::Reason,
+    },
+    spec::{AppSpec, Millis},
+    supervise::launch::{self, Launch},
+};
+
+/// A new worker may take so long where nobody has said anything else.
+const UNHURRIED: Duration = Duration::from_secs(30);
+
+/// The app that comes of the change.
+///
+/// # Errors
+///
+/// When it would be none, as a sentence.
+pub(in crate::daemon) fn altered(spec: &AppSpec, alter: Alter) -> Result<AppSpec, String> {
+    let whole = alter.whole;
+    let altered = match whole {
+        true => alter.patch.apply_to_default(),
+        false => alter.patch.apply_to(spec),
+    };
+    let mut altered = altered.map_err(|error| error.to_string())?;
+    if altered.name.is_empty() {
+        altered.name.clone_from(&spec.name);
+    }
+    match alter.inherited {
+        Some(inherited) => altered.inherited = inherited,
+        None if whole => altered.inherited.clone_from(&spec.inherited),
+        None => {}
+    }
+    Ok(altered)
+}
+
+impl App {
+    /// Finds all that a start needs. Reads files and may ask for users, so not on this thread.
+    pub(super) async fn prepare(&mut self, spec: AppSpec) -> Result<Launch, String> {
+        let place = std::sync::Arc::clone(&self.shared.place);
+        let find = move || launch::settings(&spec, &place).map_err(|error| causes(&error));
+        let found = self.during(tokio::task::spawn_blocking(find)).await;
+        let mut launch = found.map_err(|error| error.to_string())??;
+        self.facts =
+            Facts { exec_path: launch.exec_path.clone(), interpreter: launch.interpreter.clone() };
+        managed(&mut launch.settings);
+        Ok(launch)
+    }
+
+    /// Has the cluster that runs go on with other settings; `false`: it cannot, or there is none. Then
+    /// there is none afterwards.
+    pub(super) async fn adopt(&mut self, launch: &Launch) -> bool {
+        let Some(runs) = &mut self.runs else { return false };
+        if !shares_ground(&runs.settings, &launch.settings) {
+            self.stop_all().await;
+            return false;
+        }
+        let (cluster, settings) = (runs.cluster.clone(), launch.settings.clone());
+        runs.settings = settings.clone();
+        let configured = async {
+            cluster.configure(settings.tuning()).await?;
+            cluster.setup(settings.program).await
+        };
+        self.during(configured).await.is_ok()
+    }
+
+    pub(super) async fn restart(&mut self, which: &Which, alter: Alter, reason: Reason) -> Outcome {
+        let launch = match self.change(alter).await {
+            Ok(launch) => launch,
+            Err(error) => return self.failed(error, which),
+        };
+        let mut instances = BTreeSet::new();
+        for slot in self.slots.values_mut().filter(|slot| which.has(slot.id)) {
+            slot.wants(reason);
+            instances.insert(slot.instance);
+        }
+        self.note(None, "restart", format!("is restarted: {}", reason.word()));
+        if self.adopt(&launch).await {
+            self.each(&instances, Single::Restart).await;
+        } else {
+            self.begin(launch.settings);
+        }
+        self.await_readiness("restarted", which).await
+    }
+
+    /// Becomes what it is to be, if that can be had here.
+    async fn change(&mut self, alter: Alter) -> Result<Launch, String> {
+        let altered = altered(&self.spec, alter)?;
+        let launch = self.prepare(altered.clone()).await?;
+        let recounted = altered.instances != self.spec.instances;
+        self.spec = altered.into();
+        if recounted {
+            self.resize(launch.settings.instances).await;
+        }
+        self.publish();
+        Ok(launch)
+    }
+
+    pub(super) async fn reload(&mut self, alter: Alter, parallel: Option<u32>) -> Outcome {
+        let all = Which::All;
+        let altered = match altered(&self.spec, alter) {
+            Ok(altered) => altered,
+            Err(error) => return self.failed(error, &all),
+        };
+        let launch = match self.prepare(altered.clone()).await {
+            Ok(launch) => launch,
+            Err(error) => return self.failed(error, &all),
+        };
+        let Some(runs) = &self.runs else {
+            self.spec = altered.into();
+            return self.start(&all).await;
+        };
+        if !shares_ground(&runs.settings, &launch.settings) {
+            let error = "policy, mechanism, addresses and private ports change by `tine restart` only: \
+                         workers of before and after cannot share a port";
+            return self.failed(error, &all);
+        }
+        self.roll(altered, launch, parallel).await
+    }
+
+    async fn roll(&mut self, altered: AppSpec, launch: Launch, parallel: Option<u32>) -> Outcome {
+        let Some(runs) = &self.runs else { return self.failed("it does not run", &Which::All) };
+        let (cluster, before) = (runs.cluster.clone(), runs.settings.tuning());
+        let patience = patience(&altered);
+        self.note = Some("reloading".to_owned());
+        self.note(None, "reload", "is reloaded".to_owned());
+        let parallel = parallel.map_or(1, |parallel| parallel as usize);
+        let pace = Pace { parallel, patience };
+        let settings = launch.settings.clone();
+        let reload = Reload { program: Some(launch.settings.program), pace };
+        let work = async {
+            cluster.configure(settings.tuning()).await?;
+            cluster.reload(reload).await
+        };
+        match self.during(work).await {
+            Ok(_) => self.rolled(altered, settings).await,
+            Err(error) => {
+                if replaced(&error) == 0 {
+                    let _ = self.during(cluster.configure(before)).await;
+                } else {
+                    self.spec = altered.into();
+                }
+                self.not_rolled(&error)
+            }
+        }
+    }
+
+    /// All have new workers; those that are too few or too many are next.
+    async fn rolled(&mut self, altered: AppSpec, settings: Settings) -> Outcome {
+        self.note = None;
+        let count = settings.instances;
+        let recounted = altered.instances != self.spec.instances;
+        self.spec = altered.into();
+        if let Some(runs) = &mut self.runs {
+            runs.settings = settings;
+        }
+        if recounted {
+            self.resize(count).await;
+        }
+        self.await_readiness("reloaded", &Which::All).await
+    }
+
+    fn not_rolled(&mut self, error: &ReloadError) -> Outcome {
+        let text = causes(error);
+        self.note = Some(format!("the last reload failed: {text}"));
+        self.note(None, "reload", format!("failed: {text}"));
+        let last_lines = match error {
+            ReloadError::EndedEarly { last_lines, .. }
+            | ReloadError::TooLate { last_lines, .. } => {
+                last_lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+            }
+            _ => Vec::new(),
+        };
+        Outcome { last_lines, ..self.failed(text, &Which::All) }
+    }
+}
+
+fn replaced(error: &ReloadError) -> u32 {
+    match error {
+        ReloadError::Cancelled { replaced }
+        | ReloadError::NotStarted { replaced, .. }
+        | ReloadError::EndedEarly { replaced, .. }
+        | ReloadError::TooLate { replaced, .. } => *replaced,
+        _ => 0,
+    }
+}
+
+/// The default is short, and meant for those who say that they are ready.
+fn patience(spec: &AppSpec) -> Duration {
+    let unsaid = spec.listen_timeout == AppSpec::default().listen_timeout && !spec.wait_ready;
+    let Millis(said) = spec.listen_timeout;
+    if unsaid { UNHURRIED } else { Duration::from_millis(said) }
+}
+
+/// What the manager wants of every cluster.
+fn managed(settings: &mut Settings) {
+    settings.lives_on = true;
+    // There is nobody yet who could take them over.
+    settings.workers_die_with_manager = true;
+    settings.program.stdio = Stdio::Lines;
+}
+
+/// Whether workers under the one and under the other can share their ports.
+fn shares_ground(one: &Settings, other: &Settings) -> bool {
+    one.policy == other.policy
+        && one.mechanism == other.mechanism
+        && one.private_ports == other.private_ports
+        && one.listen == other.listen
+}

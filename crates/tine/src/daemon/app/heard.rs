@@ -1,0 +1,131 @@
+//! What an app's cluster tells.
+
+use std::time::Duration;
+
+use tine_cluster::primary::{Event, What};
+use tine_linux::process::Exit;
+
+use super::{App, Slot};
+use crate::{daemon::slot::Empty, units::spoken};
+
+impl App {
+    pub(super) fn heard(&mut self, event: Event) {
+        let Some(instance) = event.instance else { return self.heard_of_all(&event.what) };
+        let Some(slot) = self.slots.get_mut(&instance.0) else { return };
+        let (id, worker) = (slot.id, event.worker);
+        if let What::Output { line, .. } = event.what {
+            return slot.wrote(&line);
+        }
+        match event.what {
+            What::Started { pid, .. } => {
+                slot.started(worker, pid);
+                self.note(Some(id), "start", format!("started with pid {pid}"));
+            }
+            What::NotStarted { error } => self.trouble(instance.0, "error", causes(&error)),
+            What::Ready => {
+                slot.is_ready(worker);
+                self.note(Some(id), "online", "is ready".to_owned());
+            }
+            What::NotReady { after } => {
+                let text = format!("was not ready within {}, and is stopped", spoken(after));
+                self.trouble(instance.0, "not-ready", text);
+            }
+            What::Refused { key, errno } => {
+                self.trouble(instance.0, "refused", format!("cannot listen on {key}: {errno}"));
+            }
+            What::Unfit { reason } => self.trouble(instance.0, "error", reason.to_string()),
+            What::Misbehaved { error } => self.trouble(instance.0, "error", error),
+            What::Draining => slot.leaves(worker),
+            What::Cut { connections } => {
+                let text = format!("{connections} connections did not end in time and were cut");
+                self.note(Some(id), "cut", text);
+            }
+            What::Exited { exit, lived, asked, .. } => {
+                self.exited((instance.0, worker), exit, (lived, asked));
+            }
+            What::Restarting { after } => {
+                slot.waits(after);
+                self.note(Some(id), "restart", format!("starts again after {}", spoken(after)));
+            }
+            What::Finished => slot.empty = Empty::Stopped,
+            What::GivenUp { early_ends, .. } => self.given_up(instance.0, early_ends),
+            What::Trouble { doing, error } => {
+                self.note(Some(id), "trouble", format!("{doing}: {error}"));
+            }
+            // What is of interest to Node's programs alone, or comes with one of the others.
+            _ => {}
+        }
+        self.publish();
+    }
+
+    fn heard_of_all(&mut self, what: &What) {
+        if let What::Trouble { doing, error } = what {
+            self.note(None, "trouble", format!("{doing}: {error}"));
+        }
+    }
+
+    /// Something went wrong that explains what comes next.
+    fn trouble(&mut self, instance: u32, what: &str, text: String) {
+        let Some(slot) = self.slots.get_mut(&instance) else { return };
+        slot.failure = Some(text.clone());
+        let id = slot.id;
+        self.tell(&format!("{id} {text}"));
+        self.note(Some(id), what, text);
+    }
+
+    fn exited(
+        &mut self,
+        (instance, worker): (u32, tine_cluster::id::WorkerId),
+        exit: Exit,
+        (lived, asked): (Duration, bool),
+    ) {
+        let early = lived < self.spec.min_uptime.duration();
+        let Some(slot) = self.slots.get_mut(&instance) else { return };
+        let asked = asked || !slot.wanted || slot.due.is_some();
+        let in_place = slot.ended(worker, exit, (!asked).then_some(early));
+        let text = format!("{exit} after {}", spoken(lived));
+        if in_place && !asked {
+            slot.failure = Some(text.clone());
+        }
+        let id = slot.id;
+        if !asked {
+            self.tell(&format!("{id} {text}"));
+        }
+        self.note(Some(id), if asked { "stop" } else { "exit" }, text);
+    }
+
+    fn given_up(&mut self, instance: u32, early_ends: u32) {
+        let Some(slot) = self.slots.get_mut(&instance) else { return };
+        slot.empty = Empty::GivenUp;
+        let last = slot.failure.take().unwrap_or_default();
+        let text = match early_ends {
+            0 | 1 => format!("given up: it {last}"),
+            more => {
+                format!("given up: it ended too early {more} times in a row; the last one {last}")
+            }
+        };
+        self.trouble(instance, "given-up", text);
+    }
+}
+
+/// An error with all that caused it.
+pub(in crate::daemon) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+impl Slot {
+    /// Why it does not serve.
+    pub(super) fn complaint(&self) -> String {
+        let failure = self.failure.clone().unwrap_or_else(|| "is not ready in time".to_owned());
+        match self.early_ends {
+            0 | 1 => format!("worker {} {failure}", self.id),
+            more => format!("worker {} ended {more} times at once, lately: {failure}", self.id),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What is answered at once.
+
+use rustix::process::Signal;
+use tine_cluster::{json::Json, primary::Cluster};
+use tine_linux::process::Process;
+use tokio::sync::oneshot;
+
+use super::App;
+use crate::{
+    api::apps::{AppDetails, AppView, Detail, WorkerView},
+    daemon::{
+        order::{Query, Which},
+        slot::{Empty, Slot},
+    },
+    foreground::ports,
+};
+
+fn last_lines(slot: &Slot) -> (u32, Vec<String>) {
+    (slot.id, slot.lines.iter().cloned().collect())
+}
+
+impl App {
+    pub(super) fn answer(&mut self, query: Query) {
+        match query {
+            Query::View { detail, answer } => self.show(detail, answer),
+            Query::Ports(answer) => self.report_ports(answer),
+            Query::Reset(which, answer) => {
+                let slots = self.slots.values_mut().filter(|slot| which.has(slot.id));
+                slots.for_each(|slot| slot.counts = Default::default());
+                let _ = answer.send(());
+            }
+            Query::Signal { which, signal, answer } => {
+                let _ = answer.send(self.signal(&which, signal));
+            }
+            Query::Send { id, line, answer } => self.send(id, &line, answer),
+            Query::Interrupt => self.interrupted = true,
+            Query::CancelReload => self.spawn_for(|cluster| async move {
+                let _ = cluster.cancel_reload().await;
+            }),
+            Query::Kill => self.spawn_for(|cluster| async move {
+                let _ = cluster.kill().await;
+            }),
+        }
+    }
+
+    fn spawn_for<F: Future<Output = ()> + Send + 'static>(&self, work: impl FnOnce(Cluster) -> F) {
+        if let Some(runs) = &self.runs {
+            tokio::spawn(work(runs.cluster.clone()));
+        }
+    }
+
+    /// The addresses are the cluster's to tell.
+    fn show(&self, detail: Detail, answer: oneshot::Sender<AppView>) {
+        let mut view = self.view(detail);
+        let cluster = self.runs.as_ref().map(|runs| runs.cluster.clone());
+        tokio::spawn(async move {
+            if let Some(cluster) = cluster
+                && let Ok(report) = cluster.report().await
+            {
+                view.ports = report.listeners.iter().map(|it| it.address.clone()).collect();
+                if let Some(full) = &mut view.full {
+                    full.listeners = report.listeners.into_iter().map(ports::listener).collect();
+                }
+            }
+            let _ = answer.send(view);
+        });
+    }
+
+    fn view(&self, detail: Detail) -> AppView {
+        let full = || AppDetails {
+            events: self.history.all(),
+            listeners: Vec::new(),
+            last_lines: self.slots.values().map(last_lines).collect(),
+        };
+        AppView {
+            name: self.spec.name.clone(),
+            namespace: self.spec.namespace.clone(),
+            number: self.number,
+            workers: self.slots.values().map(|slot| self.worker(slot)).collect(),
+            ports: Vec::new(),
+            watching: false,
+            note: self.note.clone(),
+            spec: (detail != Detail::Row).then(|| Box::new(self.spec.as_ref().clone())),
+            full: (detail == Detail::Full).then(|| Box::new(full())),
+        }
+    }
+
+    fn worker(&self, slot: &Slot) -> WorkerView {
+        let delay = match slot.empty {
+            Empty::Waiting { until } if slot.current.is_none() => Some(until),
+            Empty::Waiting { .. } | Empty::Stopped | Empty::GivenUp => None,
+        };
+        let delay = delay.map(|until| until.saturating_duration_since(std::time::Instant::now()));
+        WorkerView {
+            id: slot.id,
+            instance: slot.instance,
+            pid: slot.current.map(|running| running.pid.as_raw_pid()),
+            status: slot.status(),
+            restarts: slot.counts.total,
+            restarts_by_reason: slot.counts.by_reason.clone(),
+            unstable_restarts: slot.counts.unstable,
+            started_at: slot.started_at,
+            created_at: slot.created_at,
+            exit_code: slot.exit_code,
+            delay: delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
+            memory: 0,
+            cpu: 0.0,
+            out_log: None,
+            err_log: None,
+            combined_log: None,
+            pid_file: None,
+            exec_path: self.facts.exec_path.clone(),
+            interpreter: self.facts.interpreter.clone(),
+        }
+    }
+
+    fn report_ports(&self, answer: oneshot::Sender<Option<crate::api::PortsReport>>) {
+        let name = self.spec.name.clone();
+        let Some(runs) = &self.runs else {
+            let _ = answer.send(None);
+            return;
+        };
+        let cluster = runs.cluster.clone();
+        tokio::spawn(async move {
+            let report = cluster.report().await.ok();
+            let _ = answer.send(report.map(|report| ports::ports(name, report)));
+        });
+    }
+
+    /// To the first process of each worker that runs.
+    fn signal(&self, which: &Which, signal: Signal) -> Result<(), String> {
+        let slots = self.slots.values().filter(|slot| which.has(slot.id));
+        let running: Vec<_> = slots.filter_map(|slot| slot.current).collect();
+        if running.is_empty() {
+            return Err("no worker of it runs".to_owned());
+        }
+        for worker in running {
+            // The cluster waits for it, so the number is its own as long as it is in place.
+            let sent = Process::open(worker.pid).and_then(|process| process.signal(signal));
+            sent.map_err(|error| format!("signal the process {}: {error}", worker.pid))?;
+        }
+        Ok(())
+    }
+
+    fn send(&self, id: u32, line: &str, answer: oneshot::Sender<Result<(), String>>) {
+        let running = self.slots.values().find(|slot| slot.id == id).and_then(|slot| slot.current);
+        let (Some(running), Some(runs)) = (running, &self.runs) else {
+            let _ = answer.send(Err(format!("worker {id} does not run")));
+            return;
+        };
+        let (cluster, line) = (runs.cluster.clone(), line.to_owned());
+        tokio::spawn(async move {
+            // What is JSON arrives as what it says, all else as a string.
+            let message = serde_json::from_str(&line).unwrap_or(serde_json::Value::String(line));
+            let sent = match Json::of(&message) {
+                Ok(message) => cluster.send(running.worker, &message).await,
+                Err(error) => Err(error.into()),
+            };
+            let _ = answer.send(sent.map_err(|error| error.to_string()));
+        });
+    }
+}
