@@ -23,10 +23,12 @@ pub mod keys;
 pub mod kind;
 mod parts;
 mod procfile;
+mod schema;
 mod script;
 mod shape;
 mod statics;
 mod suggest;
+mod table;
 mod toml;
 mod tree;
 mod watch;
@@ -47,8 +49,10 @@ use crate::spec::Patch;
 
 pub use dump::{import_dump, pm2_dump_file};
 pub use error::{ConfigError, Problem};
+pub use schema::schema;
 pub use statics::Static;
 pub use suggest::nearest;
+pub use table::markdown;
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
