@@ -1,8 +1,10 @@
 //! The task of one app: it alone has the app's cluster, and carries out orders one by one.
 
 mod change;
+mod guarded;
 mod heard;
 mod orders;
+mod pid_file;
 mod queries;
 mod scale;
 
@@ -11,6 +13,7 @@ pub(super) use heard::causes;
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::PathBuf,
     pin::pin,
     sync::{
@@ -29,7 +32,7 @@ use tokio::{
 use super::{
     events::{History, now},
     order::{Order, Query, Todo, Which},
-    slot::Slot,
+    slot::{Reason, Slot},
     state::SavedWorker,
 };
 use crate::{
@@ -37,7 +40,11 @@ use crate::{
     control::Replies,
     home::Home,
     spec::AppSpec,
-    supervise::launch::Placement,
+    supervise::{
+        guard::{Demand, Guard},
+        launch::Placement,
+        meter::Meter,
+    },
 };
 
 /// Orders that may wait for an app; more make the manager's helpers wait.
@@ -73,6 +80,7 @@ pub(super) struct Shared {
     /// The next worker's id.
     pub ids: Arc<AtomicU32>,
     pub watchers: broadcast::Sender<AppEvent>,
+    pub meter: Meter,
     /// What is to be written down is different.
     pub changed: Arc<Notify>,
 }
@@ -92,6 +100,9 @@ struct App {
     /// By instance.
     slots: BTreeMap<u32, Slot>,
     runs: Option<Runs>,
+    guard: Option<Guard>,
+    /// The first one that it listens on.
+    address: Option<SocketAddr>,
     inputs: Inputs,
     facts: Facts,
     shared: Shared,
@@ -119,6 +130,7 @@ struct Facts {
 struct Inputs {
     events: Option<Events>,
     queries: mpsc::Receiver<Query>,
+    demands: mpsc::UnboundedReceiver<Demand>,
 }
 
 enum Input {
@@ -128,18 +140,32 @@ enum Input {
 }
 
 impl Inputs {
+    /// Likewise, or what the guard demands, for which there is time when no order is under way.
+    async fn next_or_demand(&mut self) -> Result<Input, Demand> {
+        let Self { events, queries, demands } = self;
+        tokio::select! {
+            input = next(events, queries) => Ok(input),
+            Some(demand) = demands.recv() => Err(demand),
+        }
+    }
+
     /// Cancel safe.
     async fn next(&mut self) -> Input {
-        let event = async {
-            match &mut self.events {
-                Some(events) => events.next().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            event = event => Input::Event(event),
-            Some(query) = self.queries.recv() => Input::Query(query),
+        next(&mut self.events, &mut self.queries).await
+    }
+}
+
+/// Cancel safe.
+async fn next(events: &mut Option<Events>, queries: &mut mpsc::Receiver<Query>) -> Input {
+    let event = async {
+        match events {
+            Some(events) => events.next().await,
+            None => std::future::pending().await,
         }
+    };
+    tokio::select! {
+        event = event => Input::Event(event),
+        Some(query) = queries.recv() => Input::Query(query),
     }
 }
 
@@ -153,7 +179,9 @@ pub(super) fn spawn(plan: Plan, shared: Shared) -> Handle {
         spec: Arc::new(plan.spec),
         slots: plan.slots.into_iter().map(|slot| (slot.instance, slot)).collect(),
         runs: None,
-        inputs: Inputs { events: None, queries: asked },
+        guard: None,
+        address: None,
+        inputs: Inputs { events: None, queries: asked, demands: mpsc::unbounded_channel().1 },
         facts: Facts::default(),
         history: History::new(shared.watchers.clone()),
         shared,
@@ -184,7 +212,10 @@ impl App {
                         return;
                     }
                 }
-                input = self.inputs.next() => self.handle(input),
+                input = self.inputs.next_or_demand() => match input {
+                    Ok(input) => self.handle(input),
+                    Err(demand) => self.meet(demand).await,
+                },
             }
         }
     }
@@ -198,7 +229,7 @@ impl App {
             Todo::Start(which) => self.start(&which).await,
             Todo::Stop(which) => self.stop(&which).await,
             Todo::Restart { which, alter, reason } => self.restart(&which, alter, reason).await,
-            Todo::Reload { alter, parallel } => self.reload(alter, parallel).await,
+            Todo::Reload { alter, parallel } => self.reload(alter, parallel, Reason::Reload).await,
             Todo::Scale(to) => self.scale(to).await,
             Todo::Delete => self.delete().await,
             Todo::End => self.stop(&Which::All).await,
@@ -269,6 +300,7 @@ impl App {
             workers: Arc::new(self.slots.values().map(Slot::saved).collect()),
         });
         self.shared.changed.notify_one();
+        self.show_workers();
     }
 
     /// Keeps and tells what happened.

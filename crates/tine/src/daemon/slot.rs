@@ -25,6 +25,14 @@ pub(super) enum Reason {
     Asked,
     /// It was replaced by a reload.
     Reload,
+    /// It used too much memory.
+    Memory,
+    /// It was time.
+    Cron,
+    /// Files changed.
+    Watch,
+    /// It was not well.
+    Health,
 }
 
 impl Reason {
@@ -34,6 +42,10 @@ impl Reason {
             Self::Crash => "crash",
             Self::Asked => "asked",
             Self::Reload => "reload",
+            Self::Memory => "memory",
+            Self::Cron => "cron",
+            Self::Watch => "watch",
+            Self::Health => "health",
         }
     }
 }
@@ -63,6 +75,7 @@ pub(super) struct Running {
     pub mark: Option<Mark>,
     /// Milliseconds since 1970.
     pub started_at: u64,
+    pub since: Instant,
     pub ready: bool,
     pub leaving: bool,
 }
@@ -91,6 +104,8 @@ pub(super) struct Slot {
     /// A reload's, not in place yet.
     pub incoming: Option<Running>,
     pub empty: Empty,
+    /// What a worker that a reload puts in place counts as.
+    pub renewal: Reason,
     /// The next worker counts as a restart.
     pub due: Option<Reason>,
     pub counts: Counts,
@@ -120,6 +135,7 @@ impl Slot {
             current: None,
             incoming: None,
             empty: Empty::Stopped,
+            renewal: Reason::Reload,
             due: None,
             counts: Counts::default(),
             exit_code: None,
@@ -160,6 +176,7 @@ impl Slot {
             pid,
             mark: Mark::of(pid),
             started_at: now(),
+            since: Instant::now(),
             ready: false,
             leaving: false,
         };
@@ -200,7 +217,7 @@ impl Slot {
     fn replace(&mut self) {
         if let Some(running) = self.incoming.take() {
             self.due = None;
-            self.counts.add(Reason::Reload);
+            self.counts.add(self.renewal);
             self.place(running);
         }
     }

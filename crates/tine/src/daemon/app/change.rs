@@ -15,7 +15,10 @@ use crate::{
         slot::Reason,
     },
     spec::{AppSpec, Millis},
-    supervise::launch::{self, Launch},
+    supervise::{
+        guard,
+        launch::{self, Launch},
+    },
 };
 
 /// A new worker may take so long where nobody has said anything else.
@@ -48,7 +51,11 @@ impl App {
     /// Finds all that a start needs. Reads files and may ask for users, so not on this thread.
     pub(super) async fn prepare(&mut self, spec: AppSpec) -> Result<Launch, String> {
         let place = std::sync::Arc::clone(&self.shared.place);
-        let find = move || launch::settings(&spec, &place).map_err(|error| causes(&error));
+        let find = move || {
+            let launch = launch::settings(&spec, &place).map_err(|error| causes(&error))?;
+            let checked = guard::check(&spec, &launch.settings.program);
+            checked.map(|()| launch).map_err(|error| causes(&error))
+        };
         let found = self.during(tokio::task::spawn_blocking(find)).await;
         let mut launch = found.map_err(|error| error.to_string())??;
         self.facts =
@@ -106,7 +113,12 @@ impl App {
         Ok(launch)
     }
 
-    pub(super) async fn reload(&mut self, alter: Alter, parallel: Option<u32>) -> Outcome {
+    pub(super) async fn reload(
+        &mut self,
+        alter: Alter,
+        parallel: Option<u32>,
+        reason: Reason,
+    ) -> Outcome {
         let all = Which::All;
         let altered = match altered(&self.spec, alter) {
             Ok(altered) => altered,
@@ -125,6 +137,7 @@ impl App {
                          workers of before and after cannot share a port";
             return self.failed(error, &all);
         }
+        self.slots.values_mut().for_each(|slot| slot.renewal = reason);
         self.roll(altered, launch, parallel).await
     }
 

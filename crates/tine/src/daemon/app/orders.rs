@@ -13,7 +13,7 @@ use crate::{
     api::apps::{Outcome, Status},
     daemon::{
         order::Which,
-        slot::{Reason, Slot},
+        slot::{Empty, Reason, Slot},
     },
     supervise::launch::Launch,
 };
@@ -96,6 +96,10 @@ impl App {
         if self.interrupted {
             return self.failed("something else was asked for meanwhile", which);
         }
+        let program = self.runs.as_ref().map(|runs| runs.settings.program.clone());
+        if let Some(program) = program {
+            self.guard(&program);
+        }
         match self.slots.values().filter(concerned).find(failed) {
             Some(slot) => {
                 let last_lines = slot.lines.iter().cloned().collect();
@@ -118,7 +122,10 @@ impl App {
             self.stop_all().await;
         }
         let stopped = self.slots.values_mut().filter(|slot| which.has(slot.id));
-        stopped.for_each(|slot| slot.empty = crate::daemon::slot::Empty::Stopped);
+        stopped.for_each(|slot| slot.empty = Empty::Stopped);
+        if self.runs.is_none() {
+            self.guard_stopped();
+        }
         self.done("stopped", which)
     }
 
@@ -129,6 +136,7 @@ impl App {
         // A cluster that has ended already is what is wanted.
         let _ = self.during(cluster.stop()).await;
         self.until_ended().await;
+        self.address = None;
     }
 
     pub(super) async fn delete(&mut self) -> Outcome {

@@ -5,7 +5,7 @@ use tine_cluster::{json::Json, primary::Cluster};
 use tine_linux::process::Process;
 use tokio::sync::oneshot;
 
-use super::App;
+use super::{App, pid_file};
 use crate::{
     api::apps::{AppDetails, AppView, Detail, WorkerView},
     daemon::{
@@ -53,7 +53,14 @@ impl App {
     fn show(&self, detail: Detail, answer: oneshot::Sender<AppView>) {
         let mut view = self.view(detail);
         let cluster = self.runs.as_ref().map(|runs| runs.cluster.clone());
+        let meter = self.shared.meter.clone();
         tokio::spawn(async move {
+            let samples = meter.samples().await;
+            for worker in &mut view.workers {
+                if let Some(sample) = samples.get(&worker.id).filter(|_| worker.pid.is_some()) {
+                    (worker.memory, worker.cpu) = (sample.memory, sample.cpu);
+                }
+            }
             if let Some(cluster) = cluster
                 && let Ok(report) = cluster.report().await
             {
@@ -78,7 +85,7 @@ impl App {
             number: self.number,
             workers: self.slots.values().map(|slot| self.worker(slot)).collect(),
             ports: Vec::new(),
-            watching: false,
+            watching: self.runs.is_some() && self.spec.watch.is_some(),
             note: self.note.clone(),
             spec: (detail != Detail::Row).then(|| Box::new(self.spec.as_ref().clone())),
             full: (detail == Detail::Full).then(|| Box::new(full())),
@@ -108,7 +115,7 @@ impl App {
             out_log: None,
             err_log: None,
             combined_log: None,
-            pid_file: None,
+            pid_file: Some(pid_file::path(&self.spec, slot.id, &self.shared.home)),
             exec_path: self.facts.exec_path.clone(),
             interpreter: self.facts.interpreter.clone(),
         }
