@@ -198,7 +198,7 @@ fn nobody_waits_for_the_manager_who_waits_for_the_command_and_its_pipes() {
     let mut targets = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let is_pipe = |entry: std::io::Result<fs::DirEntry>| {
         let target = fs::read_link(entry.unwrap().path()).unwrap_or_default();
-        target.to_string_lossy().starts_with("pipe:")
+        target.as_os_str().as_encoded_bytes().starts_with(b"pipe:")
     };
     assert!(!targets.any(is_pipe), "no pipe of the caller's is left");
 }
