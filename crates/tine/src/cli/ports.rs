@@ -37,12 +37,12 @@ pub struct Args {
 /// # Errors
 ///
 /// When the kernel does not tell its sockets, or the run directory is not this user's alone.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args, screen: Screen) -> anyhow::Result<ExitCode> {
     let view = view(&Home::from_env()?, args.unix)?;
     if args.json {
         print_json(&view)?;
     } else {
-        print(&render::ports(&view, Screen::of_stdout()))?;
+        print(&render::ports(&view, screen))?;
     }
     Ok(ExitCode::SUCCESS)
 }

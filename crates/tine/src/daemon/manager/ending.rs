@@ -32,8 +32,8 @@ impl Manager {
         let numbers: Vec<u32> = self.apps.keys().copied().collect();
         let works: Vec<Work> =
             numbers.into_iter().filter_map(|it| self.work(it, Todo::End)).collect();
-        let words = self.words.clone();
-        tokio::spawn(super::dispatch::carry_out(works, None, words));
+        let heard = self.words.clone();
+        tokio::spawn(super::dispatch::carry_out(works, None, heard));
     }
 
     pub(super) fn is_over(&self) -> bool {
