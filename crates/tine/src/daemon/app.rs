@@ -4,6 +4,7 @@ mod change;
 mod guarded;
 mod heard;
 mod orders;
+mod output;
 mod pid_file;
 mod queries;
 mod scale;
@@ -39,6 +40,7 @@ use crate::{
     api::apps::{AppEvent, AppResponse, Outcome, Status},
     control::Replies,
     home::Home,
+    logs::LogWriter,
     spec::AppSpec,
     supervise::{
         guard::{Demand, Guard},
@@ -101,6 +103,9 @@ struct App {
     slots: BTreeMap<u32, Slot>,
     runs: Option<Runs>,
     guard: Option<Guard>,
+    logs: Option<LogWriter>,
+    /// How many it has had.
+    clusters: u32,
     /// The first one that it listens on.
     address: Option<SocketAddr>,
     inputs: Inputs,
@@ -131,32 +136,40 @@ struct Inputs {
     events: Option<Events>,
     queries: mpsc::Receiver<Query>,
     demands: mpsc::UnboundedReceiver<Demand>,
+    /// Of the log files. Told once until it is over, so there is little of it.
+    troubles: (mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<String>),
 }
 
 enum Input {
     /// `None`: the cluster has ended.
     Event(Option<Event>),
     Query(Query),
+    /// With the log files.
+    Trouble(String),
 }
 
 impl Inputs {
     /// Likewise, or what the guard demands, for which there is time when no order is under way.
     async fn next_or_demand(&mut self) -> Result<Input, Demand> {
-        let Self { events, queries, demands } = self;
+        let Self { events, queries, demands, troubles } = self;
         tokio::select! {
-            input = next(events, queries) => Ok(input),
+            input = next(events, queries, &mut troubles.1) => Ok(input),
             Some(demand) = demands.recv() => Err(demand),
         }
     }
 
     /// Cancel safe.
     async fn next(&mut self) -> Input {
-        next(&mut self.events, &mut self.queries).await
+        next(&mut self.events, &mut self.queries, &mut self.troubles.1).await
     }
 }
 
 /// Cancel safe.
-async fn next(events: &mut Option<Events>, queries: &mut mpsc::Receiver<Query>) -> Input {
+async fn next(
+    events: &mut Option<Events>,
+    queries: &mut mpsc::Receiver<Query>,
+    troubles: &mut mpsc::UnboundedReceiver<String>,
+) -> Input {
     let event = async {
         match events {
             Some(events) => events.next().await,
@@ -166,6 +179,7 @@ async fn next(events: &mut Option<Events>, queries: &mut mpsc::Receiver<Query>) 
     tokio::select! {
         event = event => Input::Event(event),
         Some(query) = queries.recv() => Input::Query(query),
+        Some(trouble) = troubles.recv() => Input::Trouble(trouble),
     }
 }
 
@@ -180,8 +194,10 @@ pub(super) fn spawn(plan: Plan, shared: Shared) -> Handle {
         slots: plan.slots.into_iter().map(|slot| (slot.instance, slot)).collect(),
         runs: None,
         guard: None,
+        logs: None,
+        clusters: 0,
         address: None,
-        inputs: Inputs { events: None, queries: asked, demands: mpsc::unbounded_channel().1 },
+        inputs: Inputs { events: None, queries: asked, demands: mpsc::unbounded_channel().1, troubles: mpsc::unbounded_channel() },
         facts: Facts::default(),
         history: History::new(shared.watchers.clone()),
         shared,
@@ -235,6 +251,9 @@ impl App {
             Todo::End => self.stop(&Which::All).await,
         };
         self.progress = None;
+        if is_last {
+            self.close_logs().await;
+        }
         self.publish();
         // Whoever asked may have gone.
         let _ = order.answer.send(outcome);
@@ -246,6 +265,7 @@ impl App {
             Input::Event(Some(event)) => self.heard(event),
             Input::Event(None) => self.ended(),
             Input::Query(query) => self.answer(query),
+            Input::Trouble(text) => self.note(None, "log", text),
         }
     }
 

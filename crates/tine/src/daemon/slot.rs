@@ -1,7 +1,7 @@
 //! One instance of an app, as the manager sees it: pm2's process with a `pm_id`.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -116,14 +116,7 @@ pub(super) struct Slot {
     pub early_ends: u32,
     /// Somebody wants it filled.
     pub wanted: bool,
-    /// The last lines that its workers wrote.
-    pub lines: VecDeque<String>,
 }
-
-/// So many lines are kept.
-const LINES: usize = 15;
-/// So much of each.
-const LINE: usize = 2000;
 
 impl Slot {
     pub(super) fn new(id: u32, instance: u32) -> Self {
@@ -142,16 +135,7 @@ impl Slot {
             failure: None,
             early_ends: 0,
             wanted: false,
-            lines: VecDeque::new(),
         }
-    }
-
-    pub(super) fn wrote(&mut self, line: &[u8]) {
-        if self.lines.len() == LINES {
-            self.lines.pop_front();
-        }
-        let line = &line[..line.len().min(LINE)];
-        self.lines.push_back(String::from_utf8_lossy(line).into_owned());
     }
 
     /// An order begins that wants it filled anew. What follows a worker that runs counts as `reason`.

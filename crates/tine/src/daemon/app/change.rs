@@ -74,6 +74,7 @@ impl App {
         }
         let (cluster, settings) = (runs.cluster.clone(), launch.settings.clone());
         runs.settings = settings.clone();
+        self.configure_logs();
         let configured = async {
             cluster.configure(settings.tuning()).await?;
             cluster.setup(settings.program).await
@@ -163,7 +164,7 @@ impl App {
                 } else {
                     self.spec = altered.into();
                 }
-                self.not_rolled(&error)
+                self.not_rolled(&error).await
             }
         }
     }
@@ -183,14 +184,13 @@ impl App {
         self.await_readiness("reloaded", &Which::All).await
     }
 
-    fn not_rolled(&mut self, error: &ReloadError) -> Outcome {
+    async fn not_rolled(&mut self, error: &ReloadError) -> Outcome {
         let text = causes(error);
         self.note = Some(format!("the last reload failed: {text}"));
         self.note(None, "reload", format!("failed: {text}"));
         let last_lines = match error {
-            ReloadError::EndedEarly { last_lines, .. }
-            | ReloadError::TooLate { last_lines, .. } => {
-                last_lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+            ReloadError::EndedEarly { worker, .. } | ReloadError::TooLate { worker, .. } => {
+                self.last_lines_of(*worker).await
             }
             _ => Vec::new(),
         };
@@ -220,7 +220,7 @@ fn managed(settings: &mut Settings) {
     settings.lives_on = true;
     // There is nobody yet who could take them over.
     settings.workers_die_with_manager = true;
-    settings.program.stdio = Stdio::Lines;
+    settings.program.stdio = Stdio::Pipes;
 }
 
 /// Whether workers under the one and under the other can share their ports.

@@ -13,12 +13,10 @@ impl App {
         let Some(instance) = event.instance else { return self.heard_of_all(&event.what) };
         let Some(slot) = self.slots.get_mut(&instance.0) else { return };
         let (id, worker) = (slot.id, event.worker);
-        if let What::Output { line, .. } = event.what {
-            return slot.wrote(&line);
-        }
         match event.what {
-            What::Started { pid, .. } => {
+            What::Started { pid, output } => {
                 slot.started(worker, pid);
+                self.capture(id, worker, output);
                 let path = pid_file::path(&self.spec, id, &self.shared.home);
                 pid_file::write(&path, pid.as_raw_pid());
                 self.note(Some(id), "start", format!("started with pid {pid}"));

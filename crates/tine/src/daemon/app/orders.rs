@@ -62,6 +62,8 @@ impl App {
         let wanted = |instance: &u32| self.slots.get(instance).is_some_and(|slot| slot.wanted);
         settings.instances = count;
         settings.vacant = (0..count).filter(|i| !wanted(i)).map(Instance).collect();
+        self.configure_logs();
+        self.clusters += 1;
         let (cluster, events) = Cluster::start(settings.clone());
         self.inputs.events = Some(events);
         self.runs = Some(Runs { cluster, settings });
@@ -100,13 +102,12 @@ impl App {
         if let Some(program) = program {
             self.guard(&program);
         }
-        match self.slots.values().filter(concerned).find(failed) {
-            Some(slot) => {
-                let last_lines = slot.lines.iter().cloned().collect();
-                Outcome { last_lines, ..self.failed(slot.complaint(), which) }
-            }
-            None => self.done(done, which),
-        }
+        let complaint = self.slots.values().filter(concerned).find(failed);
+        let Some((id, complaint)) = complaint.map(|slot| (slot.id, slot.complaint())) else {
+            return self.done(done, which);
+        };
+        let last_lines = self.last_lines_of_id(id).await;
+        Outcome { last_lines, ..self.failed(complaint, which) }
     }
 
     /// Drains and stops.
