@@ -1,6 +1,7 @@
 //! The command line: one command a file, each with its arguments, its work and its exit code.
 
 pub mod doctor;
+pub mod logs;
 pub mod options;
 pub mod ports;
 pub mod run;
