@@ -14,6 +14,7 @@ mod inherited;
 pub mod jlist;
 pub mod kill;
 pub mod list;
+pub mod logs;
 pub mod man;
 pub mod options;
 mod outcome;
