@@ -93,14 +93,20 @@ fn served() -> Value {
     let text = json!({ "type": "string" });
     let flag = json!({ "type": "boolean" });
     let auth = json!({ "type": "object", "properties": { "username": text, "password": text } });
-    json!({
-        "type": "object",
-        "properties": {
-            "name": text, "path": text, "host": text, "spa": flag, "ftp": flag, "directory": flag,
-            "listing": flag, "monitor": {}, "basic_auth": auth, "port": of(Kind::Number(1, 65535)),
-        },
-        "additionalProperties": false,
-    })
+    let mut schema = app();
+    let own = [
+        ("path", text.clone()),
+        ("host", text),
+        ("spa", flag.clone()),
+        ("ftp", flag.clone()),
+        ("directory", flag),
+        ("monitor", json!({})),
+        ("basic_auth", auth),
+    ];
+    for (name, of) in own {
+        schema["properties"][name] = of;
+    }
+    schema
 }
 
 fn words(words: &[&str]) -> Value {
