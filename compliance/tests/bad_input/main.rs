@@ -146,7 +146,7 @@ fn hand_over_for_a_program_without_a_channel_ends_with_the_reason() {
 
 #[test]
 fn a_declared_address_without_a_port_is_refused() {
-    told(Tine::run(["--listen", "127.0.0.1:0", "hello.py"]), 1, "--listen needs a port");
+    told(Tine::run(["--listen", "127.0.0.1:0", "hello.py"]), 1, "needs a port other than 0");
 }
 
 /// This process holds the address; the app is told so.

@@ -145,7 +145,10 @@ require('net').createServer((socket) => setTimeout(() => socket.end('here'), 2))
 #[test]
 fn workers_end_with_their_primary() {
     let script = "
-const server = require('net').createServer((socket) => process.send('a socket', socket));
+const server = require('net').createServer((socket) => {
+  process.send('a socket', socket);
+  process.send('it was taken');
+});
 server.listen(+process.env.PORT, '127.0.0.1');
 setInterval(() => {}, 1000);
 ";
@@ -153,16 +156,17 @@ setInterval(() => {}, 1000);
         play(ways, |mut primary| {
             let port = primary.port();
             let workers = primary.fork_listening(2, script, &[("PORT", &port)]);
-            // One of them has sent a handle.
+            // One of them has sent a handle, which was acknowledged: a worker that waits for that notices no
+            // end (Node 20 lib/internal/child_process.js:disconnect).
             let client = connect(V4, port).expect("a listener");
             eventually("a handle was sent", || {
                 primary.look();
-                workers.iter().any(|worker| primary.count(*worker, "message") > 0)
+                workers.iter().any(|worker| primary.count(*worker, "message") == 2)
             });
             primary.kill_itself();
             for worker in workers {
                 let pid = primary.pid_of(worker);
-                eventually("the worker ends", || !is_alive(pid));
+                eventually(&format!("{:?}: its worker ends", primary.way()), || !is_alive(pid));
             }
             drop(client);
         });

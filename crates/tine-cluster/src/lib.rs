@@ -36,7 +36,7 @@
 //!     let program = Program { args, ..Program::new("/usr/bin/python3") };
 //!     let mut settings = Settings::new(program, 3);
 //!     // Round robin in the kernel, where this user may have it.
-//!     settings.abilities = Abilities { ebpf: tine_linux::host::ebpf_load().is_yes() };
+//!     settings.abilities = Abilities::of_this_process();
 //!     // There is nobody to look after them when this process is gone.
 //!     settings.workers_die_with_manager = true;
 //!
@@ -45,7 +45,8 @@
 //!         match event.what {
 //!             What::Listening { key, choice, .. } => println!("{key} by {}", choice.mechanism),
 //!             // Out of rotation, drained, told to stop, and killed in the end if need be.
-//!             What::GivenUp { .. } => cluster.stop().await?,
+//!             // It may have ended meanwhile, which is as well.
+//!             What::GivenUp { .. } => drop(cluster.stop().await),
 //!             _ => {}
 //!         }
 //!     }
@@ -59,8 +60,8 @@
 //! # A worker
 //!
 //! A program that knows of its cluster needs no trap, can be handed connections, says when it is
-//! ready and hears when it is to stop. On std alone; feature `worker`. In other languages
-//! `docs/protocol-native.md` is a page of code.
+//! ready and hears when it is to stop. On std alone; feature `worker`. In other languages it is a page
+//! of code: [the protocol](wire::native) is written down to the byte.
 //!
 //! ```no_run
 //! # #[cfg(feature = "worker")]
@@ -204,7 +205,8 @@
 //! - What a worker says can be wrong in any way: that worker is ended, with an event that says why,
 //!   and what it can make the primary hold is bounded: 1 MiB of messages that nobody has taken, one
 //!   unfinished line (1 MiB, with Node 64), and what it does not read (4 MiB, with Node 65).
-//!   Events of its life are not counted: whoever reads no [`Events`](primary::Events) keeps them all.
+//!   What it does beside that is counted when nobody takes it ([`What::Missed`]); only the steps of its
+//!   life are all kept for whoever reads no [`Events`](primary::Events).
 //! - No message is lost or overtaken, and none holds up anybody but the two who exchange it.
 //! - A cluster takes no signal, writes no log, and changes nothing of its process: no environment, no
 //!   handler, no limit.
@@ -219,9 +221,13 @@
 //!
 //! # Features
 //!
-//! `tokio` is [`primary`]; `worker` lets a worker find its channel in the environment. Without both,
-//! what remains is pure and free of `tine-linux`: [`mod@core`], [`policy`], [`wire`], and [`worker`]
-//! over a given descriptor.
+//! `tokio` is [`primary`]; `worker` lets a worker find its channel in the environment. Both are there
+//! by default. Without both, what remains is pure and free of `tine-linux`: [`mod@core`], [`policy`],
+//! [`wire`], and [`worker`] over a given descriptor.
+//!
+//! Signals, pids and error numbers are those of [`rustix`], the ends of processes those of
+//! `tine-linux`; both crates are to be had from here, in the version that fits. The program above needs
+//! tokio with `macros` and `rt`.
 //!
 //! [`Cluster`]: primary::Cluster
 //! [`Cluster::start`]: primary::Cluster::start
@@ -258,12 +264,15 @@
 //! [`Program::inspect_port`]: primary::Program::inspect_port
 //! [`Settings`]: primary::Settings
 //! [`Settings::instances`]: primary::Settings::instances
+//! [`Settings::restart`]: primary::Settings::restart
 //! [`Settings::listen`]: primary::Settings::listen
 //! [`Settings::patience`]: primary::Settings::patience
+//! [`Settings::restart`]: primary::Settings::restart
 //! [`Settings::policy`]: primary::Settings::policy
 //! [`Settings::mechanism`]: primary::Settings::mechanism
 //! [`What`]: primary::What
 //! [`What::Started`]: primary::What::Started
+//! [`What::Missed`]: primary::What::Missed
 //! [`What::Ready`]: primary::What::Ready
 //! [`What::Online`]: primary::What::Online
 //! [`What::Listening`]: primary::What::Listening
@@ -282,6 +291,10 @@
 //! [`WorkerReport::exited_after_disconnect`]: primary::WorkerReport::exited_after_disconnect
 //! [`Worker`]: worker::Worker
 #![forbid(unsafe_code)]
+
+pub use rustix;
+#[cfg(any(feature = "tokio", feature = "worker"))]
+pub use tine_linux;
 
 pub mod address;
 pub mod core;

@@ -85,6 +85,15 @@ pub struct Abilities {
     pub ebpf: bool,
 }
 
+#[cfg(feature = "tokio")]
+impl Abilities {
+    /// What this process may do here. It is tried: a program is loaded into the kernel, and goes at once.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        Self { ebpf: tine_linux::host::ebpf_load().is_yes() }
+    }
+}
+
 macro_rules! words {
     ($type:ident, $what:literal, $($variant:ident = $word:literal),+) => {
         impl $type {

@@ -44,6 +44,7 @@ mod owner;
 mod paths;
 mod presumed;
 mod probe;
+mod quota;
 mod readiness;
 pub(crate) mod ready;
 mod report;
@@ -89,6 +90,10 @@ use telling::Told;
 
 /// A running cluster. Cheap to clone; every method queues a request and may be called at any time, in
 /// any order, from any task.
+///
+/// None of them waits for [`Events`] to be taken, but those to which a worker's program has to say
+/// something: [`Self::request`], and [`Self::send_with`] to Node. What waits for a worker to go, to come
+/// or to be ready has an end: [`Settings::patience`], [`Reload::pace`].
 #[derive(Clone, Debug)]
 pub struct Cluster {
     commands: mpsc::Sender<Command>,
@@ -107,6 +112,10 @@ pub struct Ended;
 /// So do messages: of each worker up to 1 MiB, or 1024, or 16 with a socket; what is more stays in its
 /// channel and in the worker. No message is lost, and no other worker waits. But a worker whose channel
 /// is not read is handed no connections, for its answers come the same way: take the events.
+///
+/// Of what a worker can do as often as it likes ([`What::Listening`], [`What::Refused`], [`What::Unfit`],
+/// [`What::Trouble`]) 64 events wait; of those beyond only the number is told ([`What::Missed`]), and when
+/// all was taken, on what the worker listens by then. No step of a worker's life is left out.
 #[derive(Debug)]
 pub struct Events {
     lifecycle: mpsc::UnboundedReceiver<Told>,
@@ -130,7 +139,8 @@ impl Cluster {
     #[must_use]
     pub fn start(settings: Settings) -> (Self, Events) {
         let (commands, requests) = mpsc::channel(COMMANDS);
-        // Bounded by the processes that can start and end, and by what each of them may say.
+        // Bounded by the processes that can start and end: what else they do is counted in `quota`, and
+        // what they say in `budget`.
         let (tell, lifecycle) = mpsc::unbounded_channel();
         let (lines, output) = mpsc::channel(LINES);
         let (directory, mailboxes) = sync::watch::channel(BTreeMap::new());

@@ -80,6 +80,25 @@ async fn twenty_thousand_messages_reach_a_busy_primary_whole_and_in_order() {
 }
 
 #[tokio::test]
+async fn twenty_thousand_messages_of_a_busy_primary_reach_their_worker_whole_and_in_order() {
+    let directory = Directory::new();
+    let Some(program) = node(&directory, LISTENER) else { return };
+    let mut tested = Tested::forks(program);
+    let worker = tested.cluster.fork(Fork::new()).await.unwrap();
+    said(&mut tested, worker).await;
+    for n in 0..MESSAGES {
+        if n % 2000 == 0 {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let message = json!({ "n": n, "text": "x".repeat(1000) });
+        soon(tested.cluster.send(worker, &message)).await.unwrap();
+    }
+    // It counts those that come in their turn, and ends at one that does not.
+    tested.cluster.send(worker, &json!({})).await.unwrap();
+    assert_eq!(said(&mut tested, worker).await["count"], MESSAGES);
+}
+
+#[tokio::test]
 async fn messages_that_nobody_takes_wait_with_their_worker_and_the_others_are_heard() {
     let directory = Directory::new();
     let Some(program) = node(&directory, LISTENER) else { return };

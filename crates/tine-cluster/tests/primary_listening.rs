@@ -6,6 +6,8 @@
 
 #[expect(dead_code, reason = "the other tests use more of it")]
 mod common;
+#[path = "common/part.rs"]
+mod part;
 
 use std::{
     io::{Read, Write},
@@ -14,6 +16,7 @@ use std::{
 };
 
 use common::{Directory, Tested, soon};
+use part::program;
 use serde_json::{Value, json};
 use tine_cluster::{
     id::WorkerId,
@@ -23,28 +26,10 @@ use tine_cluster::{
 };
 use tine_linux::process::Exit;
 
-/// What a worker is to do.
-const PART: &str = "TINE_TEST_PART";
-
-/// Starts this test binary again, as a worker with this part.
-fn program(part: &str) -> Program {
-    let args = ["--exact", "plays_its_part", "--nocapture", "--test-threads=1"];
-    let mut program = Program::new(std::env::current_exe().unwrap());
-    program.args = args.map(Into::into).to_vec();
-    program.env.push((PART.into(), part.into()));
-    program
-}
-
-/// The worker. As a test of its own it has nothing to do.
+/// The worker.
 #[test]
 fn plays_its_part() {
-    let Ok(part) = std::env::var(PART) else { return };
-    let worker = Worker::from_env().unwrap();
-    match part.as_str() {
-        "listens" => listens(&worker),
-        "serves" => serves(&worker),
-        other => panic!("{other} is no part"),
-    }
+    part::play(&[("listens", listens), ("serves", serves)]);
 }
 
 /// Does as it is told, and tells what came of it.

@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
 mod common;
+#[path = "common/part.rs"]
+mod part;
 
 use std::{
     io::{Read, Write},
@@ -14,42 +16,28 @@ use std::{
 };
 
 use common::{Directory, Tested, soon};
+use part::program;
 use serde_json::{Value, json};
 use tine_cluster::{
     core::worker::Phase,
     descriptor::Descriptor,
     id::WorkerId,
     policy::Policy,
-    primary::{Fork, Program, RequestError, SendError, Settings, What, WorkerError},
+    primary::{Fork, RequestError, SendError, Settings, What, WorkerError},
     worker::{Message, Worker},
 };
 use tine_linux::process::Exit;
 
-/// What a worker is to do.
-const PART: &str = "TINE_TEST_PART";
-
-/// Starts this test binary again, as a worker with this part.
-fn program(part: &str) -> Program {
-    let args = ["--exact", "plays_its_part", "--nocapture", "--test-threads=1"];
-    let mut program = Program::new(std::env::current_exe().unwrap());
-    program.args = args.map(Into::into).to_vec();
-    program.env.push((PART.into(), part.into()));
-    program
-}
-
-/// The worker. As a test of its own it has nothing to do.
+/// The worker.
 #[test]
 fn plays_its_part() {
-    let Ok(part) = std::env::var(PART) else { return };
-    let worker = Worker::from_env().unwrap();
-    match part.as_str() {
-        "echo" => echo(&worker),
-        "asks" => asks(&worker),
-        "floods" => floods(&worker),
-        "leaves" => leaves(&worker),
-        "stops" => stops(&worker),
-        other => panic!("{other} is no part"),
-    }
+    part::play(&[
+        ("echo", echo),
+        ("asks", asks),
+        ("floods", floods),
+        ("leaves", leaves),
+        ("stops", stops),
+    ]);
 }
 
 /// Says every message again with its socket, and answers where that is wanted.

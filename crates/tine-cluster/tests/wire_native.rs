@@ -2,8 +2,13 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
-use std::{io::Write, os::fd::OwnedFd, sync::Arc};
+#[expect(dead_code, reason = "other tests need more of it")]
+#[path = "common/side.rs"]
+mod side;
 
+use std::{io::Write, sync::Arc};
+
+use side::{hears, next, says, says_with, socket};
 use tine_cluster::{
     json::Json,
     wire::{
@@ -17,39 +22,11 @@ use tine_cluster::{
 
 const HELLO: &str = r#"{"type":"hello","version":1,"pid":4711}"#;
 
-fn says(session: &mut Session, lines: &[&str]) {
-    for line in lines {
-        session.receiver().push(format!("{line}\n").as_bytes(), [], false);
-    }
-}
-
 fn greeted() -> Session {
     let mut session = Session::default();
     says(&mut session, &[HELLO]);
     assert_eq!(next(&mut session), Some(Event::Hello { pid: 4711 }));
     session
-}
-
-fn next(session: &mut Session) -> Option<Event> {
-    session.next_event().unwrap()
-}
-
-fn hears(session: &mut Session) -> Vec<String> {
-    let outbox = session.outbox();
-    let mut heard = Vec::new();
-    while let Some((text, fd)) = outbox.front() {
-        let with = if fd.is_some() { "+" } else { "" };
-        let count = text.len();
-        let text = std::str::from_utf8(text).unwrap();
-        heard.push(format!("{}{with}", text.strip_suffix('\n').expect("whole lines")));
-        outbox.sent(count);
-    }
-    heard
-}
-
-fn socket() -> (OwnedFd, std::io::PipeWriter) {
-    let (reader, writer) = std::io::pipe().unwrap();
-    (reader.into(), writer)
 }
 
 /// Every line `< …` and `> …` of the transcript in the documentation.
@@ -143,7 +120,7 @@ fn the_descriptor_of_an_unknown_line_does_not_go_to_the_next() {
 fn a_descriptor_that_a_worker_sends_is_closed() {
     let mut session = greeted();
     let (fd, mut writer) = socket();
-    session.receiver().push(b"{\"type\":\"ready\",\"fds\":1}\n", [fd], false);
+    says_with(&mut session, r#"{"type":"ready","fds":1}"#, fd);
     assert_eq!(next(&mut session), Some(Event::Ready));
     writer.write_all(b"x").expect_err("closed");
 }

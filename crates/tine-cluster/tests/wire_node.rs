@@ -2,50 +2,18 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
-use std::{io::Write, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
+#[path = "common/side.rs"]
+mod side;
+
+use std::{io::Write, net::SocketAddr, sync::Arc};
 
 use serde_json::value::RawValue;
+use side::{ARRIVED, MISSING, hears, next, says, says_with, socket};
 use tine_cluster::wire::node::{Answer, Event, HandleKind, ProtocolError, Refused, Session};
 
 const ONLINE: &str = r#"{"cmd":"NODE_CLUSTER","act":"online","seq":0}"#;
 const QUERY: &str = r#"{"cmd":"NODE_CLUSTER","act":"queryServer","index":0,"data":null,"address":"127.0.0.1","port":23401,"addressType":4,"flags":0,"backlog":false,"seq":1}"#;
 const LISTENING: &str = r#"{"cmd":"NODE_CLUSTER","act":"listening","index":0,"data":null,"address":"127.0.0.1","port":23401,"addressType":4,"flags":0,"backlog":false,"seq":2}"#;
-const ARRIVED: &str = r#"{"cmd":"NODE_HANDLE_ACK"}"#;
-const MISSING: &str = r#"{"cmd":"NODE_HANDLE_NACK"}"#;
-
-/// A socket to hand over, and the end that notices when it is closed.
-fn socket() -> (Arc<OwnedFd>, std::io::PipeWriter) {
-    let (reader, writer) = std::io::pipe().unwrap();
-    (Arc::new(reader.into()), writer)
-}
-
-fn says(session: &mut Session, lines: &[&str]) {
-    for line in lines {
-        session.receiver().push(format!("{line}\n").as_bytes(), [], false);
-    }
-}
-
-fn says_with(session: &mut Session, line: &str, fd: OwnedFd) {
-    session.receiver().push(format!("{line}\n").as_bytes(), [fd], false);
-}
-
-/// All that has gone out since, a line each, with a `+` if a descriptor went with it.
-fn hears(session: &mut Session) -> Vec<String> {
-    let outbox = session.outbox();
-    let mut heard = Vec::new();
-    while let Some((text, fd)) = outbox.front() {
-        let with = if fd.is_some() { "+" } else { "" };
-        let count = text.len();
-        let text = std::str::from_utf8(text).unwrap();
-        heard.push(format!("{}{with}", text.strip_suffix('\n').expect("whole lines")));
-        outbox.sent(count);
-    }
-    heard
-}
-
-fn next(session: &mut Session) -> Option<Event> {
-    session.next_event().unwrap()
-}
 
 fn answer(seq: u64) -> Answer<'static> {
     Answer { seq, key: "h1", data: None }
@@ -170,7 +138,7 @@ fn nothing_but_answers_to_handles_overtakes_a_handle_and_the_order_is_kept() {
     says_with(
         &mut session,
         r#"{"cmd":"NODE_HANDLE","type":"net.Socket","msg":"mine"}"#,
-        Arc::into_inner(socket().0).unwrap(),
+        socket().0,
     );
     assert!(matches!(next(&mut session), Some(Event::UserHandle { .. })));
     let heard = hears(&mut session);
@@ -194,6 +162,7 @@ fn nothing_but_answers_to_handles_overtakes_a_handle_and_the_order_is_kept() {
 fn a_handle_that_does_not_arrive_is_sent_three_times_more_and_then_named() {
     let mut session = Session::default();
     let (connection, _writer) = socket();
+    let connection = Arc::new(connection);
     let seq = session.new_connection("h1", Arc::clone(&connection)).unwrap();
     session.disconnect().unwrap();
     for sends in 1..=4 {

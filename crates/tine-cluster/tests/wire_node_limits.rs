@@ -3,25 +3,17 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
-use std::{os::fd::OwnedFd, sync::Arc};
+#[expect(dead_code, reason = "other tests need more of it")]
+#[path = "common/side.rs"]
+mod side;
 
+use std::sync::Arc;
+
+use side::{ARRIVED, MISSING, says, socket};
 use tine_cluster::wire::{
     lines::{MOST_DESCRIPTORS, MOST_LINES, QueueFull},
     node::{Event, Limits, ProtocolError, Session},
 };
-
-const MISSING: &str = r#"{"cmd":"NODE_HANDLE_NACK"}"#;
-
-fn socket() -> (Arc<OwnedFd>, std::io::PipeWriter) {
-    let (reader, writer) = std::io::pipe().unwrap();
-    (Arc::new(reader.into()), writer)
-}
-
-fn says(session: &mut Session, lines: &[&str]) {
-    for line in lines {
-        session.receiver().push(format!("{line}\n").as_bytes(), [], false);
-    }
-}
 
 #[test]
 fn a_hundred_megabytes_in_one_line_are_refused_at_the_default_limit() {
@@ -52,6 +44,7 @@ fn a_line_without_end_is_an_error() {
 fn a_worker_that_does_not_read_comes_to_the_limit() {
     let mut session = Session::new(Limits { line: 1000, queue: 1000 });
     let (connection, _writer) = socket();
+    let connection = Arc::new(connection);
     let mut sent = 0;
     while session.new_connection("h1", Arc::clone(&connection)).is_ok() {
         sent += 1;
@@ -69,6 +62,7 @@ fn a_worker_that_does_not_read_comes_to_the_limit() {
 fn descriptors_for_a_worker_that_does_not_read_come_to_a_limit_before_their_bytes() {
     let mut session = Session::default();
     let (connection, _writer) = socket();
+    let connection = Arc::new(connection);
     let mut waiting = 0;
     let error = loop {
         match session.new_connection("h1", Arc::clone(&connection)) {
@@ -81,7 +75,7 @@ fn descriptors_for_a_worker_that_does_not_read_come_to_a_limit_before_their_byte
     // What goes out makes room.
     let sent = session.outbox().front().unwrap().0.len();
     session.outbox().sent(sent);
-    says(&mut session, &[r#"{"cmd":"NODE_HANDLE_ACK"}"#]);
+    says(&mut session, &[ARRIVED]);
     assert!(session.next_event().unwrap().is_none());
     assert!(session.new_connection("h1", connection).is_ok());
 }
@@ -104,6 +98,7 @@ fn short_lines_that_are_not_read_come_to_a_limit_of_their_own() {
 fn a_handle_that_is_sent_again_and_again_comes_to_the_limit_too() {
     let mut session = Session::new(Limits { line: 1000, queue: 1000 });
     let (connection, _writer) = socket();
+    let connection = Arc::new(connection);
     while session.new_connection("h1", Arc::clone(&connection)).is_ok() {}
     // It has read none of them.
     says(&mut session, &[MISSING; 40]);

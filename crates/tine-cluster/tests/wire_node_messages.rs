@@ -2,43 +2,13 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
-use std::{os::fd::OwnedFd, sync::Arc};
+#[expect(dead_code, reason = "other tests need more of it")]
+#[path = "common/side.rs"]
+mod side;
 
 use serde_json::value::RawValue;
+use side::{ARRIVED, MISSING, hears, next, says, socket};
 use tine_cluster::wire::node::{Event, Refused, Session, UserHandle};
-
-const ARRIVED: &str = r#"{"cmd":"NODE_HANDLE_ACK"}"#;
-const MISSING: &str = r#"{"cmd":"NODE_HANDLE_NACK"}"#;
-
-/// A socket to hand over, and the end that notices when it is closed.
-fn socket() -> (Arc<OwnedFd>, std::io::PipeWriter) {
-    let (reader, writer) = std::io::pipe().unwrap();
-    (Arc::new(reader.into()), writer)
-}
-
-fn says(session: &mut Session, lines: &[&str]) {
-    for line in lines {
-        session.receiver().push(format!("{line}\n").as_bytes(), [], false);
-    }
-}
-
-/// All that has gone out since, a line each, with a `+` if a descriptor went with it.
-fn hears(session: &mut Session) -> Vec<String> {
-    let outbox = session.outbox();
-    let mut heard = Vec::new();
-    while let Some((text, fd)) = outbox.front() {
-        let with = if fd.is_some() { "+" } else { "" };
-        let count = text.len();
-        let text = std::str::from_utf8(text).unwrap();
-        heard.push(format!("{}{with}", text.strip_suffix('\n').expect("whole lines")));
-        outbox.sent(count);
-    }
-    heard
-}
-
-fn next(session: &mut Session) -> Option<Event> {
-    session.next_event().unwrap()
-}
 
 #[test]
 fn a_socket_with_a_message_is_confirmed_or_given_up_by_its_number() {

@@ -22,7 +22,7 @@ use tine_cluster::{
     },
 };
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(90);
 
 const SERVER: &str = "
 require('http').createServer((q, s) => s.end('hello')).listen(PORT, '127.0.0.1', function () {

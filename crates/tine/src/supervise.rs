@@ -10,14 +10,18 @@
 //! | [`cron`] | when an app is restarted by the calendar |
 //! | [`watch`] | tells when files change |
 //! | [`health`] | asks workers whether they are well |
+//! | [`meter`] | looks at all workers, while somebody wants to know |
+//! | [`guard`] | all of this for one app: demands new workers |
 //! | [`command`] | runs a command to its end, within a time |
 
 pub mod after;
 pub mod command;
 pub mod cron;
 pub mod ground;
+pub mod guard;
 pub mod health;
 pub mod launch;
 pub mod memory;
+pub mod meter;
 pub mod sampler;
 pub mod watch;

@@ -71,7 +71,7 @@ impl Primary {
         let mut settings = Settings::new(Program::new("node"), 0);
         settings.policy = setup.policy();
         settings.mechanism = setup.mechanism;
-        settings.abilities = Abilities { ebpf: tine_linux::host::ebpf_load().is_yes() };
+        settings.abilities = Abilities::of_this_process();
         settings.listen.clone_from(&setup.listen);
         settings.patience = Patience { drain: EVER, ..settings.patience };
         self.running = Some(Cluster::start(settings));

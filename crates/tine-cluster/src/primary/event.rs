@@ -169,6 +169,12 @@ pub enum What {
         /// The last lines that it wrote, with [`Stdio::Lines`](super::Stdio::Lines).
         last_lines: Vec<Vec<u8>>,
     },
+    /// It did more than was taken: so many [`Self::Listening`], [`Self::Refused`], [`Self::Unfit`] and
+    /// [`Self::Trouble`] were not told. [`Cluster::report`](super::Cluster::report) says how things are.
+    Missed {
+        /// How many.
+        events: u64,
+    },
     /// Descriptors had run out, and connections are accepted again.
     AcceptsAgain,
     /// The manager could not do something for it; it goes on.

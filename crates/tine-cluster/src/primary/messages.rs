@@ -92,7 +92,8 @@ impl Cluster {
     /// Node. This process keeps none; `try_clone` it before if it should.
     ///
     /// Returns when the kernel has it; with Node when the worker has confirmed that it arrived, and no
-    /// other socket is sent before.
+    /// other socket is sent before. Node's confirmation comes behind all that the worker has said
+    /// before, as an answer to [`Self::request`] does.
     ///
     /// # Errors
     ///
@@ -116,6 +117,10 @@ impl Cluster {
 
     /// Asks a worker's program for something, and waits for its answer: for as long as the worker
     /// lives. Put a timeout around it; a late answer is dropped then.
+    ///
+    /// The answer comes behind all that the worker has said before, which waits to be taken from
+    /// [`Events`](super::Events). So whoever takes the events should not wait here in between: ask
+    /// from another task.
     ///
     /// # Errors
     ///

@@ -25,6 +25,7 @@ use super::{
     owner::Waiter,
     paths::Paths,
     presumed::Presumed,
+    quota::Quota,
     readiness::Unready,
     restarting::Restarting,
     rolling::Rolling,
@@ -85,6 +86,10 @@ pub(super) struct Task {
     pub(super) inbox: mpsc::Receiver<News>,
     pub(super) tell: mpsc::UnboundedSender<Told>,
     pub(super) mailboxes: watch::Sender<BTreeMap<WorkerId, Mailbox>>,
+    /// Of what concerns no worker.
+    pub(super) quota: Quota,
+    /// Those of whom not everything was told.
+    pub(super) behind: BTreeSet<WorkerId>,
     pub(super) waiters: Vec<Waiter>,
     /// Listeners that nobody held, and nobody was to ask for, at the last look.
     pub(super) unwanted: Vec<ListenerId>,
@@ -137,6 +142,8 @@ impl Task {
             inbox,
             tell,
             mailboxes,
+            quota: Quota::default(),
+            behind: BTreeSet::new(),
             waiters: Vec::new(),
             unwanted: Vec::new(),
             rolling: None,
@@ -251,6 +258,7 @@ impl Task {
         if self.next_round <= now {
             self.next_round = now + ROUND;
             self.look_at_the_seats();
+            self.tell_what_was_missed();
         }
     }
 
@@ -286,7 +294,8 @@ impl Task {
             });
         let handing = self.handing.values().filter_map(Handing::poll_timeout);
         let closing = self.seats.poll_timeout();
-        let round = (!self.seats.is_empty()).then_some(self.next_round);
+        let has_rounds = !self.seats.is_empty() || !self.behind.is_empty();
+        let round = has_rounds.then_some(self.next_round);
         let all = lives
             .chain(looks)
             .chain(places)

@@ -34,14 +34,8 @@ impl Task {
         if !self.told_listening.insert((id, seat)) {
             return;
         }
+        let Some(what) = self.listening(id, seat) else { return };
         let Some((listener_id, listener)) = self.seats.listener_of(seat) else { return };
-        let said = self.workers.get(&id).and_then(|worker| worker.addresses.get(&seat).cloned());
-        let what = What::Listening {
-            key: listener.key.clone(),
-            address: said.unwrap_or_else(|| ListeningAddress::from(&listener.key)),
-            choice: listener.choice,
-            acquisition: listener.acquisition,
-        };
         let tcp = listener.key.transport == Transport::Tcp;
         let port = tcp.then(|| listener.key.endpoint.port()).flatten();
         let declared = self.declared.get(&id).is_some_and(|seats| seats.contains(&seat));
@@ -55,6 +49,39 @@ impl Task {
         self.tell(id, what);
     }
 
+    /// What is told of a worker that listens there.
+    fn listening(&self, id: WorkerId, seat: SeatId) -> Option<What> {
+        let (_, listener) = self.seats.listener_of(seat)?;
+        let said = self.workers.get(&id).and_then(|worker| worker.addresses.get(&seat).cloned());
+        Some(What::Listening {
+            key: listener.key.clone(),
+            address: said.unwrap_or_else(|| ListeningAddress::from(&listener.key)),
+            choice: listener.choice,
+            acquisition: listener.acquisition,
+        })
+    }
+
+    /// The owner was behind, and may have caught up: then it hears how things are.
+    pub(super) fn tell_what_was_missed(&mut self) {
+        self.behind.retain(|id| *id == WorkerId(0) || self.workers.contains_key(id));
+        for id in self.behind.clone() {
+            let worker = self.workers.get_mut(&id);
+            let instance = worker.as_ref().and_then(|worker| worker.instance.filled());
+            let quota = worker.map_or(&mut self.quota, |worker| &mut worker.quota);
+            let Some(events) = quota.catch_up() else { continue };
+            self.behind.remove(&id);
+            if events > 0 {
+                self.send((id, instance), What::Missed { events }, None);
+            }
+            let told = self.told_listening.range((id, SeatId(0))..=(id, SeatId(u32::MAX)));
+            for (_, seat) in told {
+                if let Some(what) = self.listening(id, *seat) {
+                    self.send((id, instance), what, None);
+                }
+            }
+        }
+    }
+
     pub(super) fn instance_of(&self, id: WorkerId) -> Instance {
         self.workers.get(&id).map(|worker| worker.instance).unwrap_or_default()
     }
@@ -63,19 +90,37 @@ impl Task {
         self.stopping
     }
 
-    pub(super) fn tell(&self, id: WorkerId, what: What) {
+    pub(super) fn tell(&mut self, id: WorkerId, what: What) {
         self.tell_with(id, what, None);
     }
 
-    fn tell_with(&self, worker: WorkerId, what: What, permit: Option<Permit>) {
-        let instance = self.workers.get(&worker).and_then(|worker| worker.instance.filled());
+    fn tell_with(&mut self, id: WorkerId, what: What, permit: Option<Permit>) {
+        let worker = self.workers.get_mut(&id);
+        let instance = worker.as_ref().and_then(|worker| worker.instance.filled());
+        let quota = worker.map_or(&mut self.quota, |worker| &mut worker.quota);
+        let Some(admitted) = quota.admit(&what) else {
+            let whose = if self.workers.contains_key(&id) { id } else { WorkerId(0) };
+            self.behind.insert(whose);
+            return;
+        };
+        if admitted.missed > 0 {
+            self.send((id, instance), What::Missed { events: admitted.missed }, None);
+        }
+        self.send((id, instance), what, permit.or(admitted.permit));
+    }
+
+    fn send(
+        &self,
+        (worker, instance): (WorkerId, Option<Instance>),
+        what: What,
+        permit: Option<Permit>,
+    ) {
         // Nobody wants to know: the cluster goes on.
         let _ = self.tell.send(Told { event: Event { worker, instance, what }, _permit: permit });
     }
 
     pub(super) fn tell_of(&self, worker: WorkerId, instance: Instance, what: What) {
-        let event = Event { worker, instance: Some(instance), what };
-        let _ = self.tell.send(Told { event, _permit: None });
+        self.send((worker, Some(instance)), what, None);
     }
 
     /// The worker's program says something to its owner.
@@ -119,11 +164,11 @@ impl Task {
         self.tell_what_waited(id);
     }
 
-    pub(super) fn trouble(&self, id: WorkerId, doing: &'static str, error: io::Error) {
+    pub(super) fn trouble(&mut self, id: WorkerId, doing: &'static str, error: io::Error) {
         self.tell(id, What::Trouble { doing, error });
     }
 
-    pub(super) fn unfit(&self, id: WorkerId, reason: NotToBeHad) {
+    pub(super) fn unfit(&mut self, id: WorkerId, reason: NotToBeHad) {
         self.tell(id, What::Unfit { reason });
     }
 

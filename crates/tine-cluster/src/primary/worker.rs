@@ -21,6 +21,7 @@ use tine_linux::{
 use super::{
     channel::Channel,
     event::{ListeningAddress, Output, What},
+    quota::Quota,
     settings::ProgramKind,
     trap::ToldV6Only,
 };
@@ -86,6 +87,8 @@ pub(super) struct Worker {
     pub(super) output: Flow,
     /// Its output, until the owner has it.
     pub(super) pipes: Option<Output>,
+    /// How much of what it does may wait for the owner.
+    pub(super) quota: Quota,
     /// What is to be told after its last line and its last message.
     pub(super) later: Vec<What>,
     /// No process with its filter is left.
@@ -155,6 +158,7 @@ impl Worker {
             open_connections: 0,
             output: Flow::Flowing,
             pipes: None,
+            quota: Quota::default(),
             later: Vec::new(),
             filter_gone: false,
             cgroup: None,

@@ -1,4 +1,5 @@
-//! Our own protocol, for workers in any language: `docs/protocol-native.md` has every byte of it.
+//! Our own protocol, for workers in any language; [every byte of it](#the-native-worker-protocol-version-1)
+//! is told below.
 //!
 //! ```text
 //!  worker ──▶ primary    hello   listen   took   close   ready   leaving   message²   reply
@@ -9,6 +10,8 @@
 //! One JSON object a line over the UNIX stream socket whose number is in [`CHANNEL`]. A line that a
 //! socket accompanies says so with `"fds":1`. Fields that a reader does not know are ignored, and so
 //! are lines of a type that it does not know, together with their descriptors.
+//!
+#![doc = include_str!("../../docs/protocol-native.md")]
 
 mod message;
 mod session;

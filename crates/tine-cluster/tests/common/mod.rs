@@ -13,7 +13,7 @@ use tine_cluster::{
 };
 
 /// Nothing here takes long; a test that fails should not take for ever.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
 /// A directory of its own for each test, which goes with it.
 pub(crate) struct Directory(PathBuf);

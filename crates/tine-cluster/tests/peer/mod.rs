@@ -17,7 +17,7 @@ use tine_cluster::{
 };
 
 /// Nothing here takes long; a test that fails should not take for ever.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
 pub(crate) struct Primary {
     pub(crate) socket: UnixStream,

@@ -7,8 +7,8 @@ use tine_cluster::policy::Mechanism;
 use tine_linux::process::signal_from_name;
 
 use crate::{
-    spec::{HealthProbe, Instances, Millis},
-    units,
+    spec::{HealthProbe, Instances, Millis, NoProbe},
+    units::{self, UnitError},
 };
 
 /// A mechanism, or whatever is best.
@@ -38,13 +38,13 @@ pub(super) fn signal(name: &str) -> Result<Signal, String> {
 }
 
 /// The signal as a spec has it: `SIGTERM`.
-pub(super) fn signal_word(name: &str) -> Result<String, String> {
-    units::signal(name).map_err(|error| error.to_string())
+pub(super) fn signal_word(name: &str) -> Result<String, UnitError> {
+    units::signal(name)
 }
 
-/// As it was meant: the CPUs are counted where the app starts.
-pub(super) fn instances(text: &str) -> Result<Instances, String> {
-    units::wanted_instances(text).map_err(|error| error.to_string())
+/// As [`units::instances`], kept as it was meant: the CPUs are counted where the app starts.
+pub(super) fn instances(text: &str) -> Result<Instances, UnitError> {
+    units::wanted_instances(text)
 }
 
 pub(super) fn millis(text: &str) -> Result<Millis, String> {
@@ -53,28 +53,14 @@ pub(super) fn millis(text: &str) -> Result<Millis, String> {
     Ok(Millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
 }
 
-/// A size in bytes, as [`units::bytes`] reads it.
-pub(super) fn size(text: &str) -> Result<u64, String> {
-    units::bytes(text).map_err(|error| error.to_string())
+/// A size in bytes: a number with `K`, `M` or `G` of 1024 after it, or with nothing.
+pub(super) fn size(text: &str) -> Result<u64, UnitError> {
+    units::bytes(text)
 }
 
 /// What `--health` means: a URL or a path, `tcp`, `tcp:ADDRESS:PORT`, `exec:COMMAND`.
-pub(super) fn probe(text: &str) -> Result<HealthProbe, String> {
-    if let Some(command) = text.strip_prefix("exec:") {
-        return Ok(HealthProbe::Exec(command.trim().to_owned()));
-    }
-    if text == "tcp" {
-        return Ok(HealthProbe::Tcp(String::new()));
-    }
-    if let Some(address) = text.strip_prefix("tcp:") {
-        return Ok(HealthProbe::Tcp(address.trim_start_matches('/').to_owned()));
-    }
-    if text.starts_with('/') || text.starts_with("http://") {
-        return Ok(HealthProbe::Http(text.to_owned()));
-    }
-    Err(format!(
-        "`{text}` is no probe; write /path, http://…, tcp, tcp:ADDRESS:PORT or exec:COMMAND"
-    ))
+pub(super) fn probe(text: &str) -> Result<HealthProbe, NoProbe> {
+    text.parse()
 }
 
 /// The mask of umask(2), in octal.
@@ -97,7 +83,7 @@ mod tests {
         ] {
             assert_eq!(instances(text), Ok(wanted), "{text}");
         }
-        assert!(instances("many").unwrap_err().contains("`many`"));
+        assert!(instances("many").unwrap_err().to_string().contains("`many`"));
     }
 
     #[test]

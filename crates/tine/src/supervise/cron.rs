@@ -176,6 +176,12 @@ impl Alarm {
         self.next
     }
 
+    /// [`Schedule::in_words`].
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        self.schedule.in_words()
+    }
+
     /// Whether it goes off now.
     pub fn look(&mut self, now: SystemTime) -> bool {
         let back = self.looked.duration_since(now).unwrap_or_default();

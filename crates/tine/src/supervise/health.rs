@@ -101,6 +101,17 @@ impl Checks {
     }
 }
 
+impl Checks {
+    /// Whether such a check could be made.
+    ///
+    /// # Errors
+    ///
+    /// When the probe makes no sense.
+    pub fn check(health: &Health, program: &Program) -> Result<(), ProbeError> {
+        Probe::new(&health.probe, program).map(|_probe| ())
+    }
+}
+
 impl Drop for Checks {
     fn drop(&mut self) {
         self.task.abort();

@@ -7,6 +7,7 @@
 
 mod dotenv;
 mod environment;
+mod limits;
 mod user;
 mod version;
 
@@ -23,7 +24,10 @@ use tine_cluster::{
 };
 use tine_linux::process::signal_from_name;
 
-use super::ground::{Ground, Unfit};
+use super::{
+    ground::{Ground, Unfit},
+    guard::{self, GuardError},
+};
 use crate::{
     program::{self, Found, NoProgram, Wanted},
     spec::{AppSpec, Instances},
@@ -31,6 +35,7 @@ use crate::{
 };
 pub use dotenv::Malformed;
 pub use environment::EnvFileError;
+pub use limits::LimitError;
 pub use user::UserError;
 
 /// Where an app is to run.
@@ -71,6 +76,12 @@ pub enum LaunchError {
     /// As whom it is to run.
     #[error(transparent)]
     User(#[from] UserError),
+    /// What it may use.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// When it is restarted, or how its health is checked.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
     /// What this host cannot do.
     #[error(transparent)]
     Unfit(#[from] Unfit),
@@ -95,10 +106,12 @@ pub fn settings(spec: &AppSpec, place: &Placement) -> Result<Launch, LaunchError
     let env = environment::compose(spec, account, &place.home)?;
     let Found { mut program, script, interpreter } = program::find(&wanted(spec, env))?;
     program.user = run_as.map(|run_as| run_as.user);
+    limits::apply(spec, &mut program)?;
     let node = (program.kind == ProgramKind::Node).then(|| program.file.clone());
     let mut settings = Settings::new(program, count(spec.instances)?);
     apply(spec, place, &mut settings)?;
     place.ground.check(&settings)?;
+    guard::check(spec, &settings.program)?;
     Ok(Launch {
         settings,
         version: version::of_app(&script),
@@ -141,6 +154,7 @@ fn apply(spec: &AppSpec, place: &Placement, to: &mut Settings) -> Result<(), Lau
     to.listen.clone_from(&spec.listen);
     to.stop_signal = signal_from_name(&spec.kill_signal)
         .ok_or_else(|| LaunchError::Signal(spec.kill_signal.clone()))?;
+    to.stop_by_message = spec.shutdown_with_message;
     to.patience =
         Patience { drain: spec.drain_timeout.duration(), kill: spec.kill_timeout.duration() };
     to.restart = restart(spec);
