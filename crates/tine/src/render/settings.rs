@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::harmless;
 use crate::{
     spec::{Action, AppSpec, Filter, HealthProbe, Instances, LogType, Millis},
+    supervise::cron::Schedule,
     units::{spoken, spoken_bytes},
 };
 
@@ -119,8 +120,10 @@ fn stop(spec: &AppSpec) -> String {
 
 fn cron(spec: &AppSpec) -> String {
     let Some(pattern) = &spec.cron_restart else { return String::new() };
-    let zone = spec.cron_timezone.as_ref().map(|zone| format!(" ({zone})")).unwrap_or_default();
-    format!("restarted {}{zone} ({pattern})", crate::config::cron::in_words(pattern))
+    let zone = spec.cron_timezone.as_deref();
+    let words =
+        Schedule::parse(pattern, zone).map_or_else(|_| pattern.clone(), |cron| cron.in_words());
+    format!("restarted {words} ({pattern})")
 }
 
 fn watch(spec: &AppSpec) -> String {
