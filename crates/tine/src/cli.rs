@@ -285,10 +285,8 @@ mod tests {
         for command in Cli::command().get_subcommands() {
             let name = command.get_name();
             assert!(COMMANDS.contains(name), "the overview lacks {name}");
-            if !matches!(name, "doctor" | "ports" | "report") {
-                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-                assert!(help.contains("Example"), "{name} has no examples");
-            }
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "{name} has no examples");
         }
     }
 
