@@ -15,6 +15,7 @@ mod inherited;
 pub mod jlist;
 pub mod kill;
 pub mod list;
+pub mod logs;
 pub mod man;
 pub mod options;
 mod outcome;
@@ -185,7 +186,7 @@ pub enum Command {
     #[command(name = "sendSignal", visible_alias = "signal", alias = "send-signal")]
     SendSignal(send::SignalArgs),
     /// Serve a directory of files over HTTP
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// Start scripts, command lines, files of apps, or known apps anew
     Start(Box<start::Args>),
     /// Start what a file says; reload what runs
@@ -250,7 +251,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Scale(args) => scale::run(args, screen),
         Command::Send(args) => send::send(&args, screen),
         Command::SendSignal(args) => send::signal(args, screen),
-        Command::Serve(args) => serve::run(&args),
+        Command::Serve(args) => serve::run(&args, screen),
         Command::Start(args) => start::run(*args, screen),
         Command::Stop(args) => stop::stop(&args, screen),
         Command::Startup(args) => startup::run(&args),
@@ -284,10 +285,8 @@ mod tests {
         for command in Cli::command().get_subcommands() {
             let name = command.get_name();
             assert!(COMMANDS.contains(name), "the overview lacks {name}");
-            if !matches!(name, "doctor" | "ports" | "report") {
-                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-                assert!(help.contains("Example"), "{name} has no examples");
-            }
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "{name} has no examples");
         }
     }
 

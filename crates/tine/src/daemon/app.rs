@@ -1,8 +1,11 @@
 //! The task of one app: it alone has the app's cluster, and carries out orders one by one.
 
 mod change;
+mod guarded;
 mod heard;
 mod orders;
+mod output;
+mod pid_file;
 mod queries;
 mod scale;
 
@@ -11,6 +14,7 @@ pub(super) use heard::causes;
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::PathBuf,
     pin::pin,
     sync::{
@@ -29,15 +33,20 @@ use tokio::{
 use super::{
     events::{History, now},
     order::{Order, Query, Todo, Which},
-    slot::Slot,
+    slot::{Reason, Slot},
     state::SavedWorker,
 };
 use crate::{
     api::apps::{AppEvent, AppResponse, Outcome, Status},
     control::Replies,
     home::Home,
+    logs::LogWriter,
     spec::AppSpec,
-    supervise::launch::Placement,
+    supervise::{
+        guard::{Demand, Guard},
+        launch::Placement,
+        meter::Meter,
+    },
 };
 
 /// Orders that may wait for an app; more make the manager's helpers wait.
@@ -73,6 +82,7 @@ pub(super) struct Shared {
     /// The next worker's id.
     pub ids: Arc<AtomicU32>,
     pub watchers: broadcast::Sender<AppEvent>,
+    pub meter: Meter,
     /// What is to be written down is different.
     pub changed: Arc<Notify>,
 }
@@ -92,6 +102,12 @@ struct App {
     /// By instance.
     slots: BTreeMap<u32, Slot>,
     runs: Option<Runs>,
+    guard: Option<Guard>,
+    logs: Option<LogWriter>,
+    /// How many it has had.
+    clusters: u32,
+    /// The first one that it listens on.
+    address: Option<SocketAddr>,
     inputs: Inputs,
     facts: Facts,
     shared: Shared,
@@ -119,27 +135,51 @@ struct Facts {
 struct Inputs {
     events: Option<Events>,
     queries: mpsc::Receiver<Query>,
+    demands: mpsc::UnboundedReceiver<Demand>,
+    /// Of the log files. Told once until it is over, so there is little of it.
+    troubles: (mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<String>),
 }
 
 enum Input {
     /// `None`: the cluster has ended.
     Event(Option<Event>),
     Query(Query),
+    /// With the log files.
+    Trouble(String),
 }
 
 impl Inputs {
+    /// Likewise, or what the guard demands, for which there is time when no order is under way.
+    async fn next_or_demand(&mut self) -> Result<Input, Demand> {
+        let Self { events, queries, demands, troubles } = self;
+        tokio::select! {
+            input = next(events, queries, &mut troubles.1) => Ok(input),
+            Some(demand) = demands.recv() => Err(demand),
+        }
+    }
+
     /// Cancel safe.
     async fn next(&mut self) -> Input {
-        let event = async {
-            match &mut self.events {
-                Some(events) => events.next().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            event = event => Input::Event(event),
-            Some(query) = self.queries.recv() => Input::Query(query),
+        next(&mut self.events, &mut self.queries, &mut self.troubles.1).await
+    }
+}
+
+/// Cancel safe.
+async fn next(
+    events: &mut Option<Events>,
+    queries: &mut mpsc::Receiver<Query>,
+    troubles: &mut mpsc::UnboundedReceiver<String>,
+) -> Input {
+    let event = async {
+        match events {
+            Some(events) => events.next().await,
+            None => std::future::pending().await,
         }
+    };
+    tokio::select! {
+        event = event => Input::Event(event),
+        Some(query) = queries.recv() => Input::Query(query),
+        Some(trouble) = troubles.recv() => Input::Trouble(trouble),
     }
 }
 
@@ -153,7 +193,16 @@ pub(super) fn spawn(plan: Plan, shared: Shared) -> Handle {
         spec: Arc::new(plan.spec),
         slots: plan.slots.into_iter().map(|slot| (slot.instance, slot)).collect(),
         runs: None,
-        inputs: Inputs { events: None, queries: asked },
+        guard: None,
+        logs: None,
+        clusters: 0,
+        address: None,
+        inputs: Inputs {
+            events: None,
+            queries: asked,
+            demands: mpsc::unbounded_channel().1,
+            troubles: mpsc::unbounded_channel(),
+        },
         facts: Facts::default(),
         history: History::new(shared.watchers.clone()),
         shared,
@@ -184,7 +233,10 @@ impl App {
                         return;
                     }
                 }
-                input = self.inputs.next() => self.handle(input),
+                input = self.inputs.next_or_demand() => match input {
+                    Ok(input) => self.handle(input),
+                    Err(demand) => self.meet(demand).await,
+                },
             }
         }
     }
@@ -198,12 +250,15 @@ impl App {
             Todo::Start(which) => self.start(&which).await,
             Todo::Stop(which) => self.stop(&which).await,
             Todo::Restart { which, alter, reason } => self.restart(&which, alter, reason).await,
-            Todo::Reload { alter, parallel } => self.reload(alter, parallel).await,
+            Todo::Reload { alter, parallel } => self.reload(alter, parallel, Reason::Reload).await,
             Todo::Scale(to) => self.scale(to).await,
             Todo::Delete => self.delete().await,
             Todo::End => self.stop(&Which::All).await,
         };
         self.progress = None;
+        if is_last {
+            self.close_logs().await;
+        }
         self.publish();
         // Whoever asked may have gone.
         let _ = order.answer.send(outcome);
@@ -215,6 +270,7 @@ impl App {
             Input::Event(Some(event)) => self.heard(event),
             Input::Event(None) => self.ended(),
             Input::Query(query) => self.answer(query),
+            Input::Trouble(text) => self.note(None, "log", text),
         }
     }
 
@@ -269,6 +325,7 @@ impl App {
             workers: Arc::new(self.slots.values().map(Slot::saved).collect()),
         });
         self.shared.changed.notify_one();
+        self.show_workers();
     }
 
     /// Keeps and tells what happened.

@@ -28,7 +28,7 @@ use crate::{
     api::apps::{AppRequest, ManagerView, Start},
     control::{AppQuestion, ControlSocket, Replies, serve_apps},
     home::{Home, RunDir},
-    supervise::{ground::Ground, launch::Placement},
+    supervise::{ground::Ground, launch::Placement, meter::Meter},
     watchdog::Signals,
 };
 use apply::Wish;
@@ -88,7 +88,7 @@ pub(super) async fn manage(begun: Begun, held: Signals, ready: Ready) -> anyhow:
         }
     };
     let (words, mut heard) = mpsc::channel(WORDS);
-    let mut manager = Manager::new(&begun.home, words);
+    let mut manager = Manager::new(&begun.home, words)?;
     manager.recover(begun.left);
     let changed = manager.shared.changed.clone();
     ready.answers();
@@ -121,16 +121,17 @@ fn open(begun: &Begun, held: Signals) -> anyhow::Result<Opened> {
 }
 
 impl Manager {
-    fn new(home: &Home, words: mpsc::Sender<Word>) -> Self {
+    fn new(home: &Home, words: mpsc::Sender<Word>) -> anyhow::Result<Self> {
         let place = Placement { ground: Ground::prepare(), home: home.root().to_owned() };
         let shared = Shared {
             home: home.clone(),
             place: Arc::new(place),
             ids: Arc::new(AtomicU32::new(0)),
             watchers: broadcast::channel(EVENTS).0,
+            meter: Meter::start().context("measure workers")?,
             changed: Arc::default(),
         };
-        Self {
+        Ok(Self {
             apps: BTreeMap::new(),
             next_number: 0,
             shared,
@@ -139,7 +140,7 @@ impl Manager {
             ending: None,
             noting: false,
             note_failed: None,
-        }
+        })
     }
 
     fn hear(&mut self, word: Word) {

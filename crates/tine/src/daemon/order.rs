@@ -90,6 +90,9 @@ pub(super) enum Query {
     Ports(oneshot::Sender<Option<PortsReport>>),
     /// Restarts are counted from zero.
     Reset(Which, oneshot::Sender<()>),
+    /// Log files are emptied.
+    Flush(Which, oneshot::Sender<()>),
+    ReopenLogs,
     Signal {
         which: Which,
         signal: Signal,

@@ -1,7 +1,7 @@
 //! One instance of an app, as the manager sees it: pm2's process with a `pm_id`.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -25,6 +25,14 @@ pub(super) enum Reason {
     Asked,
     /// It was replaced by a reload.
     Reload,
+    /// It used too much memory.
+    Memory,
+    /// It was time.
+    Cron,
+    /// Files changed.
+    Watch,
+    /// It was not well.
+    Health,
 }
 
 impl Reason {
@@ -34,6 +42,10 @@ impl Reason {
             Self::Crash => "crash",
             Self::Asked => "asked",
             Self::Reload => "reload",
+            Self::Memory => "memory",
+            Self::Cron => "cron",
+            Self::Watch => "watch",
+            Self::Health => "health",
         }
     }
 }
@@ -63,6 +75,7 @@ pub(super) struct Running {
     pub mark: Option<Mark>,
     /// Milliseconds since 1970.
     pub started_at: u64,
+    pub since: Instant,
     pub ready: bool,
     pub leaving: bool,
 }
@@ -91,6 +104,8 @@ pub(super) struct Slot {
     /// A reload's, not in place yet.
     pub incoming: Option<Running>,
     pub empty: Empty,
+    /// What a worker that a reload puts in place counts as.
+    pub renewal: Reason,
     /// The next worker counts as a restart.
     pub due: Option<Reason>,
     pub counts: Counts,
@@ -101,14 +116,7 @@ pub(super) struct Slot {
     pub early_ends: u32,
     /// Somebody wants it filled.
     pub wanted: bool,
-    /// The last lines that its workers wrote.
-    pub lines: VecDeque<String>,
 }
-
-/// So many lines are kept.
-const LINES: usize = 15;
-/// So much of each.
-const LINE: usize = 2000;
 
 impl Slot {
     pub(super) fn new(id: u32, instance: u32) -> Self {
@@ -120,22 +128,14 @@ impl Slot {
             current: None,
             incoming: None,
             empty: Empty::Stopped,
+            renewal: Reason::Reload,
             due: None,
             counts: Counts::default(),
             exit_code: None,
             failure: None,
             early_ends: 0,
             wanted: false,
-            lines: VecDeque::new(),
         }
-    }
-
-    pub(super) fn wrote(&mut self, line: &[u8]) {
-        if self.lines.len() == LINES {
-            self.lines.pop_front();
-        }
-        let line = &line[..line.len().min(LINE)];
-        self.lines.push_back(String::from_utf8_lossy(line).into_owned());
     }
 
     /// An order begins that wants it filled anew. What follows a worker that runs counts as `reason`.
@@ -160,6 +160,7 @@ impl Slot {
             pid,
             mark: Mark::of(pid),
             started_at: now(),
+            since: Instant::now(),
             ready: false,
             leaving: false,
         };
@@ -200,7 +201,7 @@ impl Slot {
     fn replace(&mut self) {
         if let Some(running) = self.incoming.take() {
             self.due = None;
-            self.counts.add(Reason::Reload);
+            self.counts.add(self.renewal);
             self.place(running);
         }
     }

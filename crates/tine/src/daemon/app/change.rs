@@ -15,7 +15,10 @@ use crate::{
         slot::Reason,
     },
     spec::{AppSpec, Millis},
-    supervise::launch::{self, Launch},
+    supervise::{
+        guard,
+        launch::{self, Launch},
+    },
 };
 
 /// A new worker may take so long where nobody has said anything else.
@@ -48,7 +51,11 @@ impl App {
     /// Finds all that a start needs. Reads files and may ask for users, so not on this thread.
     pub(super) async fn prepare(&mut self, spec: AppSpec) -> Result<Launch, String> {
         let place = std::sync::Arc::clone(&self.shared.place);
-        let find = move || launch::settings(&spec, &place).map_err(|error| causes(&error));
+        let find = move || {
+            let launch = launch::settings(&spec, &place).map_err(|error| causes(&error))?;
+            let checked = guard::check(&spec, &launch.settings.program);
+            checked.map(|()| launch).map_err(|error| causes(&error))
+        };
         let found = self.during(tokio::task::spawn_blocking(find)).await;
         let mut launch = found.map_err(|error| error.to_string())??;
         self.facts =
@@ -67,6 +74,7 @@ impl App {
         }
         let (cluster, settings) = (runs.cluster.clone(), launch.settings.clone());
         runs.settings = settings.clone();
+        self.configure_logs();
         let configured = async {
             cluster.configure(settings.tuning()).await?;
             cluster.setup(settings.program).await
@@ -106,7 +114,12 @@ impl App {
         Ok(launch)
     }
 
-    pub(super) async fn reload(&mut self, alter: Alter, parallel: Option<u32>) -> Outcome {
+    pub(super) async fn reload(
+        &mut self,
+        alter: Alter,
+        parallel: Option<u32>,
+        reason: Reason,
+    ) -> Outcome {
         let all = Which::All;
         let altered = match altered(&self.spec, alter) {
             Ok(altered) => altered,
@@ -125,6 +138,7 @@ impl App {
                          workers of before and after cannot share a port";
             return self.failed(error, &all);
         }
+        self.slots.values_mut().for_each(|slot| slot.renewal = reason);
         self.roll(altered, launch, parallel).await
     }
 
@@ -150,7 +164,7 @@ impl App {
                 } else {
                     self.spec = altered.into();
                 }
-                self.not_rolled(&error)
+                self.not_rolled(&error).await
             }
         }
     }
@@ -170,14 +184,13 @@ impl App {
         self.await_readiness("reloaded", &Which::All).await
     }
 
-    fn not_rolled(&mut self, error: &ReloadError) -> Outcome {
+    async fn not_rolled(&mut self, error: &ReloadError) -> Outcome {
         let text = causes(error);
         self.note = Some(format!("the last reload failed: {text}"));
         self.note(None, "reload", format!("failed: {text}"));
         let last_lines = match error {
-            ReloadError::EndedEarly { last_lines, .. }
-            | ReloadError::TooLate { last_lines, .. } => {
-                last_lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+            ReloadError::EndedEarly { worker, .. } | ReloadError::TooLate { worker, .. } => {
+                self.last_lines_of(*worker).await
             }
             _ => Vec::new(),
         };
@@ -207,7 +220,7 @@ fn managed(settings: &mut Settings) {
     settings.lives_on = true;
     // There is nobody yet who could take them over.
     settings.workers_die_with_manager = true;
-    settings.program.stdio = Stdio::Lines;
+    settings.program.stdio = Stdio::Pipes;
 }
 
 /// Whether workers under the one and under the other can share their ports.

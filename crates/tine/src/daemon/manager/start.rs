@@ -13,7 +13,7 @@ use crate::{
     },
     spec::{AppSpec, Env, Patch},
     supervise::{
-        after,
+        after, guard,
         launch::{self, Placement},
     },
 };
@@ -169,7 +169,10 @@ pub(super) fn check_specs<'a>(
     place: &Placement,
 ) -> Result<(), String> {
     specs.try_for_each(|spec| {
-        let found = launch::settings(spec, place);
-        found.map(drop).map_err(|error| format!("{}: {}", spec.name, causes(&error)))
+        let found = launch::settings(spec, place).map_err(|error| causes(&error));
+        let checked = found.and_then(|found| {
+            guard::check(spec, &found.settings.program).map_err(|error| causes(&error))
+        });
+        checked.map_err(|error| format!("{}: {error}", spec.name))
     })
 }
