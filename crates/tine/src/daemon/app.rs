@@ -197,7 +197,12 @@ pub(super) fn spawn(plan: Plan, shared: Shared) -> Handle {
         logs: None,
         clusters: 0,
         address: None,
-        inputs: Inputs { events: None, queries: asked, demands: mpsc::unbounded_channel().1, troubles: mpsc::unbounded_channel() },
+        inputs: Inputs {
+            events: None,
+            queries: asked,
+            demands: mpsc::unbounded_channel().1,
+            troubles: mpsc::unbounded_channel(),
+        },
         facts: Facts::default(),
         history: History::new(shared.watchers.clone()),
         shared,
