@@ -66,6 +66,19 @@ pub(super) struct Moment<'a> {
     pub(super) rotated: bool,
 }
 
+/// What a moment left for others to do.
+#[must_use = "troubles are to be told, and what was set aside is to be compressed"]
+pub(super) struct Aftermath {
+    pub(super) troubles: Vec<LogTrouble>,
+    pub(super) rotated: bool,
+}
+
+impl Moment<'_> {
+    pub(super) fn over(self) -> Aftermath {
+        Aftermath { troubles: self.troubles, rotated: self.rotated }
+    }
+}
+
 /// A file, open or to be opened again.
 #[derive(Debug)]
 pub(super) struct LogFile {
@@ -270,10 +283,9 @@ impl LogFile {
         let before = self.failing.take();
         if before.as_ref().is_none_or(|before| before.waits != waits) {
             let (path, error) = (self.path.clone(), error.to_string());
-            moment.troubles.push(match waits {
-                true => LogTrouble::Full { path, error },
-                false => LogTrouble::Lost { path, error },
-            });
+            let full = |path, error| LogTrouble::Full { path, error };
+            let lost = |path, error| LogTrouble::Lost { path, error };
+            moment.troubles.push(if waits { full(path, error) } else { lost(path, error) });
         }
         let delay = before.as_ref().map_or(RETRY.0, |before| RETRY.1.min(before.delay * 2));
         let mut lost = before.map_or(0, |before| before.lost);
