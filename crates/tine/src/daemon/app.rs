@@ -355,6 +355,9 @@ impl App {
     /// So long a worker that is started may take until it serves.
     fn patience(&self) -> Duration {
         let said = self.spec.listen_timeout.duration();
+        // Many at once take their time to start at all.
+        let many = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let said = said + Duration::from_millis(200) * many;
         said + self.spec.min_uptime.duration() + Duration::from_secs(1)
     }
 }

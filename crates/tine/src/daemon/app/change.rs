@@ -12,7 +12,7 @@ use crate::{
     api::apps::Outcome,
     daemon::{
         order::{Alter, Which},
-        slot::Reason,
+        slot::{Reason, Slot},
     },
     spec::{AppSpec, Millis},
     supervise::{
@@ -80,17 +80,22 @@ impl App {
     }
 
     pub(super) async fn restart(&mut self, which: &Which, alter: Alter, reason: Reason) -> Outcome {
-        let launch = match self.change(alter).await {
-            Ok(launch) => launch,
+        let (launch, recounted) = match self.change(alter).await {
+            Ok(changed) => changed,
             Err(error) => return self.failed(error, which),
         };
+        let runs = self.adopt(&launch).await;
+        let count = launch.settings.instances;
+        // They have what is new from the start.
+        let added = if recounted { self.resize(count).await } else { BTreeSet::new() };
         let mut instances = BTreeSet::new();
-        for slot in self.slots.values_mut().filter(|slot| which.has(slot.id)) {
+        let concerned = |slot: &&mut Slot| which.has(slot.id) && !added.contains(&slot.instance);
+        for slot in self.slots.values_mut().filter(concerned) {
             slot.wants(reason);
             instances.insert(slot.instance);
         }
         self.note(None, "restart", format!("is restarted: {}", reason.word()));
-        if self.adopt(&launch).await {
+        if runs {
             self.each(&instances, Single::Restart).await;
         } else {
             self.begin(launch.settings);
@@ -98,17 +103,14 @@ impl App {
         self.await_readiness("restarted", which).await
     }
 
-    /// Becomes what it is to be, if that can be had here.
-    async fn change(&mut self, alter: Alter) -> Result<Launch, String> {
+    /// Becomes what it is to be, if that can be had here. Whether the count of instances is another one.
+    async fn change(&mut self, alter: Alter) -> Result<(Launch, bool), String> {
         let altered = altered(&self.spec, alter)?;
         let launch = self.prepare(altered.clone()).await?;
         let recounted = altered.instances != self.spec.instances;
         self.spec = altered.into();
-        if recounted {
-            self.resize(launch.settings.instances).await;
-        }
         self.publish();
-        Ok(launch)
+        Ok((launch, recounted))
     }
 
     pub(super) async fn reload(

@@ -60,6 +60,7 @@ impl App {
     }
 
     pub(super) async fn meet(&mut self, demand: Demand) {
+        self.interrupted = false;
         match demand {
             Demand::Note { what, text, worker } => self.note(worker, what, text),
             Demand::Renew { how, why, text } => {
