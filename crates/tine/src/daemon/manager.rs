@@ -157,7 +157,7 @@ impl Manager {
     fn signalled(&mut self, sent: Sent) {
         match sent {
             Sent::Stop => self.end(None),
-            Sent::ReopenLogs => {}
+            Sent::ReopenLogs => self.reopen_logs(),
         }
     }
 

@@ -291,9 +291,10 @@ impl LogFile {
         let before = self.failing.take();
         if before.as_ref().is_none_or(|before| before.waits != waits) {
             let (path, error) = (self.path.clone(), error.to_string());
-            moment.troubles.push(match waits {
-                true => LogTrouble::Full { path, error },
-                false => LogTrouble::Lost { path, error },
+            moment.troubles.push(if waits {
+                LogTrouble::Full { path, error }
+            } else {
+                LogTrouble::Lost { path, error }
             });
         }
         let delay = before.as_ref().map_or(RETRY.0, |before| RETRY.1.min(before.delay * 2));

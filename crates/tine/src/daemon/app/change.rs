@@ -31,10 +31,7 @@ const UNHURRIED: Duration = Duration::from_secs(30);
 /// When it would be none, as a sentence.
 pub(in crate::daemon) fn altered(spec: &AppSpec, alter: Alter) -> Result<AppSpec, String> {
     let whole = alter.whole;
-    let altered = match whole {
-        true => alter.patch.apply_to_default(),
-        false => alter.patch.apply_to(spec),
-    };
+    let altered = if whole { alter.patch.apply_to_default() } else { alter.patch.apply_to(spec) };
     let mut altered = altered.map_err(|error| error.to_string())?;
     if altered.name.is_empty() {
         altered.name.clone_from(&spec.name);

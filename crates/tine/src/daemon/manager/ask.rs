@@ -26,7 +26,7 @@ impl Manager {
             AppRequest::Reload(change) => self.reload(change, replies),
             AppRequest::Scale { target, to } => self.scale(target, &to, replies),
             AppRequest::List { detail, targets } => self.list(detail, &targets, replies),
-            AppRequest::Reset(targets) => self.reset(&targets, replies),
+            AppRequest::Reset(targets) => self.simply(&targets, replies, "reset", Query::Reset),
             AppRequest::Signal { targets, signal } => self.signal(&targets, &signal, replies),
             AppRequest::Send { id, line } => self.send(id, line, replies),
             AppRequest::Watch => self.watch(replies),
@@ -39,8 +39,10 @@ impl Manager {
             AppRequest::Apply { apps, inherited, prune, origin, dry_run } => {
                 self.apply(Wish { apps, inherited, prune, origin, dry_run }, replies);
             }
-            AppRequest::Flush(_) | AppRequest::ReopenLogs => {
-                refuse(replies, "this is not known here".to_owned())
+            AppRequest::Flush(targets) => self.simply(&targets, replies, "flushed", Query::Flush),
+            AppRequest::ReopenLogs => {
+                self.reopen_logs();
+                let _ = replies.try_send(AppResponse::Done(Vec::new()));
             }
         }
     }
@@ -151,13 +153,26 @@ impl Manager {
         });
     }
 
-    fn reset(&self, targets: &Targets, replies: Replies) {
-        self.query(&targets.targets, replies, "reset", |which, answer| {
-            let (done, reset) = oneshot::channel();
+    pub(super) fn reopen_logs(&self) {
+        for app in self.apps.values() {
+            let _ = app.queries.try_send(Query::ReopenLogs);
+        }
+    }
+
+    /// Something that cannot fail.
+    fn simply(
+        &self,
+        targets: &Targets,
+        replies: Replies,
+        word: &'static str,
+        query: impl Fn(Which, oneshot::Sender<()>) -> Query,
+    ) {
+        self.query(&targets.targets, replies, word, |which, answer| {
+            let (done, is_done) = oneshot::channel();
             tokio::spawn(async move {
-                let _ = answer.send(reset.await.map_err(|error| error.to_string()));
+                let _ = answer.send(is_done.await.map_err(|error| error.to_string()));
             });
-            Query::Reset(which, done)
+            query(which, done)
         });
     }
 
