@@ -149,9 +149,8 @@ pub fn keep_from_children() -> io::Result<()> {
     let (first, last) = (libc::STDERR_FILENO + 1, libc::c_uint::MAX);
     // SAFETY: with this flag the call closes nothing; it sets `FD_CLOEXEC`, which takes no descriptor away
     // from whoever owns it in this process.
-    let rc = unsafe {
-        libc::syscall(libc::SYS_close_range, first, last, libc::CLOSE_RANGE_CLOEXEC)
-    };
+    let rc =
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, libc::CLOSE_RANGE_CLOEXEC) };
     if rc == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

@@ -61,7 +61,9 @@ pub enum ClientError {
         log: PathBuf,
     },
     /// It hangs, or is stopped.
-    #[error("the manager does not answer: look at it with `ps`, and end it with `tine kill` or SIGTERM")]
+    #[error(
+        "the manager does not answer: look at it with `ps`, and end it with `tine kill` or SIGTERM"
+    )]
     Silent,
     /// What came was no line of the protocol.
     #[error("the manager's answer is not understood: {0}")]

@@ -27,7 +27,10 @@ fn the_manager_outlives_the_command_that_started_it_and_says_who_it_is() {
 fn an_app_is_started_listed_stopped_started_again_and_deleted() {
     let manager = Manager::new();
     let done = manager.start(vec![sleeper("one", 2)]).unwrap();
-    assert_eq!((done[0].done.as_str(), &*done[0].ids, &done[0].error), ("started", &[0, 1][..], &None));
+    assert_eq!(
+        (done[0].done.as_str(), &*done[0].ids, &done[0].error),
+        ("started", &[0, 1][..], &None)
+    );
     let apps = manager.list();
     let worker = &apps[0].workers[1];
     assert_eq!((worker.id, worker.instance, worker.status), (1, 1, Status::Online));
@@ -163,7 +166,9 @@ fn a_reload_replaces_all_workers_with_the_change_and_a_bad_one_leaves_the_old() 
     manager.start(vec![server("web", port, 2)]).unwrap();
     let before = pids(&manager.list()[0]);
     let mut change = Change { targets: vec!["web".into()], ..Change::default() };
-    change.patch.set("env", [("COLOUR", "blue")].into_iter().collect::<std::collections::BTreeMap<_, _>>());
+    change
+        .patch
+        .set("env", [("COLOUR", "blue")].into_iter().collect::<std::collections::BTreeMap<_, _>>());
     let done = manager.done(&AppRequest::Reload(change));
     assert_eq!((&*done[0].done, &done[0].error), ("reloaded", &None));
     let apps = manager.list();

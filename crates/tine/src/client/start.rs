@@ -3,10 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read},
-    os::unix::{
-        fs::OpenOptionsExt,
-        process::CommandExt,
-    },
+    os::unix::{fs::OpenOptionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };

@@ -1,6 +1,7 @@
 //! The task of one app: it alone has the app's cluster, and carries out orders one by one.
 
 mod change;
+mod guarded;
 mod heard;
 mod orders;
 mod queries;
@@ -26,6 +27,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use guarded::Guarded;
+
 use super::{
     events::{History, now},
     order::{Order, Query, Todo, Which},
@@ -36,7 +39,7 @@ use crate::{
     control::Replies,
     home::Home,
     spec::AppSpec,
-    supervise::launch::Placement,
+    supervise::{guard::Demand, launch::Placement, meter::Meter},
 };
 
 /// Orders that may wait for an app; more make the manager's helpers wait.
@@ -70,6 +73,7 @@ pub(super) struct Shared {
     /// The next worker's id.
     pub ids: Arc<AtomicU32>,
     pub watchers: broadcast::Sender<AppEvent>,
+    pub meter: Meter,
 }
 
 /// An app that does not run yet.
@@ -88,6 +92,7 @@ struct App {
     slots: BTreeMap<u32, Slot>,
     runs: Option<Runs>,
     inputs: Inputs,
+    guarded: Guarded,
     facts: Facts,
     shared: Shared,
     history: History,
@@ -114,12 +119,14 @@ struct Facts {
 struct Inputs {
     events: Option<Events>,
     queries: mpsc::Receiver<Query>,
+    demands: mpsc::UnboundedReceiver<Demand>,
 }
 
 enum Input {
     /// `None`: the cluster has ended.
     Event(Option<Event>),
     Query(Query),
+    Demand(Demand),
 }
 
 impl Inputs {
@@ -134,6 +141,7 @@ impl Inputs {
         tokio::select! {
             event = event => Input::Event(event),
             Some(query) = self.queries.recv() => Input::Query(query),
+            Some(demand) = self.demands.recv() => Input::Demand(demand),
         }
     }
 }
@@ -143,12 +151,14 @@ pub(super) fn spawn(plan: Plan, shared: Shared) -> Handle {
     let (orders, todo) = mpsc::channel(ORDERS);
     let (queries, asked) = mpsc::channel(QUERIES);
     let (card, seen) = watch::channel(Card::default());
+    let (guarded, demands) = Guarded::new(&orders);
     let app = App {
         number: plan.number,
         spec: Arc::new(plan.spec),
         slots: plan.slots.into_iter().map(|slot| (slot.instance, slot)).collect(),
         runs: None,
-        inputs: Inputs { events: None, queries: asked },
+        inputs: Inputs { events: None, queries: asked, demands },
+        guarded,
         facts: Facts::default(),
         history: History::new(shared.watchers.clone()),
         shared,
@@ -188,17 +198,20 @@ impl App {
     async fn carry_out(&mut self, order: Order) -> bool {
         self.progress = order.progress;
         self.interrupted = false;
+        self.takes_up(&order.todo);
         let is_last = matches!(order.todo, Todo::Delete | Todo::End);
         let outcome = match order.todo {
             Todo::Start(which) => self.start(&which).await,
             Todo::Stop(which) => self.stop(&which).await,
             Todo::Restart { which, alter, reason } => self.restart(&which, alter, reason).await,
             Todo::Reload { alter, parallel } => self.reload(alter, parallel).await,
+            Todo::Replace { which, why, asked } => self.replace(&which, why, asked).await,
             Todo::Scale(to) => self.scale(to).await,
             Todo::Delete => self.delete().await,
             Todo::End => self.stop(&Which::All).await,
         };
         self.progress = None;
+        self.guard();
         self.publish();
         // Whoever asked may have gone.
         let _ = order.answer.send(outcome);
@@ -210,6 +223,7 @@ impl App {
             Input::Event(Some(event)) => self.heard(event),
             Input::Event(None) => self.ended(),
             Input::Query(query) => self.answer(query),
+            Input::Demand(demand) => self.demanded(demand),
         }
     }
 
@@ -255,6 +269,7 @@ impl App {
     }
 
     fn publish(&self) {
+        self.watch_over();
         let wanted = || self.slots.values().filter(|slot| slot.wanted);
         self.card.send_replace(Card {
             number: self.number,

@@ -25,7 +25,7 @@ use crate::{
     api::apps::{AppRequest, ManagerView, Start},
     control::{AppQuestion, ControlSocket, Replies, serve_apps},
     home::{Home, RunDir},
-    supervise::{ground::Ground, launch::Placement},
+    supervise::{ground::Ground, launch::Placement, meter::Meter},
     watchdog::Signals,
 };
 use ending::Ending;
@@ -75,7 +75,13 @@ pub(super) async fn manage(begun: Begun, held: Signals, ready: Ready) -> anyhow:
         }
     };
     let (words, mut heard) = mpsc::channel(WORDS);
-    let mut manager = Manager::new(&begun.home, words);
+    let mut manager = match Manager::new(&begun.home, words) {
+        Ok(manager) => manager,
+        Err(error) => {
+            ready.failed(&error);
+            return Err(error);
+        }
+    };
     ready.answers();
     while !manager.is_over() {
         tokio::select! {
@@ -104,16 +110,17 @@ fn open(begun: &Begun, held: Signals) -> anyhow::Result<Opened> {
 }
 
 impl Manager {
-    fn new(home: &Home, words: mpsc::Sender<Word>) -> Self {
+    fn new(home: &Home, words: mpsc::Sender<Word>) -> anyhow::Result<Self> {
         let place = Placement { ground: Ground::prepare(), home: home.root().to_owned() };
         let shared = Shared {
             home: home.clone(),
             place: Arc::new(place),
             ids: Arc::new(AtomicU32::new(0)),
             watchers: broadcast::channel(EVENTS).0,
+            meter: Meter::start().context("open /proc")?,
         };
         let (apps, ending) = (BTreeMap::new(), None);
-        Self { apps, next_number: 0, shared, started_at: now(), words, ending }
+        Ok(Self { apps, next_number: 0, shared, started_at: now(), words, ending })
     }
 
     fn hear(&mut self, word: Word) {

@@ -1,6 +1,6 @@
 //! What the manager says to the task of an app.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Instant};
 
 use rustix::process::Signal;
 use tokio::sync::oneshot;
@@ -13,6 +13,7 @@ use crate::{
     },
     control::Replies,
     spec::{Env, Patch},
+    supervise::guard::Why,
 };
 
 /// Work, carried out one after the other.
@@ -35,6 +36,8 @@ pub(super) enum Todo {
     Restart { which: Which, alter: Alter, reason: Reason },
     /// Start and stop, with these changes.
     Reload { alter: Alter, parallel: Option<u32> },
+    /// Start and stop, without any change, what has run since before `asked`.
+    Replace { which: Which, why: Why, asked: Instant },
     /// Have so many instances.
     Scale(Scale),
     /// Stop, and be forgotten.
@@ -82,13 +85,24 @@ pub(super) enum Scale {
 /// A question, or something that is done at once, also while an order is under way.
 #[derive(Debug)]
 pub(super) enum Query {
-    View { detail: Detail, answer: oneshot::Sender<AppView> },
+    View {
+        detail: Detail,
+        answer: oneshot::Sender<AppView>,
+    },
     /// `None`: it does not run.
     Ports(oneshot::Sender<Option<PortsReport>>),
     /// Restarts are counted from zero.
     Reset(Which, oneshot::Sender<()>),
-    Signal { which: Which, signal: Signal, answer: oneshot::Sender<Result<(), String>> },
-    Send { id: u32, line: String, answer: oneshot::Sender<Result<(), String>> },
+    Signal {
+        which: Which,
+        signal: Signal,
+        answer: oneshot::Sender<Result<(), String>>,
+    },
+    Send {
+        id: u32,
+        line: String,
+        answer: oneshot::Sender<Result<(), String>>,
+    },
     /// What waits for readiness waits no longer: something else is wanted by now.
     Interrupt,
     /// A reload is called off.

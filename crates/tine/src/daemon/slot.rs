@@ -11,7 +11,7 @@ use tine_cluster::id::WorkerId;
 use tine_linux::process::Exit;
 
 use super::events::now;
-use crate::api::apps::Status;
+use crate::{api::apps::Status, supervise::guard::Why};
 
 /// Why a worker was followed by another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub(super) enum Reason {
     Asked,
     /// It was replaced by a reload.
     Reload,
+    /// Its guard demanded it.
+    Guard(Why),
 }
 
 impl Reason {
@@ -31,6 +33,7 @@ impl Reason {
             Self::Crash => "crash",
             Self::Asked => "asked",
             Self::Reload => "reload",
+            Self::Guard(why) => why.word(),
         }
     }
 }
@@ -58,6 +61,8 @@ pub(super) struct Running {
     pub pid: Pid,
     /// Milliseconds since 1970.
     pub started_at: u64,
+    /// The same on a clock that nobody sets.
+    pub since: Instant,
     pub ready: bool,
     pub leaving: bool,
 }
@@ -134,8 +139,14 @@ impl Slot {
     }
 
     pub(super) fn started(&mut self, worker: WorkerId, pid: Pid) {
-        let running =
-            Running { worker, pid, started_at: now(), ready: false, leaving: false };
+        let running = Running {
+            worker,
+            pid,
+            started_at: now(),
+            since: Instant::now(),
+            ready: false,
+            leaving: false,
+        };
         if self.current.is_some() {
             self.incoming = Some(running);
             return;
@@ -172,8 +183,8 @@ impl Slot {
     /// The reload's worker takes the place.
     fn replace(&mut self) {
         if let Some(running) = self.incoming.take() {
-            self.due = None;
-            self.counts.add(Reason::Reload);
+            let reason = self.due.take().unwrap_or(Reason::Reload);
+            self.counts.add(reason);
             self.place(running);
         }
     }

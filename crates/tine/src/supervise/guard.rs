@@ -36,7 +36,7 @@ use crate::spec::{Action, AppSpec};
 use task::{Sources, Work};
 
 /// Why there are to be new workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
     /// It is time.
     Cron,

@@ -48,15 +48,11 @@ impl App {
     /// Finds all that a start needs. Reads files and may ask for users, so not on this thread.
     pub(super) async fn prepare(&mut self, spec: AppSpec) -> Result<Launch, String> {
         let place = std::sync::Arc::clone(&self.shared.place);
-        let find = move || {
-            launch::settings(&spec, &place).map_err(|error| causes(&error))
-        };
+        let find = move || launch::settings(&spec, &place).map_err(|error| causes(&error));
         let found = self.during(tokio::task::spawn_blocking(find)).await;
         let mut launch = found.map_err(|error| error.to_string())??;
-        self.facts = Facts {
-            exec_path: launch.exec_path.clone(),
-            interpreter: launch.interpreter.clone(),
-        };
+        self.facts =
+            Facts { exec_path: launch.exec_path.clone(), interpreter: launch.interpreter.clone() };
         managed(&mut launch.settings);
         Ok(launch)
     }
@@ -141,7 +137,7 @@ impl App {
         let parallel = parallel.map_or(1, |parallel| parallel as usize);
         let pace = Pace { parallel, patience };
         let settings = launch.settings.clone();
-        let reload = Reload { program: Some(launch.settings.program), pace };
+        let reload = Reload { program: Some(launch.settings.program), only: None, pace };
         let work = async {
             cluster.configure(settings.tuning()).await?;
             cluster.reload(reload).await
@@ -179,7 +175,8 @@ impl App {
         self.note = Some(format!("the last reload failed: {text}"));
         self.note(None, "reload", format!("failed: {text}"));
         let last_lines = match error {
-            ReloadError::EndedEarly { last_lines, .. } | ReloadError::TooLate { last_lines, .. } => {
+            ReloadError::EndedEarly { last_lines, .. }
+            | ReloadError::TooLate { last_lines, .. } => {
                 last_lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
             }
             _ => Vec::new(),
@@ -199,7 +196,7 @@ fn replaced(error: &ReloadError) -> u32 {
 }
 
 /// The default is short, and meant for those who say that they are ready.
-fn patience(spec: &AppSpec) -> Duration {
+pub(super) fn patience(spec: &AppSpec) -> Duration {
     let unsaid = spec.listen_timeout == AppSpec::default().listen_timeout && !spec.wait_ready;
     let Millis(said) = spec.listen_timeout;
     if unsaid { UNHURRIED } else { Duration::from_millis(said) }

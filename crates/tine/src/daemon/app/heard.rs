@@ -19,6 +19,7 @@ impl App {
                 self.note(Some(id), "start", format!("started with pid {pid}"));
             }
             What::NotStarted { error } => self.trouble(instance.0, "error", causes(&error)),
+            What::Listening { key, .. } => self.guarded.listens(worker, &key),
             What::Ready => {
                 slot.is_ready(worker);
                 self.note(Some(id), "online", "is ready".to_owned());
@@ -97,7 +98,9 @@ impl App {
         let last = slot.failure.take().unwrap_or_default();
         let text = match early_ends {
             0 | 1 => format!("given up: it {last}"),
-            more => format!("given up: it ended too early {more} times in a row; the last one {last}"),
+            more => {
+                format!("given up: it ended too early {more} times in a row; the last one {last}")
+            }
         };
         self.trouble(instance, "given-up", text);
     }

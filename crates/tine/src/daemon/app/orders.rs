@@ -85,10 +85,8 @@ impl App {
     pub(super) async fn await_readiness(&mut self, done: &str, which: &Which) -> Outcome {
         let deadline = Instant::now() + self.patience();
         let concerned = |slot: &&Slot| which.has(slot.id) && slot.wanted;
-        self.until(deadline, |app| {
-            app.slots.values().filter(concerned).all(Slot::is_settled)
-        })
-        .await;
+        self.until(deadline, |app| app.slots.values().filter(concerned).all(Slot::is_settled))
+            .await;
         let failed = |slot: &&Slot| match slot.status() {
             Status::Online => false,
             // It had something to do, and has done it.

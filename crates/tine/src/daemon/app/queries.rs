@@ -15,7 +15,17 @@ use crate::{
         slot::{Empty, Slot},
     },
     foreground::ports,
+    supervise::meter::Samples,
 };
+
+/// Puts in what the workers take.
+fn weigh(view: &mut AppView, samples: &Samples) {
+    for worker in view.workers.iter_mut().filter(|worker| worker.pid.is_some()) {
+        if let Some(sample) = samples.get(&worker.id) {
+            (worker.memory, worker.cpu) = (sample.memory, sample.cpu);
+        }
+    }
+}
 
 impl App {
     pub(super) fn answer(&mut self, query: Query) {
@@ -51,7 +61,11 @@ impl App {
     fn show(&self, detail: Detail, answer: oneshot::Sender<AppView>) {
         let mut view = self.view(detail);
         let cluster = self.runs.as_ref().map(|runs| runs.cluster.clone());
+        let meter = self.shared.meter.clone();
         tokio::spawn(async move {
+            if cluster.is_some() {
+                weigh(&mut view, &meter.samples().await);
+            }
             if let Some(cluster) = cluster
                 && let Ok(report) = cluster.report().await
             {
@@ -76,7 +90,7 @@ impl App {
             number: self.number,
             workers: self.slots.values().map(|slot| self.worker(slot)).collect(),
             ports: Vec::new(),
-            watching: false,
+            watching: self.guarded.watches(),
             note: self.note.clone(),
             spec: (detail != Detail::Row).then(|| Box::new(self.spec.as_ref().clone())),
             full: (detail == Detail::Full).then(|| Box::new(full())),

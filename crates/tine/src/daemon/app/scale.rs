@@ -28,7 +28,8 @@ impl App {
             return self.failed(error, &Which::All);
         }
         if wanted > MOST_INSTANCES {
-            let error = format!("{wanted} instances are more than the {MOST_INSTANCES} there can be");
+            let error =
+                format!("{wanted} instances are more than the {MOST_INSTANCES} there can be");
             return self.failed(error, &Which::All);
         }
         let launch = match self.prepare(self.spec.as_ref().clone()).await {

@@ -93,9 +93,10 @@ impl Manager {
         if meant.len() > 1 {
             return Err(format!("only one app can be called `{name}`"));
         }
-        let taken = self.cards().iter().any(|card| {
-            card.spec.name == name && !meant.contains_key(&card.number)
-        });
+        let taken = self
+            .cards()
+            .iter()
+            .any(|card| card.spec.name == name && !meant.contains_key(&card.number));
         if taken { Err(format!("another app is called `{name}`")) } else { Ok(()) }
     }
 
@@ -115,9 +116,9 @@ impl Manager {
             Ok(meant) => meant,
             Err(error) => return refuse(replies, error),
         };
-        let apps = meant.into_iter().filter_map(|(number, which)| {
-            Some((self.apps.get(&number)?.queries.clone(), which))
-        });
+        let apps = meant
+            .into_iter()
+            .filter_map(|(number, which)| Some((self.apps.get(&number)?.queries.clone(), which)));
         let apps: Vec<_> = apps.collect();
         tokio::spawn(async move {
             let mut views = Vec::new();

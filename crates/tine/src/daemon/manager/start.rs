@@ -72,7 +72,8 @@ impl Manager {
     pub(super) fn in_order(&self, mut works: Vec<Work>) -> Vec<Work> {
         for work in &mut works {
             let after = work.card.borrow().spec.after.clone();
-            let before = self.apps.values().filter(|app| after.contains(&app.card.borrow().spec.name));
+            let before =
+                self.apps.values().filter(|app| after.contains(&app.card.borrow().spec.name));
             work.after = before.map(|app| app.card.clone()).collect();
         }
         works
@@ -166,7 +167,9 @@ fn check(steps: &[Step], place: &Placement) -> Result<(), String> {
     for step in steps {
         if let Step::New(spec) = step {
             let found = launch::settings(spec, place);
-            found.map_err(|error| format!("{}: {}", spec.name, crate::daemon::app::causes(&error)))?;
+            found.map_err(|error| {
+                format!("{}: {}", spec.name, crate::daemon::app::causes(&error))
+            })?;
         }
     }
     Ok(())
