@@ -146,7 +146,38 @@ fn hand_over_for_a_program_without_a_channel_ends_with_the_reason() {
 
 #[test]
 fn a_declared_address_without_a_port_is_refused() {
-    told(Tine::run(["--listen", "127.0.0.1:0", "hello.py"]), 1, "--listen needs a port");
+    told(Tine::run(["--listen", "127.0.0.1:0", "hello.py"]), 1, "needs a port other than 0");
+}
+
+/// The python server, refused this address; gives what was said of it.
+fn refused(host: &str, port: u16) -> String {
+    let (host, port) = (format!("HOST={host}"), format!("PORT={port}"));
+    let words = ["--max-restarts", "1", "--env", &host, "--env", &port, "hello.py"];
+    told(Tine::run(words).as_user(), 1, "may not listen on").stderr
+}
+
+#[test]
+fn a_port_that_is_not_for_this_user_is_told_with_what_to_do() {
+    let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    let port = first.ok().and_then(|text| text.trim().parse::<u16>().ok()).unwrap_or(1024);
+    let Some(port) = port.checked_sub(1).filter(|port| *port > 0) else {
+        return skip("every port is for every user here");
+    };
+    let said = refused("127.0.0.1", port);
+    let place = format!("worker 1 may not listen on 127.0.0.1:{port}: Permission denied");
+    assert!(said.contains(&place), "{said}");
+    assert!(said.contains(&format!("ip_unprivileged_port_start={port}`")), "{said}");
+}
+
+#[test]
+fn an_address_that_this_host_does_not_have_is_told_so() {
+    let said = refused("192.0.2.1", free_port());
+    assert!(said.contains("; no interface of this host has that address"), "{said}");
+}
+
+#[test]
+fn an_empty_name_is_a_usage_error() {
+    usage(&["--name", "", "hello.py"], "a value is required for '--name <NAME>'");
 }
 
 /// This process holds the address; the app is told so.
@@ -165,6 +196,7 @@ fn held_by_us(holder: &str, host: &str) {
     let whose = format!("pid {}", id());
     let hidden = "a process that this user may not see";
     assert!(taken.contains(&whose) || taken.contains(hidden), "{taken}");
+    assert!(!exit.stderr.contains("another worker starts"), "{}", exit.stderr);
 }
 
 #[test]

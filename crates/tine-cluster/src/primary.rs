@@ -56,6 +56,7 @@ mod seats;
 mod settings;
 mod shutdown;
 mod start;
+mod succession;
 mod task;
 mod telling;
 mod trap;

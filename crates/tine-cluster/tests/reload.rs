@@ -1,104 +1,30 @@
 //! Rolling replacement, with real programs: this file's own binary is the server.
-#![cfg(feature = "tokio")]
+#![cfg(all(feature = "tokio", feature = "worker"))]
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
 #[expect(dead_code, reason = "the other tests use more of it")]
 mod common;
+#[path = "common/server.rs"]
+mod server;
 
-use std::{
-    collections::BTreeSet,
-    io::{self, Read, Write},
-    net::{Ipv4Addr, TcpListener, TcpStream},
-    process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
 use common::{Tested, soon};
 use rustix::process::{Pid, Signal};
+use server::{Clients, connect, finish, free_port, program};
 use tine_cluster::{
     core::rollout::Pace,
     id::Instance,
-    policy::{Mechanism, Policy},
-    primary::{Program, Reload, ReloadError, Reloaded, Settings, What},
-    worker::Worker,
+    policy::{Abilities, Mechanism, Policy},
+    primary::{Reload, ReloadError, Reloaded, Settings, What},
 };
 use tine_linux::process::Exit;
 
-/// What the server does; without it this is a test like any other.
-const MODE: &str = "RELOAD_MODE";
-const PORT: &str = "RELOAD_PORT";
-
-/// Not a test but the program of the workers: any server that binds its port and answers with its pid.
+/// Not a test but the program of the workers.
 #[test]
 fn serves() -> ExitCode {
-    let Ok(mode) = std::env::var(MODE) else { return ExitCode::SUCCESS };
-    let port: u16 = std::env::var(PORT).unwrap().parse().unwrap();
-    match mode.as_str() {
-        "plain" => serve(&TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap()),
-        "native" => {
-            let listener = Worker::from_env().unwrap().listen((Ipv4Addr::LOCALHOST, port)).unwrap();
-            while let Some((client, _)) = listener.accept().unwrap() {
-                drop(answer(client));
-            }
-        }
-        "ready" => {
-            let worker = Worker::from_env().unwrap();
-            let listener = worker.listen((Ipv4Addr::LOCALHOST, port)).unwrap();
-            if std::env::var_os("READY").is_some() {
-                worker.ready().unwrap();
-            }
-            while let Some((client, _)) = listener.accept().unwrap() {
-                drop(answer(client));
-            }
-        }
-        "fails" => {
-            println!("the configuration is wrong");
-            return ExitCode::from(3);
-        }
-        // Never listens.
-        _ => loop {
-            thread::park();
-        },
-    }
-    ExitCode::SUCCESS
-}
-
-fn serve(listener: &TcpListener) {
-    loop {
-        drop(answer(listener.accept().unwrap().0));
-    }
-}
-
-fn answer(mut client: TcpStream) -> io::Result<()> {
-    client.read_exact(&mut [0; 4])?;
-    write!(client, "{}", std::process::id())
-}
-
-fn program(mode: &str, port: u16) -> Program {
-    let mut program = Program::new(std::env::current_exe().unwrap());
-    program.args = ["--exact", "serves", "--nocapture"].map(Into::into).to_vec();
-    let own = [(MODE, mode.to_owned()), (PORT, port.to_string())];
-    program.env.extend(own.map(|(name, value)| (name.into(), value.into())));
-    program
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
-fn ask(port: u16) -> io::Result<i32> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.set_read_timeout(Some(common::DEADLINE))?;
-    stream.write_all(b"who?")?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    text.parse().map_err(io::Error::other)
+    server::serves()
 }
 
 async fn start(mode: &str, port: u16, change: impl FnOnce(&mut Settings)) -> Tested {
@@ -116,49 +42,12 @@ async fn pids(tested: &Tested) -> BTreeSet<i32> {
     workers.iter().filter(|worker| !worker.is_dead).map(|worker| worker.pid).collect()
 }
 
-/// Clients that connect one after another until told to end; gives what went wrong.
-struct Clients {
-    end: Arc<AtomicBool>,
-    threads: Vec<thread::JoinHandle<(usize, Vec<String>)>>,
-}
-
-impl Clients {
-    fn start(port: u16) -> Self {
-        let end = Arc::new(AtomicBool::new(false));
-        let threads = (0..4).map(|_| {
-            let end = Arc::clone(&end);
-            thread::spawn(move || {
-                let (mut answers, mut failures) = (0, Vec::new());
-                while !end.load(Ordering::Relaxed) {
-                    match ask(port) {
-                        Ok(_) => answers += 1,
-                        Err(error) => failures.push(error.to_string()),
-                    }
-                }
-                (answers, failures)
-            })
-        });
-        Self { threads: threads.collect(), end }
-    }
-
-    fn end(self) -> usize {
-        self.end.store(true, Ordering::Relaxed);
-        let mut all = 0;
-        for thread in self.threads {
-            let (answers, failures) = thread.join().unwrap();
-            assert_eq!(failures, Vec::<String>::new());
-            all += answers;
-        }
-        all
-    }
-}
-
 async fn nothing_is_lost(mode: &str, policy: Policy, mechanism: Option<Mechanism>) {
     let port = free_port();
     let mut tested = start(mode, port, |settings| {
         settings.policy = policy;
         settings.mechanism = mechanism;
-        settings.abilities.ebpf = tine_linux::host::ebpf_load().is_yes();
+        settings.abilities = Abilities::of_this_process();
     })
     .await;
     let before = pids(&tested).await;
@@ -175,7 +64,7 @@ async fn nothing_is_lost(mode: &str, policy: Policy, mechanism: Option<Mechanism
     assert!(answers > 0);
     let after = pids(&tested).await;
     assert!(after.len() == 2 && after.is_disjoint(&before), "{before:?} {after:?}");
-    let answer = tokio::task::spawn_blocking(move || ask(port)).await.unwrap();
+    let answer = tokio::task::spawn_blocking(move || connect(port).and_then(finish)).await.unwrap();
     assert!(after.contains(&answer.unwrap()));
 }
 
@@ -200,7 +89,7 @@ async fn a_canary_that_ends_is_told_with_its_last_lines_and_nobody_else_is_touch
     let port = free_port();
     let mut tested = start("plain", port, |_| {}).await;
     let before = pids(&tested).await;
-    let reload = Reload { program: Some(program("fails", port)), ..Reload::default() };
+    let reload = Reload { program: Some(program("3", port)), ..Reload::default() };
     let cluster = tested.cluster.clone();
     let reload = tokio::spawn(async move { cluster.reload(reload).await });
     tested.until(|event| matches!(event.what, What::Exited { .. }).then_some(())).await;
@@ -208,9 +97,8 @@ async fn a_canary_that_ends_is_told_with_its_last_lines_and_nobody_else_is_touch
     let ReloadError::EndedEarly { replaced: 0, exit, last_lines, .. } = error else {
         panic!("{error:?}")
     };
-    // What the harness makes of a test that failed.
-    assert_eq!(exit, Some(Exit::Code(101)));
-    assert!(last_lines.contains(&b"the configuration is wrong".to_vec()), "{last_lines:?}");
+    assert_eq!(exit, Some(Exit::Code(3)));
+    assert!(last_lines.contains(&b"the end is 3".to_vec()), "{last_lines:?}");
     assert_eq!(pids(&tested).await, before);
 
     // A crash is followed by the program that is known to work.
@@ -225,7 +113,7 @@ async fn a_canary_that_never_listens_is_removed_when_its_time_is_up() {
     let mut tested = start("plain", port, |_| {}).await;
     let before = pids(&tested).await;
     let pace = Pace { patience: Duration::from_millis(300), ..Pace::default() };
-    let reload = Reload { program: Some(program("waits", port)), pace, ..Reload::default() };
+    let reload = Reload { program: Some(program("idle", port)), pace, ..Reload::default() };
     let cluster = tested.cluster.clone();
     let reload = tokio::spawn(async move { cluster.reload(reload).await });
     tested.until(|event| matches!(event.what, What::Exited { .. }).then_some(())).await;
@@ -240,7 +128,7 @@ async fn a_second_reload_is_refused_and_the_first_can_be_called_off() {
     let mut tested = start("plain", port, |_| {}).await;
     let before = pids(&tested).await;
     let cluster = tested.cluster.clone();
-    let waits = Reload { program: Some(program("waits", port)), ..Reload::default() };
+    let waits = Reload { program: Some(program("idle", port)), ..Reload::default() };
     let first = tokio::spawn(async move { cluster.reload(waits).await });
     tested.until(|event| matches!(event.what, What::Started { .. }).then_some(())).await;
     let second = soon(tested.cluster.reload(Reload::default())).await.unwrap_err();
@@ -255,7 +143,7 @@ async fn a_second_reload_is_refused_and_the_first_can_be_called_off() {
 #[tokio::test]
 async fn a_worker_that_is_to_say_so_is_ready_when_it_has_said_so() {
     let port = free_port();
-    let mut tested = start("ready", port, |settings| settings.wait_ready = true).await;
+    let mut tested = start("native", port, |settings| settings.wait_ready = true).await;
     let pace = Pace { patience: Duration::from_millis(500), ..Pace::default() };
     let cluster = tested.cluster.clone();
     let silent =
@@ -264,10 +152,8 @@ async fn a_worker_that_is_to_say_so_is_ready_when_it_has_said_so() {
     let error = soon(silent).await.unwrap().unwrap_err();
     assert!(matches!(error, ReloadError::TooLate { .. }), "{error:?}");
 
-    let mut says = program("ready", port);
-    says.env.push(("READY".into(), "1".into()));
     let cluster = tested.cluster.clone();
-    let reload = Reload { program: Some(says), ..Reload::default() };
+    let reload = Reload { program: Some(program("ready", port)), ..Reload::default() };
     let reload = tokio::spawn(async move { cluster.reload(reload).await });
     for _ in 0..2 {
         tested.until(|event| matches!(event.what, What::Exited { .. }).then_some(())).await;

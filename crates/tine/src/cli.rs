@@ -1,52 +1,201 @@
 //! The command line: one command a file, each with its arguments, its work and its exit code.
 
+pub mod apply;
+pub mod change;
+pub mod completion;
 pub mod daemon;
+pub mod describe;
 pub mod doctor;
+pub mod ecosystem;
+mod exit;
+mod file;
+pub mod ids;
+mod inherited;
+pub mod jlist;
+pub mod kill;
+pub mod list;
 pub mod man;
 pub mod options;
+mod outcome;
 pub mod ports;
+pub mod report;
 pub mod run;
+pub mod save;
+pub mod scale;
+pub mod send;
 pub mod serve;
+mod session;
+pub mod show;
+pub mod start;
 pub mod startup;
+pub mod stop;
+mod table;
+mod targets;
+pub mod upkeep;
 mod values;
+pub mod words;
 
 use std::{io::Write, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-const EXAMPLES: &str = "\
-Begin with:
-  tine run -i 3 server.js      three processes of it share the port it listens on; Ctrl-C ends them
-  tine ports                   in another terminal: who listens where, and how busy they are
-  tine doctor                  what this machine lacks for round robin in the kernel
+use crate::{render::Screen, spec::Action};
 
-`tine run --help` tells the rest.";
+pub use exit::exit_code;
+
+/// In place of clap's list, which would have no order but that of the code.
+const COMMANDS: &str = "\
+Apps:
+  start        start scripts, command lines or files of apps; known apps start anew
+  stop         stop apps, with their connections finished
+  restart      stop, then start
+  reload       start new workers before old ones stop, one by one
+  scale        change how many workers an app has
+  delete       stop apps and forget them
+  apply        make the list of apps what a file says
+
+What is there:
+  ls           every worker: status, restarts, memory, ports
+  describe     everything about an app
+  ports        who listens where, and how busy they are
+  env, pid, id, jlist, prettylist
+
+Words for workers:
+  sendSignal, send, reset, flush, reloadLogs
+
+The manager:
+  save         write the list of apps to disk
+  resurrect    start the saved apps again
+  startup      have them started when the machine starts; unstartup ends that
+  cleardump, kill, ping, report, daemon
+
+And:
+  run          an app in the foreground, without a manager
+  doctor       what this machine lacks
+  serve        a directory of files over HTTP
+  init         a file to begin with
+  completion   for bash, zsh, fish; man: manual pages
+  startOrRestart, startOrReload, startOrGracefulReload
+
+Begin with:
+  tine start -i 3 server.js    three processes of it share the port it listens on
+  tine ls
+  tine reload server           new ones before old ones; no request is lost
+
+`tine help COMMAND` has examples of each.";
 
 /// Any server program, N processes, one port.
 #[derive(Debug, Parser)]
-#[command(name = "tine", version, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(
+    name = "tine",
+    version,
+    disable_version_flag = true,
+    arg_required_else_help = true,
+    after_help = COMMANDS,
+    help_template = "{about}\n\n{usage-heading} {usage}{after-help}\n\nOptions:\n{options}\n"
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// No colours, as with the variable `NO_COLOR`
+    #[arg(long, global = true)]
+    no_color: bool,
+    /// Print the version
+    #[arg(short = 'v', short_alias = 'V', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
 }
 
 /// The commands of `tine`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Make the list of apps what a file says
+    Apply(Box<apply::Args>),
+    /// Forget the saved list of apps
+    #[command(alias = "clear-dump")]
+    Cleardump(save::ClearArgs),
+    /// Print a completion script for a shell
+    Completion(completion::Args),
     /// Start the manager that runs apps in the background, if it does not run yet
     Daemon(daemon::Args),
+    /// Stop apps and forget them
+    #[command(visible_alias = "del", after_help = stop::DELETE)]
+    Delete(stop::Args),
+    /// Tell everything about apps
+    #[command(visible_aliases = ["desc", "info", "show"])]
+    Describe(describe::Args),
     /// Say what this host and this user have, and how to get what is missing
     Doctor(doctor::Args),
-    /// Run a program N times on one port, in the foreground
-    Run(Box<run::Args>),
-    /// Show every listening port: workers, queues and connections, or who else holds it
-    Ports(ports::Args),
+    /// Print a worker's variables
+    Env(ids::EnvArgs),
+    /// Empty log files
+    Flush(upkeep::FlushArgs),
+    /// Print the ids of an app's workers
+    Id(ids::IdArgs),
+    /// Write a file of apps to begin with
+    #[command(name = "init", visible_alias = "ecosystem")]
+    Init(ecosystem::Args),
+    /// Print all workers as pm2's JSON, on one line
+    Jlist(jlist::Args),
+    /// Stop all apps, and the manager
+    Kill(kill::KillArgs),
+    /// Show every worker of every app
+    #[command(name = "ls", visible_aliases = ["list", "l", "ps", "status"])]
+    List(list::Args),
     /// Write the pages of the manual
     Man(man::Args),
+    /// Print the pids of an app's workers, or the manager's
+    Pid(ids::PidArgs),
+    /// Ask whether the manager answers
+    Ping(kill::PingArgs),
+    /// Show every listening port: workers, queues and connections, or who else holds it
+    Ports(ports::Args),
+    /// Print all workers as Node's `util.inspect` shows pm2's list
+    Prettylist(jlist::Args),
+    /// Start new workers before old ones stop, one by one
+    #[command(after_help = change::RELOAD)]
+    Reload(Box<change::Args>),
+    /// Open log files anew, after they were moved
+    #[command(name = "reloadLogs", alias = "reload-logs")]
+    ReloadLogs(upkeep::ReopenArgs),
+    /// Collect what a report of a fault needs
+    Report(report::Args),
+    /// Count restarts from zero again
+    Reset(upkeep::ResetArgs),
+    /// Stop apps, then start them
+    #[command(after_help = change::RESTART)]
+    Restart(Box<change::Args>),
+    /// Start the saved apps that are not there
+    Resurrect(save::ResurrectArgs),
+    /// Run a program N times on one port, in the foreground
+    Run(Box<run::Args>),
+    /// Write the list of apps to disk
+    #[command(visible_alias = "dump")]
+    Save(save::SaveArgs),
+    /// Change how many workers an app has
+    Scale(scale::Args),
+    /// Write a line to a worker
+    Send(send::SendArgs),
+    /// Send a signal to workers
+    #[command(name = "sendSignal", visible_alias = "signal", alias = "send-signal")]
+    SendSignal(send::SignalArgs),
     /// Serve a directory of files over HTTP
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
+    /// Start scripts, command lines, files of apps, or known apps anew
+    Start(Box<start::Args>),
+    /// Start what a file says; reload what runs
+    #[command(name = "startOrGracefulReload", after_help = change::START_OR)]
+    StartOrGracefulReload(Box<change::Args>),
+    /// Start what a file says; reload what runs
+    #[command(name = "startOrReload", after_help = change::START_OR)]
+    StartOrReload(Box<change::Args>),
+    /// Start what a file says; restart what runs
+    #[command(name = "startOrRestart", after_help = change::START_OR)]
+    StartOrRestart(Box<change::Args>),
+    /// Stop apps, with their connections finished
+    #[command(after_help = stop::STOP)]
+    Stop(stop::Args),
     /// Have the saved apps started when the machine starts
     Startup(startup::Args),
     /// Have nothing started any more when the machine starts
@@ -57,15 +206,48 @@ pub enum Command {
 ///
 /// # Errors
 ///
-/// For the caller to print as one sentence, with exit code 1.
+/// For the caller to print as one sentence, with [`exit_code`].
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let of_stdout = Screen::of_stdout();
+    let screen = Screen { colour: of_stdout.colour && !cli.no_color, ..of_stdout };
     match cli.command {
+        Command::Apply(args) => apply::run(&args, screen),
+        Command::Cleardump(args) => save::clear(&args, screen),
+        Command::Completion(args) => completion::run(&args),
         Command::Daemon(args) => daemon::run(args),
-        Command::Doctor(args) => doctor::run(&args),
-        Command::Ports(args) => ports::run(&args),
-        Command::Run(args) => run::run(*args),
+        Command::Delete(args) => stop::delete(&args, screen),
+        Command::Describe(args) => describe::run(&args, screen),
+        Command::Doctor(args) => doctor::run(&args, screen),
+        Command::Env(args) => ids::env(&args, screen),
+        Command::Flush(args) => upkeep::flush(args, screen),
+        Command::Id(args) => ids::id(&args, screen),
+        Command::Init(args) => ecosystem::run(&args),
+        Command::Jlist(args) => jlist::jlist(&args, screen),
+        Command::Kill(args) => kill::kill(&args, screen),
+        Command::List(args) => list::run(&args, screen),
         Command::Man(args) => man::run(&args),
-        Command::Serve(args) => serve::run(&args),
+        Command::Pid(args) => ids::pid(&args, screen),
+        Command::Ping(args) => kill::ping(&args, screen),
+        Command::Ports(args) => ports::run(&args, screen),
+        Command::Prettylist(args) => jlist::prettylist(&args, screen),
+        Command::Reload(args)
+        | Command::StartOrReload(args)
+        | Command::StartOrGracefulReload(args) => change::run(*args, Action::Reload, screen),
+        Command::ReloadLogs(args) => upkeep::reopen(&args, screen),
+        Command::Report(args) => report::run(&args, screen),
+        Command::Reset(args) => upkeep::reset(args, screen),
+        Command::Restart(args) | Command::StartOrRestart(args) => {
+            change::run(*args, Action::Restart, screen)
+        }
+        Command::Resurrect(args) => save::resurrect(&args, screen),
+        Command::Run(args) => run::run(*args),
+        Command::Save(args) => save::save(&args, screen),
+        Command::Scale(args) => scale::run(args, screen),
+        Command::Send(args) => send::send(&args, screen),
+        Command::SendSignal(args) => send::signal(args, screen),
+        Command::Serve(args) => serve::run(&args, screen),
+        Command::Start(args) => start::run(*args, screen),
+        Command::Stop(args) => stop::stop(&args, screen),
         Command::Startup(args) => startup::run(&args),
         Command::Unstartup(args) => startup::undo(&args),
     }
@@ -83,4 +265,44 @@ fn print(text: &str) -> anyhow::Result<()> {
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(value).context("write the report as JSON")?;
     print(&(text + "\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_overview_has_every_command_and_each_has_examples() {
+        Cli::command().debug_assert();
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(COMMANDS.contains(name), "the overview lacks {name}");
+            if !matches!(name, "doctor" | "ports" | "report") {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Example"), "{name} has no examples");
+            }
+        }
+    }
+
+    /// What pm2's users type.
+    const PM2: &str = "start stop restart reload delete del scale list ls l ps status jlist prettylist \
+        describe desc info show env pid id flush reloadLogs reset sendSignal send save dump cleardump \
+        resurrect startOrRestart startOrReload startOrGracefulReload kill ping report ecosystem init \
+        completion";
+
+    #[test]
+    fn every_name_of_pm2s_is_a_command() {
+        let all = Cli::command();
+        let known = |name: &str| all.find_subcommand(name).is_some();
+        let missing: Vec<&str> = PM2.split_whitespace().filter(|name| !known(name)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn a_mistyped_command_gets_a_suggestion() {
+        let error = Cli::try_parse_from(["tine", "strat", "app.js"]).unwrap_err().to_string();
+        assert!(error.contains("'start'"), "{error}");
+    }
 }

@@ -15,8 +15,7 @@
 //! files, so there it is a warning.
 
 mod app;
-pub mod cron;
-mod env_file;
+mod dump;
 mod error;
 mod interpreter;
 mod json;
@@ -46,7 +45,7 @@ use self::{
 };
 use crate::spec::Patch;
 
-pub use env_file::{EnvFileError, env_file};
+pub use dump::{import_dump, pm2_dump_file};
 pub use error::{ConfigError, Problem};
 pub use statics::Static;
 pub use suggest::nearest;

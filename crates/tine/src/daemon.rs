@@ -21,6 +21,7 @@ mod order;
 mod ready;
 mod signals;
 mod slot;
+mod state;
 mod targets;
 
 pub use ready::Ready;
@@ -51,11 +52,34 @@ pub fn run(home: &Home, signals: Signals, ready: Ready) -> anyhow::Result<ExitCo
 fn begin(home: &Home) -> anyhow::Result<(tokio::runtime::Runtime, manager::Begun)> {
     let directory = home.run_dir()?;
     let lock = lock::take(&directory)?;
+    let left = state_left(home)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("start the runtime")?;
-    Ok((runtime, manager::Begun { home: home.clone(), directory, lock }))
+    Ok((runtime, manager::Begun { home: home.clone(), directory, lock, left }))
+}
+
+/// What a manager knew that has not ended as it should; nothing of it runs any more.
+fn state_left(home: &Home) -> anyhow::Result<Option<state::Saved>> {
+    let left = match state::read(&home.state_file()) {
+        Ok(left) => left,
+        // Without it nothing can be known, and apps have to be started by hand.
+        Err(error @ state::StateError::Broken { .. }) => {
+            say(&error.to_string());
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(saved) = &left {
+        let killed = state::end_leftovers(saved);
+        say(&format!(
+            "the manager before has not ended as it should: {} apps are brought back; {killed} processes \
+             were left of them, and were killed",
+            saved.apps.len()
+        ));
+    }
+    Ok(left)
 }
 
 /// Says something to whoever reads the manager's log. A full disk is no reason to end.

@@ -1,5 +1,6 @@
 //! The manager in the foreground: runs one app, says what happens, and ends with it.
 
+mod advice;
 mod holder;
 mod narrator;
 pub(crate) mod ports;
@@ -196,7 +197,7 @@ impl Manager {
     }
 
     async fn happened(&mut self, event: Event) {
-        if self.was_told(&event.what) {
+        if self.was_told(&event.what) || self.comes_to_nothing(&event.what) {
             return;
         }
         self.narrator.tell(&event);
@@ -215,6 +216,11 @@ impl Manager {
             What::Unfit { .. } => self.give_up("the mechanism asked for is not to be had").await,
             _ => {}
         }
+    }
+
+    /// What was decided before all were told to stop.
+    fn comes_to_nothing(&self, what: &What) -> bool {
+        self.state.failed && matches!(what, What::Restarting { .. })
     }
 
     /// Whether the same refusal was told a moment ago. A program that tries again and again is no news,

@@ -12,6 +12,7 @@ pub mod control;
 pub mod daemon;
 pub mod foreground;
 pub mod home;
+pub mod logs;
 pub mod program;
 pub mod render;
 pub mod serve;

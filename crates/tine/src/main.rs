@@ -3,11 +3,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use tine::cli::{self, Cli};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let words = cli::words::of_process(Cli::command);
+    let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(usage) => {
             // Help and version go to standard output and are no error.
@@ -17,6 +18,6 @@ fn main() -> ExitCode {
     };
     cli::run(cli).unwrap_or_else(|error| {
         eprintln!("tine: {error:#}");
-        ExitCode::FAILURE
+        cli::exit_code(&error)
     })
 }

@@ -79,6 +79,6 @@ impl Screen {
 }
 
 /// The same text without what a terminal would obey: names of foreign processes are not ours.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -15,7 +15,7 @@ use tine_cluster::policy::{Mechanism, Policy};
 
 pub use logs::{LogSpec, LogType, Rotation};
 pub use parts::{
-    Action, Filter, Health, HealthProbe, Instances, Limits, Millis, Mode, Rlimit, Watch,
+    Action, Filter, Health, HealthProbe, Instances, Limits, Millis, Mode, NoProbe, Rlimit, Watch,
 };
 pub use patch::{Patch, PatchError};
 

@@ -4,7 +4,7 @@
 //! worker has a seat of its own; under one queue all workers hold the same seat; under hand-over the
 //! seat is held by the primary alone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -156,6 +156,26 @@ impl Registry {
         if let Some(entry) = self.seats.get_mut(&seat) {
             entry.state = SeatState::Draining;
         }
+    }
+
+    /// The seat was made for a worker that is yet to come.
+    pub fn waits(&mut self, seat: SeatId) {
+        if let Some(entry) = self.seats.get_mut(&seat)
+            && entry.holders.is_empty()
+        {
+            entry.state = SeatState::Waiting;
+        }
+    }
+
+    /// Whether nobody but these workers has a seat in rotation there, and somebody has.
+    #[must_use]
+    pub fn is_served_only_by(&self, listener: ListenerId, workers: &BTreeSet<WorkerId>) -> bool {
+        let seats = self.rotation(listener);
+        let holders = |seat: &SeatId| self.seats.get(seat).map(|seat| seat.holders.as_slice());
+        let all_theirs = |seat: &SeatId| {
+            holders(seat).is_some_and(|holders| holders.iter().all(|it| workers.contains(it)))
+        };
+        !seats.is_empty() && seats.iter().all(all_theirs)
     }
 
     /// The worker leaves: the seats that it holds alone get nothing new. Gives those that changed.
@@ -341,6 +361,20 @@ mod tests {
         let seat = registry.add_seat(id, Instance(0), Some(WorkerId(4)));
         registry.listens(seat);
         assert_eq!(registry.rotation(id), [seat, SeatId(1), SeatId(2)]);
+    }
+
+    #[test]
+    fn a_seat_made_for_a_successor_is_taken_by_it() {
+        let (mut registry, id) = listening(Mechanism::KernelEbpf, 2);
+        let (first, both) = ([WorkerId(1)].into(), [WorkerId(1), WorkerId(2)].into());
+        assert!(!registry.is_served_only_by(id, &first), "the other one serves on");
+        assert!(registry.is_served_only_by(id, &both));
+        let fresh = registry.add_seat(id, Instance(0), None);
+        registry.waits(fresh);
+        registry.drain(WorkerId(1));
+        registry.drain(WorkerId(2));
+        assert!(!registry.is_served_only_by(id, &both), "nobody serves");
+        assert_eq!(registry.claim(&key(80), WorkerId(3)), Claim::Take(fresh));
     }
 
     #[test]

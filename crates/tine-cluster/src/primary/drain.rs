@@ -49,7 +49,9 @@ impl Task {
             let holders = self.seats.registry().seat(*seat).map(|seat| seat.holders.as_slice());
             holders == Some(&[id][..]) || self.is_stopping()
         };
-        let left_to_another = |seat: &SeatId| followed && !self.seats.has_others(*seat);
+        let left_to_another = |seat: &SeatId| {
+            followed && !self.seats.is_succeeded(*seat) && !self.seats.has_others(*seat)
+        };
         let in_seats =
             seats.iter().any(|seat| leaves(seat) && !left_to_another(seat) && waits(seat));
         in_seats || (self.is_stopping() && self.has_handing_queue(waits))

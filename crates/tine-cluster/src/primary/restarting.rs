@@ -1,7 +1,8 @@
 //! What the owner wants of single instances: nobody there, somebody there, somebody else there.
 //!
 //! A worker that is to be followed by another one leaves its queue to it: what connects meanwhile waits
-//! in the seat, and nobody is refused, even if there is no other worker.
+//! in its seat, or in one that was made for its successor ([`super::succession`]), and nobody is refused,
+//! even if there is no other worker.
 
 use std::{collections::BTreeSet, time::Instant};
 
@@ -150,6 +151,7 @@ impl Task {
             leavers.extend(self.place(*instance).and_then(|place| place.restart(now)));
         }
         self.expect_successors(&leavers);
+        self.lead_to_successors(&leavers);
         for worker in leavers {
             self.ask_to_go(worker);
         }

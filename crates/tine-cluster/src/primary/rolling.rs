@@ -110,7 +110,8 @@ impl Cluster {
     /// is drained and stopped. The first is the canary: if it fails, no old worker was touched, and the
     /// program stays as it was. A later failure ends the reload too; what was replaced stays replaced.
     ///
-    /// It goes on if the future is dropped. Forked workers are not its business.
+    /// It goes on if the future is dropped. Instances that are empty get a worker as well. Forked workers
+    /// are not its business.
     ///
     /// # Errors
     ///

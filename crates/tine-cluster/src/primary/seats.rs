@@ -1,7 +1,7 @@
 //! The sockets behind the registry's seats, and the groups that they form.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Instant,
@@ -31,6 +31,8 @@ pub(super) struct Seats {
     sockets: BTreeMap<SeatId, Socket>,
     groups: BTreeMap<ListenerId, Group>,
     closing: Closing,
+    /// Whose connections-to-be wait in another seat already: closed when nobody holds them.
+    succeeded: BTreeSet<SeatId>,
     pub(super) sightings: Sightings,
 }
 
@@ -179,6 +181,10 @@ impl Seats {
         if self.is_deaf(seat) {
             return self.close(seat);
         }
+        if self.succeeded.contains(&seat) {
+            // Not for the successor, which has another one.
+            self.registry.let_go_of_all(seat);
+        }
         self.rotate_of(seat)?;
         if self.transport(seat) == Some(Transport::Udp) && self.can_close(seat) {
             return self.close(seat);
@@ -206,11 +212,28 @@ impl Seats {
     pub(super) fn close_due(&mut self, now: Instant) -> Result<(), GroupError> {
         for seat in self.closing.take_due(now) {
             let state = self.registry.seat(seat).map(|seat| seat.state);
-            if state == Some(SeatState::Waiting) && self.can_close(seat) {
+            let is_left = state == Some(SeatState::Waiting) && self.can_close(seat);
+            if self.succeeded.remove(&seat) || is_left {
                 self.close(seat)?;
             }
         }
         Ok(())
+    }
+
+    /// What would come to the old seat waits in the new one, as soon as the old one drains.
+    pub(super) fn succeed(&mut self, old: SeatId, new: SeatId) {
+        self.registry.waits(new);
+        self.succeeded.insert(old);
+    }
+
+    /// Whether what would come to the seat waits elsewhere.
+    pub(super) fn is_succeeded(&self, seat: SeatId) -> bool {
+        self.succeeded.contains(&seat)
+    }
+
+    /// Whether the kernel moves what waits in a seat of the listener that closes.
+    pub(super) fn migrates(&self, listener: ListenerId) -> bool {
+        self.groups.get(&listener).is_some_and(Group::migrates)
     }
 
     /// Whether nothing is lost when the seat closes.
@@ -223,7 +246,7 @@ impl Seats {
             // Datagrams that reach a socket nobody reads are lost: the others must get them.
             Transport::Udp => true,
             // An empty queue is not enough: handshakes may be under way, and would be reset.
-            Transport::Tcp => self.groups.get(&listener).is_some_and(Group::migrates),
+            Transport::Tcp => self.migrates(listener),
             Transport::UnixStream | Transport::UnixSeqPacket | Transport::UnixDatagram => false,
         }
     }
@@ -301,6 +324,7 @@ impl Seats {
         // Migration asks the program, which must not answer with the seat that closes.
         self.registry.let_go_of_all(seat);
         self.rotate_of(seat)?;
+        self.succeeded.remove(&seat);
         let last = self.registry.remove_seat(seat);
         let socket = self.sockets.remove(&seat);
         drop(socket);

@@ -125,12 +125,13 @@ impl Task {
         if !matches!(asked.socket.transport, Transport::Tcp | Transport::Udp) {
             return Answer::Pass;
         }
-        if !asked.caller.may_bind(address.port()) {
-            return Answer::Result(Err(Errno::ACCESS));
-        }
         let v6only = self.v6only(asked);
         let transport = asked.socket.transport;
         let key = ListenKey { transport, endpoint: Endpoint::inet(address, v6only) };
+        if !asked.caller.may_bind(address.port()) {
+            self.refused(asked.worker, key, Errno::ACCESS);
+            return Answer::Result(Err(Errno::ACCESS));
+        }
         let result = match self.seats.claim(&key, asked.worker) {
             Claim::First => self.bind_first(asked, &key, (address, v6only, bytes)),
             Claim::Join(listener) => self.bind_seat(asked, listener, (address, v6only, bytes)),

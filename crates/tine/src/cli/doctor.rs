@@ -9,7 +9,10 @@ pub use report::report;
 use std::process::ExitCode;
 
 use super::{print, print_json};
-use crate::render::{self, Screen};
+use crate::{
+    api::doctor::DoctorReport,
+    render::{self, Screen},
+};
 
 /// Arguments of `tine doctor`.
 #[derive(Debug, clap::Args)]
@@ -24,14 +27,19 @@ pub struct Args {
 /// # Errors
 ///
 /// When standard output cannot be written.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let report = report(&tine_linux::host::Host::probe(), &executable());
+pub fn run(args: &Args, screen: Screen) -> anyhow::Result<ExitCode> {
+    let report = of_host();
     if args.json {
         print_json(&report)?;
     } else {
-        print(&render::doctor(&report, Screen::of_stdout()))?;
+        print(&render::doctor(&report, screen))?;
     }
     Ok(if report.any_program { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Of this host, for this user.
+pub(super) fn of_host() -> DoctorReport {
+    report(&tine_linux::host::Host::probe(), &executable())
 }
 
 fn executable() -> String {

@@ -10,7 +10,7 @@ mod watch;
 
 use std::path::{Path, PathBuf};
 
-use crate::spec::Patch;
+use crate::{home::Home, spec::Patch};
 
 /// All of them.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -104,8 +104,8 @@ impl Place {
     /// # Errors
     ///
     /// When the working directory is gone.
-    pub fn here(logs: PathBuf) -> std::io::Result<Self> {
-        Ok(Self { here: std::env::current_dir()?, logs })
+    pub fn here(home: &Home) -> std::io::Result<Self> {
+        Ok(Self { here: std::env::current_dir()?, logs: home.root().join("logs") })
     }
 
     /// The path from here, without `.` and `..` being looked up.

@@ -8,7 +8,11 @@ use anyhow::Context;
 
 use super::{print, print_json};
 use crate::{
-    api::{PortsReport, PortsView, Request, Response, UnreachableManager, VERSION},
+    api::{
+        PortsReport, PortsView, Request, Response, UnreachableManager, VERSION,
+        apps::{AppRequest, AppResponse},
+    },
+    client::Client,
     control::{Answer, ask_all},
     home::Home,
     render::{self, Screen},
@@ -33,12 +37,12 @@ pub struct Args {
 /// # Errors
 ///
 /// When the kernel does not tell its sockets, or the run directory is not this user's alone.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args, screen: Screen) -> anyhow::Result<ExitCode> {
     let view = view(&Home::from_env()?, args.unix)?;
     if args.json {
         print_json(&view)?;
     } else {
-        print(&render::ports(&view, Screen::of_stdout()))?;
+        print(&render::ports(&view, screen))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -49,7 +53,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 ///
 /// When the kernel does not tell its sockets, or the run directory is not this user's alone.
 pub fn view(home: &Home, unix: bool) -> anyhow::Result<PortsView> {
-    let (managers, unreachable) = managers(home)?;
+    let (mut managers, mut unreachable) = managers(home)?;
+    match background(home) {
+        Ok(apps) => managers.extend(apps),
+        Err(error) => unreachable.push(error),
+    }
     let foreign = foreign::listeners(&managers, unix)?;
     Ok(PortsView { version: VERSION, managers, unreachable, foreign })
 }
@@ -60,6 +68,22 @@ fn managers(home: &Home) -> anyhow::Result<(Vec<PortsReport>, Vec<UnreachableMan
     let runtime = runtime.context("start the runtime that asks the managers")?;
     let answers = runtime.block_on(ask_all(&directory, Request::Ports, PATIENCE))?;
     Ok(sort_out(answers))
+}
+
+/// What the background manager's apps listen on.
+fn background(home: &Home) -> Result<Vec<PortsReport>, UnreachableManager> {
+    let ask = || match Client::connect(home)? {
+        Some(mut client) => client.ask(&AppRequest::Ports, &mut |_| {}).map(Some),
+        None => Ok(None),
+    };
+    match ask() {
+        Ok(Some(AppResponse::Ports(apps))) => Ok(apps),
+        Ok(_) => Ok(Vec::new()),
+        Err(error) => {
+            let socket = home.root().join("run/daemon.sock").display().to_string();
+            Err(UnreachableManager { manager_pid: 0, socket, reason: error.to_string() })
+        }
+    }
 }
 
 fn sort_out(answers: Vec<Answer>) -> (Vec<PortsReport>, Vec<UnreachableManager>) {

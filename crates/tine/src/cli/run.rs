@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::bail;
+use clap::builder::NonEmptyStringValueParser;
 use rustix::process::Signal;
 use tine_cluster::{
     core::{backoff::Limits, worker::Patience},
@@ -43,7 +44,7 @@ pub struct Args {
     #[arg(long, default_value = "auto", value_parser = values::mechanism)]
     mechanism: values::Wish,
     /// The app's name [default: the script's]
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = NonEmptyStringValueParser::new())]
     name: Option<String>,
     /// Run in this directory
     #[arg(long, value_name = "DIRECTORY")]

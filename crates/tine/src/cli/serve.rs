@@ -8,9 +8,12 @@ use std::{
 
 use anyhow::Context;
 
+use super::{inherited::inherited, session::Session, show::Show, values};
 use crate::{
+    api::apps::{AppRequest, Known, Start},
+    render::Screen,
     serve::{self, DEFAULT_PORT, Site},
-    spec::{Env, Patch},
+    spec::{Env, Instances, Patch},
 };
 
 const EXAMPLES: &str = "\
@@ -44,6 +47,11 @@ pub struct Args {
     /// And this password
     #[arg(long, value_name = "PASSWORD", requires = "basic_auth_username")]
     basic_auth_password: Option<String>,
+    /// How many workers: a number, `max` (or 0) for one per CPU, or -N for all CPUs but N
+    #[arg(short, long, value_name = "N", allow_hyphen_values = true, value_parser = values::instances)]
+    instances: Option<Instances>,
+    #[command(flatten)]
+    show: Show,
     /// In this process, and not as an app
     #[arg(long)]
     foreground: bool,
@@ -54,15 +62,22 @@ pub struct Args {
 /// # Errors
 ///
 /// When it cannot be started.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args, screen: Screen) -> anyhow::Result<ExitCode> {
     if args.foreground {
         let mut site = Site::from_env()?;
         args.overrule(&mut site);
         serve::run(&site)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let patch = args.patch(&env::current_dir().context("find out where this is")?)?;
-    todo!("{patch:?}")
+    let here = env::current_dir().context("find out where this is")?;
+    let start = Start {
+        apps: vec![args.patch(&here)?],
+        inherited: inherited(),
+        known: Known::Refuse,
+        update_env: false,
+        whole: false,
+    };
+    Session::open(&args.show, screen)?.carry_out(&AppRequest::Start(start))
 }
 
 impl Args {
@@ -111,6 +126,9 @@ impl Args {
         patch.set("interpreter", "none");
         patch.set("cwd", cwd);
         patch.set("env", env);
+        if let Some(instances) = self.instances {
+            patch.set("instances", instances);
+        }
         Ok(patch)
     }
 }

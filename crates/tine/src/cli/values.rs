@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use rustix::process::Signal;
 use tine_cluster::policy::Mechanism;
-use tine_linux::process::{signal_from_name, signal_name};
+use tine_linux::process::signal_from_name;
 
 use crate::{
-    spec::{HealthProbe, Instances, Millis},
-    units,
+    spec::{HealthProbe, Instances, Millis, NoProbe},
+    units::{self, UnitError},
 };
 
 /// A mechanism, or whatever is best.
@@ -38,20 +38,13 @@ pub(super) fn signal(name: &str) -> Result<Signal, String> {
 }
 
 /// The signal as a spec has it: `SIGTERM`.
-pub(super) fn signal_word(name: &str) -> Result<String, String> {
-    let number = signal(name)?.as_raw();
-    Ok(signal_name(number).map_or_else(|| number.to_string(), str::to_owned))
+pub(super) fn signal_word(name: &str) -> Result<String, UnitError> {
+    units::signal(name)
 }
 
 /// As [`units::instances`], kept as it was meant: the CPUs are counted where the app starts.
-pub(super) fn instances(text: &str) -> Result<Instances, String> {
-    let counted = units::instances(text).map_err(|error| error.to_string())?;
-    let less = text.strip_prefix('-').and_then(|number| number.parse().ok());
-    Ok(match less {
-        Some(less) => Instances::AllBut(less),
-        None if matches!(text, "max" | "0") => Instances::AllBut(0),
-        None => Instances::Count(counted.count),
-    })
+pub(super) fn instances(text: &str) -> Result<Instances, UnitError> {
+    units::wanted_instances(text)
 }
 
 pub(super) fn millis(text: &str) -> Result<Millis, String> {
@@ -61,39 +54,13 @@ pub(super) fn millis(text: &str) -> Result<Millis, String> {
 }
 
 /// A size in bytes: a number with `K`, `M` or `G` of 1024 after it, or with nothing.
-pub(super) fn size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("`{text}` is no size; write 300M, 1G or a number of bytes");
-    let upper = text.trim().to_ascii_uppercase();
-    let upper = upper.strip_suffix('B').unwrap_or(&upper);
-    let digits = upper.trim_end_matches(['K', 'M', 'G']);
-    let shift = match &upper[digits.len()..] {
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = digits.trim_end().parse().map_err(|_| wrong())?;
-    number.checked_mul(1 << shift).ok_or_else(wrong)
+pub(super) fn size(text: &str) -> Result<u64, UnitError> {
+    units::bytes(text)
 }
 
 /// What `--health` means: a URL or a path, `tcp`, `tcp:ADDRESS:PORT`, `exec:COMMAND`.
-pub(super) fn probe(text: &str) -> Result<HealthProbe, String> {
-    if let Some(command) = text.strip_prefix("exec:") {
-        return Ok(HealthProbe::Exec(command.trim().to_owned()));
-    }
-    if text == "tcp" {
-        return Ok(HealthProbe::Tcp(String::new()));
-    }
-    if let Some(address) = text.strip_prefix("tcp:") {
-        return Ok(HealthProbe::Tcp(address.trim_start_matches('/').to_owned()));
-    }
-    if text.starts_with('/') || text.starts_with("http://") {
-        return Ok(HealthProbe::Http(text.to_owned()));
-    }
-    Err(format!(
-        "`{text}` is no probe; write /path, http://…, tcp, tcp:ADDRESS:PORT or exec:COMMAND"
-    ))
+pub(super) fn probe(text: &str) -> Result<HealthProbe, NoProbe> {
+    text.parse()
 }
 
 /// The mask of umask(2), in octal.
@@ -116,7 +83,7 @@ mod tests {
         ] {
             assert_eq!(instances(text), Ok(wanted), "{text}");
         }
-        assert!(instances("many").unwrap_err().contains("`many`"));
+        assert!(instances("many").unwrap_err().to_string().contains("`many`"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{
     kind::{self, Fault, Kind, Read, at, boolean, text},
     parts,
     tree::{Data, Entry, Tree},
-    watch, words,
+    watch,
 };
 use crate::{
     program::{self, Wanted},
@@ -152,9 +152,8 @@ impl Context<'_> {
 
 /// What the app is called when nobody says.
 pub(super) fn name_of(script: &str) -> String {
-    let words = vec![OsString::from(script)];
     program::name(&Wanted {
-        words,
+        words: vec![OsString::from(script)],
         interpreter: None,
         interpreter_args: Vec::new(),
         directory: None,
@@ -234,13 +233,6 @@ impl One<'_, '_> {
         let is_file = is_file(cwd, &script);
         if is_file {
             script = at(cwd, &script).to_string_lossy().into_owned();
-        } else if script.contains(char::is_whitespace)
-            && let Some(args) = self.key(keys, "args", cwd).filter(|args| *args != json!([]))
-        {
-            // A command line with arguments beside it: the shell gets both.
-            let args: Vec<String> = serde_json::from_value(args).unwrap_or_default();
-            script = [script, words::join(&args)].join(" ");
-            self.patch.set("args", Vec::<String>::new());
         }
         self.patch.set("script", &script);
         let interpreter = keys.get("interpreter").and_then(text).filter(|word| !word.is_empty());

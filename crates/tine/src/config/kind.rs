@@ -6,13 +6,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    cron::Cron,
     parts,
     tree::{Data, Tree},
     words,
 };
 use crate::{
     spec::{LogType, Millis, Mode},
+    supervise::cron::{CronError, Schedule},
     units,
 };
 
@@ -127,7 +127,7 @@ impl Kind {
             Self::Mechanism => "`auto`, `kernel-ebpf`, `kernel-cbpf`, `one-queue` or `hand-over`",
             Self::Addresses => "an address such as 127.0.0.1:8080, or a list of them",
             Self::Ports => "a port or a list of ports",
-            Self::Health => "a URL, or a table with `http`, `tcp` or `exec`",
+            Self::Health => "a URL, `tcp`, `exec:COMMAND`, or a table with `http`, `tcp` or `exec`",
             Self::Signal => "a signal such as SIGTERM",
             Self::Cron => "a cron expression such as `0 3 * * *`",
             Self::Zone => "a time zone such as Europe/Berlin",
@@ -175,7 +175,7 @@ impl Kind {
             Self::Health => parts::health(tree),
             Self::Signal => parsed(tree, self, units::signal),
             Self::Cron => parts::cron(tree),
-            Self::Zone => parsed(tree, self, |zone| Cron::zone(zone).map(|()| zone.to_owned())),
+            Self::Zone => parsed(tree, self, zone),
             // Read together with its other keys.
             Self::Watch | Self::Any => Ok(tree.json()),
             Self::Action => parts::action(tree).map(value),
@@ -289,6 +289,10 @@ fn log_file(tree: &Tree, cwd: &Path) -> Option<PathBuf> {
         (Some(path), _) if !path.is_empty() => Some(at(cwd, &path)),
         (_, _) => None,
     }
+}
+
+fn zone(name: &str) -> Result<String, CronError> {
+    Schedule::parse("@daily", Some(name)).map(|_| name.to_owned())
 }
 
 fn mode(tree: &Tree) -> Option<Mode> {

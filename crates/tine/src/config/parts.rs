@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use tine_cluster::policy::Mechanism;
 
 use super::{
-    cron::Cron,
     kind::{Fault, Kind, Read, boolean, duration, number, size, text, texts, value},
     suggest::nearest,
     tree::{Data, Entry, Tree},
     words,
 };
 use crate::{
-    spec::{Action, Env, Filter, Limits, Rlimit, Rotation},
+    spec::{Action, Env, Filter, HealthProbe, Limits, Rlimit, Rotation},
+    supervise::cron::Schedule,
     units,
 };
 
@@ -122,7 +122,7 @@ pub(super) fn cron(tree: &Tree) -> Read<Value> {
     if pattern.is_empty() || pattern == "0" {
         return Ok(Value::Null);
     }
-    Cron::parse(&pattern).map_err(|error| Fault::of(tree, &error))?;
+    Schedule::parse(&pattern, None).map_err(|error| Fault::of(tree, &error))?;
     Ok(value(pattern))
 }
 
@@ -166,18 +166,10 @@ fn table(
     Ok(())
 }
 
-/// A URL or a path is asked by HTTP, `tcp://ADDRESS` connected to; a table says more.
+/// A text as on the command line, or a table that says more.
 pub(super) fn health(tree: &Tree) -> Read<Value> {
     if let Data::Text(text) = &tree.data {
-        let probe = if text.starts_with("http://") || text.starts_with('/') {
-            json!({ "http": text })
-        } else if let Some(address) = text.strip_prefix("tcp://") {
-            json!({ "tcp": address })
-        } else if let Some(command) = text.strip_prefix("exec:") {
-            json!({ "exec": command.trim() })
-        } else {
-            return Err(expected(Kind::Health, tree));
-        };
+        let probe: HealthProbe = text.parse().map_err(|error| Fault::of(tree, &error))?;
         return Ok(json!({ "probe": probe }));
     }
     if boolean(tree) == Some(false) {

@@ -15,7 +15,8 @@ use crate::spec::Watch;
 pub(super) fn watch(keys: &Keys<'_>, cwd: &Path) -> Read<Option<Watch>> {
     let mut watch = Watch::default();
     if let Some(ignore) = Kind::Texts.read_key(keys, "ignore_watch", cwd)? {
-        set(&mut watch, "ignore", &ignore);
+        let ignore: Vec<String> = serde_json::from_value(ignore).unwrap_or_default();
+        watch.ignore.extend(ignore);
     }
     if let Some(ignored) = keys.get("watch_options").and_then(|options| options.get("ignored")) {
         let more = texts(ignored).ok_or_else(|| Fault::expected(Kind::Texts.words(), ignored));

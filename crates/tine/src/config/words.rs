@@ -32,19 +32,6 @@ pub fn split(line: &str) -> Vec<String> {
     words
 }
 
-/// Writes words so that a shell reads the same ones.
-#[must_use]
-pub fn join(words: &[String]) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
-    let quote = |word: &String| {
-        if !word.is_empty() && word.chars().all(plain) {
-            return word.clone();
-        }
-        format!("'{}'", word.replace('\'', "'\\''"))
-    };
-    words.iter().map(quote).collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,12 +43,5 @@ mod tests {
         assert_eq!(split(line), words);
         assert_eq!(split(" "), [""; 0]);
         assert_eq!(split("'open end"), ["open end"]);
-    }
-
-    #[test]
-    fn what_was_joined_splits_into_the_same_words() {
-        let words = ["plain", "a b", "", "it's", "$HOME", "\"q\"", "\\"].map(str::to_owned);
-        assert_eq!(split(&join(&words)), words);
-        assert_eq!(join(&words[..2]), "plain 'a b'");
     }
 }

@@ -23,7 +23,7 @@ use std::{
 
 use tine_cluster::primary::{Cluster, Event, Events, Settings};
 use tokio::{
-    sync::{broadcast, mpsc, watch},
+    sync::{Notify, broadcast, mpsc, watch},
     time::{Instant, sleep_until},
 };
 
@@ -33,6 +33,7 @@ use super::{
     events::{History, now},
     order::{Order, Query, Todo, Which},
     slot::Slot,
+    state::SavedWorker,
 };
 use crate::{
     api::apps::{AppEvent, AppResponse, Outcome, Status},
@@ -55,6 +56,8 @@ pub(super) struct Card {
     pub ids: Vec<u32>,
     /// Every worker that is wanted is ready.
     pub is_up: bool,
+    /// For whoever comes after this manager.
+    pub workers: Arc<Vec<SavedWorker>>,
 }
 
 /// How the manager reaches an app.
@@ -74,6 +77,8 @@ pub(super) struct Shared {
     pub ids: Arc<AtomicU32>,
     pub watchers: broadcast::Sender<AppEvent>,
     pub meter: Meter,
+    /// What is to be written down is different.
+    pub changed: Arc<Notify>,
 }
 
 /// An app that does not run yet.
@@ -181,6 +186,7 @@ impl Shared {
 
 impl App {
     async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+        self.guard();
         loop {
             tokio::select! {
                 order = orders.recv() => {
@@ -276,7 +282,9 @@ impl App {
             spec: Arc::clone(&self.spec),
             ids: self.slots.values().map(|slot| slot.id).collect(),
             is_up: wanted().count() > 0 && wanted().all(|slot| slot.status() == Status::Online),
+            workers: Arc::new(self.slots.values().map(Slot::saved).collect()),
         });
+        self.shared.changed.notify_one();
     }
 
     /// Keeps and tells what happened.

@@ -1,8 +1,10 @@
 //! The list of apps, and the manager's own loop.
 
+mod apply;
 mod ask;
 mod dispatch;
 mod ending;
+mod keep;
 mod start;
 
 use std::{
@@ -20,6 +22,7 @@ use super::{
     events::now,
     lock::Lock,
     signals::{Inbox, Sent},
+    state::Saved,
 };
 use crate::{
     api::apps::{AppRequest, ManagerView, Start},
@@ -28,6 +31,7 @@ use crate::{
     supervise::{ground::Ground, launch::Placement, meter::Meter},
     watchdog::Signals,
 };
+use apply::Wish;
 use ending::Ending;
 
 /// Requests that may wait for the manager.
@@ -44,6 +48,8 @@ pub(super) struct Begun {
     pub directory: RunDir,
     /// Held to the end.
     pub lock: Lock,
+    /// What was running when the manager before came to its end.
+    pub left: Option<Saved>,
 }
 
 /// What the manager's helpers tell it.
@@ -53,6 +59,10 @@ enum Word {
     Gone(u32),
     /// All that is to be started can be started.
     Checked(Box<Start>, Replies),
+    /// All that a file asks for can be had.
+    Applicable(Box<Wish>, Replies),
+    /// The state was written, or why not.
+    Noted(Option<String>),
 }
 
 struct Manager {
@@ -62,6 +72,9 @@ struct Manager {
     started_at: u64,
     words: mpsc::Sender<Word>,
     ending: Option<Ending>,
+    /// The state is being written.
+    noting: bool,
+    note_failed: Option<String>,
 }
 
 /// Manages until it is told to end.
@@ -82,6 +95,8 @@ pub(super) async fn manage(begun: Begun, held: Signals, ready: Ready) -> anyhow:
             return Err(error);
         }
     };
+    manager.recover(begun.left);
+    let changed = manager.shared.changed.clone();
     ready.answers();
     while !manager.is_over() {
         tokio::select! {
@@ -89,9 +104,11 @@ pub(super) async fn manage(begun: Begun, held: Signals, ready: Ready) -> anyhow:
             biased;
             Some(word) = heard.recv() => manager.hear(word),
             sent = signals.next() => manager.signalled(sent),
+            () = changed.notified(), if !manager.noting => manager.note_state(),
             Some(question) = questions.recv() => manager.asked(question),
         }
     }
+    manager.forget_state(&mut heard).await;
     manager.farewell().await;
     drop(questions);
     let _ = server.await;
@@ -117,16 +134,29 @@ impl Manager {
             place: Arc::new(place),
             ids: Arc::new(AtomicU32::new(0)),
             watchers: broadcast::channel(EVENTS).0,
+            changed: Arc::default(),
             meter: Meter::start().context("open /proc")?,
         };
-        let (apps, ending) = (BTreeMap::new(), None);
-        Ok(Self { apps, next_number: 0, shared, started_at: now(), words, ending })
+        Ok(Self {
+            apps: BTreeMap::new(),
+            next_number: 0,
+            shared,
+            started_at: now(),
+            words,
+            ending: None,
+            noting: false,
+            note_failed: None,
+        })
     }
 
     fn hear(&mut self, word: Word) {
         match word {
             Word::Gone(number) => self.forget(number),
+            Word::Noted(error) => self.noted(error),
+            // Dropped replies tell that the manager is stopping.
+            Word::Checked(..) | Word::Applicable(..) if self.ending.is_some() => {}
             Word::Checked(start, replies) => self.start_checked(*start, replies),
+            Word::Applicable(wish, replies) => self.apply_checked(*wish, replies),
         }
     }
 
@@ -159,6 +189,7 @@ impl Manager {
 
     fn forget(&mut self, number: u32) {
         self.apps.remove(&number);
+        self.shared.changed.notify_one();
         if self.apps.is_empty() {
             self.next_number = 0;
             self.shared.ids.store(0, std::sync::atomic::Ordering::Relaxed);

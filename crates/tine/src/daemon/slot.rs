@@ -1,7 +1,7 @@
 //! One instance of an app, as the manager sees it: pm2's process with a `pm_id`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use tine_cluster::id::WorkerId;
 use tine_linux::process::Exit;
 
-use super::events::now;
+use super::{
+    events::now,
+    state::{Mark, SavedWorker},
+};
 use crate::{api::apps::Status, supervise::guard::Why};
 
 /// Why a worker was followed by another one.
@@ -59,6 +62,8 @@ impl Counts {
 pub(super) struct Running {
     pub worker: WorkerId,
     pub pid: Pid,
+    /// It, for whoever comes after this manager.
+    pub mark: Option<Mark>,
     /// Milliseconds since 1970.
     pub started_at: u64,
     /// The same on a clock that nobody sets.
@@ -101,7 +106,14 @@ pub(super) struct Slot {
     pub early_ends: u32,
     /// Somebody wants it filled.
     pub wanted: bool,
+    /// The last lines that its workers wrote.
+    pub lines: VecDeque<String>,
 }
+
+/// So many lines are kept.
+const LINES: usize = 15;
+/// So much of each.
+const LINE: usize = 2000;
 
 impl Slot {
     pub(super) fn new(id: u32, instance: u32) -> Self {
@@ -119,7 +131,16 @@ impl Slot {
             failure: None,
             early_ends: 0,
             wanted: false,
+            lines: VecDeque::new(),
         }
+    }
+
+    pub(super) fn wrote(&mut self, line: &[u8]) {
+        if self.lines.len() == LINES {
+            self.lines.pop_front();
+        }
+        let line = &line[..line.len().min(LINE)];
+        self.lines.push_back(String::from_utf8_lossy(line).into_owned());
     }
 
     /// An order begins that wants it filled anew. What follows a worker that runs counts as `reason`.
@@ -142,6 +163,7 @@ impl Slot {
         let running = Running {
             worker,
             pid,
+            mark: Mark::of(pid),
             started_at: now(),
             since: Instant::now(),
             ready: false,
@@ -213,6 +235,17 @@ impl Slot {
 
     pub(super) fn waits(&mut self, delay: Duration) {
         self.empty = Empty::Waiting { until: Instant::now() + delay };
+    }
+
+    pub(super) fn saved(&self) -> SavedWorker {
+        SavedWorker {
+            id: self.id,
+            instance: self.instance,
+            wanted: self.wanted,
+            created_at: self.created_at,
+            restarts: self.counts.clone(),
+            process: self.current.and_then(|running| running.mark),
+        }
     }
 
     /// The cluster is gone, and with it every worker.

@@ -105,7 +105,7 @@ mod tests {
 
     fn card(number: u32, (name, namespace): (&str, &str), ids: &[u32]) -> Card {
         let spec = AppSpec { name: name.into(), namespace: namespace.into(), ..AppSpec::default() };
-        Card { number, spec: Arc::new(spec), ids: ids.to_vec(), is_up: true }
+        Card { number, spec: Arc::new(spec), ids: ids.to_vec(), ..Card::default() }
     }
 
     fn cards() -> Vec<Card> {

@@ -6,18 +6,13 @@
 
 use std::{collections::BTreeSet, io::IsTerminal};
 
-use rustix::{
-    io::Errno,
-    process::{Resource, getrlimit},
-};
 use tine_cluster::{
     id::Instance,
     policy::Policy,
     primary::{Event, Settings, Stream, What},
 };
-use tine_linux::spawn::{SpawnError, Step};
 
-use super::terminal::Terminal;
+use super::{advice, terminal::Terminal};
 use crate::units::spoken;
 
 /// Tells the story of one app.
@@ -87,7 +82,7 @@ impl Narrator {
             What::Started { pid, .. } => {
                 self.about(event, &format!("worker {worker} started, pid {pid}"));
             }
-            What::NotStarted { error } => self.about(event, &not_started(error)),
+            What::NotStarted { error } => self.about(event, &advice::not_started(error)),
             What::Listening { key, choice, acquisition, .. } => {
                 let (policy, mechanism) = (choice.policy, choice.mechanism);
                 let how = format!("({policy}, {mechanism}, {acquisition})");
@@ -97,10 +92,8 @@ impl Narrator {
                 }
             }
             What::Refused { key, errno } => {
-                self.about(
-                    event,
-                    &format!("worker {worker} may not listen on {key}: {}", words(*errno)),
-                );
+                let why = advice::refused(key, *errno);
+                self.about(event, &format!("worker {worker} may not listen on {key}: {why}"));
             }
             What::Unfit { reason } => self.about(event, &reason.to_string()),
             What::Draining => {
@@ -130,7 +123,7 @@ impl Narrator {
             }
             What::AcceptsAgain => self.say("connections are accepted again"),
             What::Trouble { doing, error } => {
-                self.about(event, &format!("could not {doing}: {}", with_remedy(error)));
+                self.about(event, &format!("could not {doing}: {}", advice::with_remedy(error)));
             }
             // That a worker runs is told by its start, and that it has left by its end. Messages are for
             // a program that has something to say. What is yet to come is for newer front ends.
@@ -190,62 +183,4 @@ impl Narrator {
 fn colour_of(instance: Instance) -> &'static str {
     let index = usize::try_from(instance.0).unwrap_or_default() % COLOURS.len();
     COLOURS[index]
-}
-
-fn words(errno: Errno) -> String {
-    with_remedy(&std::io::Error::from(errno))
-}
-
-/// What the kernel said, and what is to be done about it, if that is known.
-fn with_remedy(error: &std::io::Error) -> String {
-    format!("{error}{}", remedy(error))
-}
-
-fn remedy(error: &std::io::Error) -> String {
-    if Errno::from_io_error(error) != Some(Errno::MFILE) {
-        return String::new();
-    }
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    format!(
-        "; tine has used up the {limit} descriptors that it may have: give it more (`ulimit -n`, or \
-         LimitNOFILE= of its systemd unit)"
-    )
-}
-
-/// Says why, and where there is something to be done, what.
-fn not_started(error: &SpawnError) -> String {
-    let mut text = format!("could not be started: {error}");
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    match error {
-        SpawnError::Prepare { source, .. } => text.push_str(&remedy(source)),
-        SpawnError::Child { step, source } => text.push_str(hint(*step, source)),
-        _ => {}
-    }
-    text
-}
-
-fn hint(step: Step, source: &std::io::Error) -> &'static str {
-    match (step, source.kind()) {
-        (Step::Execute, std::io::ErrorKind::NotFound) => {
-            "; the interpreter in its first line, or its loader, is missing"
-        }
-        (Step::Execute, _) if source.raw_os_error() == Some(8) => {
-            "; it is neither a binary for this machine nor does it begin with `#!`: say with \
-             --interpreter what runs it"
-        }
-        (Step::Filter, std::io::ErrorKind::ResourceBusy) => {
-            "; a supervisor of another kind (or another tine) watches this process already, and the \
-             kernel allows one: start tine outside of it"
-        }
-        (Step::Filter | Step::NoNewPrivileges, _) => {
-            "; seccomp user notification is refused here (`tine doctor` says more). What still works: \
-             node scripts, and programs that take sockets passed with --listen"
-        }
-        _ => "",
-    }
 }

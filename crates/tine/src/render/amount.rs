@@ -1,15 +1,5 @@
 //! Amounts in few letters, for columns.
 
-/// `512 B`, `35.4 MB`; a KB is 1024 bytes.
-pub(super) fn memory(bytes: u64) -> String {
-    let units = [(1_u64 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB")];
-    let Some((unit, name)) = units.into_iter().find(|(unit, _)| bytes >= *unit) else {
-        return format!("{bytes} B");
-    };
-    let tenths = u128::from(bytes) * 10 / u128::from(unit);
-    format!("{}.{} {name}", tenths / 10, tenths % 10)
-}
-
 /// How long ago: `12s`, `5m`, `3h`, `2d`; all in milliseconds since 1970.
 pub(super) fn age(since: u64, now: u64) -> String {
     let seconds = now.saturating_sub(since) / 1000;
@@ -24,19 +14,6 @@ pub(super) fn age(since: u64, now: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn memory_has_one_decimal() {
-        for (bytes, shown) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1536, "1.5 KB"),
-            (37_120_000, "35.4 MB"),
-            (5 << 30, "5.0 GB"),
-        ] {
-            assert_eq!(memory(bytes), shown);
-        }
-    }
 
     #[test]
     fn an_age_has_one_unit() {

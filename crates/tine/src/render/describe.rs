@@ -3,9 +3,12 @@
 use std::fmt::Write as _;
 
 use super::{Screen, amount, harmless, list, ports, settings};
-use crate::api::{
-    PortsReport,
-    apps::{AppDetails, AppEvent, AppView, WorkerView},
+use crate::{
+    api::{
+        PortsReport,
+        apps::{AppDetails, AppEvent, AppView, WorkerView},
+    },
+    units::spoken_bytes,
 };
 
 /// One app after the other. `now` is in milliseconds since 1970.
@@ -60,7 +63,7 @@ fn workers(workers: &[WorkerView], now: u64, screen: Screen) -> String {
             list::restarts(worker),
             or_dash(worker.exit_code),
             format!("{:.1}%", worker.cpu),
-            amount::memory(worker.memory),
+            spoken_bytes(worker.memory),
         ]);
     }
     screen.lines(&mut table)
@@ -91,10 +94,10 @@ fn details(app: &AppView, full: &AppDetails, now: u64, screen: Screen) -> String
             app: app.name.clone(),
             listeners: full.listeners.clone(),
         };
-        text += &format!("\n{}", ports::managed(&[report], screen));
+        text.extend(["\n", &ports::managed(&[report], screen)]);
     }
     if !full.events.is_empty() {
-        text += &format!("\n{}", events(&full.events, now, screen));
+        text.extend(["\n", &events(&full.events, now, screen)]);
     }
     for (id, lines) in &full.last_lines {
         text += &last_lines(*id, lines, screen);
@@ -162,7 +165,7 @@ api
   ports               8003 127.0.0.1:9000
 
 ID  INSTANCE  PID   STATUS   UPTIME  RESTARTS       EXIT CODE  CPU   MEM
-0   0         4711  online   1m      0              -          0.3%  35.4 MB
+0   0         4711  online   1m      0              -          0.3%  35.4 MiB
 1   1         -     errored  -       17 (16 crash)  1          0.0%  0 B
 0: out       /root/.tine/logs/api-out.log
 0: error     /dev/null

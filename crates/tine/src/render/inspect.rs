@@ -96,7 +96,10 @@ fn quoted(text: &str) -> String {
             '\t' => all.push_str("\\t"),
             '\\' => all.push_str("\\\\"),
             letter if letter == quote => all.extend(['\\', letter]),
-            letter if letter.is_control() => all += &format!("\\x{:02X}", u32::from(letter)),
+            letter if letter.is_control() => {
+                let code = format!("\\x{:02X}", u32::from(letter));
+                all.push_str(&code);
+            }
             letter => all.push(letter),
         }
     }

@@ -3,7 +3,10 @@
 use std::{cmp::Ordering, collections::BTreeMap};
 
 use super::{Screen, amount, harmless};
-use crate::api::apps::{AppView, Status, WorkerView};
+use crate::{
+    api::apps::{AppView, Status, WorkerView},
+    units::spoken_bytes,
+};
 
 /// What a table is made of.
 #[derive(Clone, Debug)]
@@ -132,7 +135,7 @@ const COLUMNS: [Column; 14] = [
     Column { title: "RESTARTS", mini: true, cell: |row| restarts(row.worker) },
     Column { title: "STATUS", mini: true, cell: |row| row.worker.status.word().to_owned() },
     Column { title: "CPU", mini: true, cell: |row| format!("{:.1}%", row.worker.cpu) },
-    Column { title: "MEM", mini: true, cell: |row| amount::memory(row.worker.memory) },
+    Column { title: "MEM", mini: true, cell: |row| spoken_bytes(row.worker.memory) },
     Column { title: "USER", mini: false, cell: |row| row.user() },
     Column { title: "WATCHING", mini: false, cell: |row| row.watching() },
     Column { title: "PORTS", mini: false, cell: |row| ports(row.app) },

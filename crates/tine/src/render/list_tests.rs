@@ -24,10 +24,10 @@ fn two() -> Vec<AppView> {
 #[test]
 fn a_row_a_worker() {
     let expected = "\
-ID  NAME  NAMESPACE  VERSION  MODE     PID   UPTIME  RESTARTS       STATUS   CPU   MEM      USER  WATCHING  PORTS
-0   api   default    1.2.3    cluster  4711  1m      0              online   0.3%  35.4 MB  root  no        8003 127.0.0.1:9000
-1   api   default    1.2.3    cluster  -     -       17 (16 crash)  errored  0.0%  0 B      -     no        8003 127.0.0.1:9000
-2   idle  default    1.2.3    fork     -     -       0              stopped  0.0%  0 B      -     yes       -
+ID  NAME  NAMESPACE  VERSION  MODE     PID   UPTIME  RESTARTS       STATUS   CPU   MEM       USER  WATCHING  PORTS
+0   api   default    1.2.3    cluster  4711  1m      0              online   0.3%  35.4 MiB  root  no        8003 127.0.0.1:9000
+1   api   default    1.2.3    cluster  -     -       17 (16 crash)  errored  0.0%  0 B       -     no        8003 127.0.0.1:9000
+2   idle  default    1.2.3    fork     -     -       0              stopped  0.0%  0 B       -     yes       -
 ";
     assert_eq!(shown(&two(), false, None, PIPE), expected);
 }
@@ -36,7 +36,7 @@ ID  NAME  NAMESPACE  VERSION  MODE     PID   UPTIME  RESTARTS       STATUS   CPU
 fn a_short_list_has_few_columns() {
     let expected = "\
 ID  NAME  MODE     RESTARTS       STATUS   CPU   MEM
-0   api   cluster  0              online   0.3%  35.4 MB
+0   api   cluster  0              online   0.3%  35.4 MiB
 1   api   cluster  17 (16 crash)  errored  0.0%  0 B
 2   idle  fork     0              stopped  0.0%  0 B
 ";

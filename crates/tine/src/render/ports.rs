@@ -102,7 +102,7 @@ fn foreign(listeners: &[ForeignListener], screen: Screen) -> String {
             table.add_row([address, name, pids, queue]);
         }
         if let Some((address, queue)) = head {
-            table.add_row([address, "pid not visible to this user".into(), dash(), queue]);
+            table.add_row([address, "not visible from here".into(), dash(), queue]);
         }
     }
     screen.lines(&mut table)
@@ -203,10 +203,10 @@ tcp 0.0.0.0:8003  hello  rr, kernel-ebpf  0         4712  1000         0      in
                                           1         4713  1000         1      draining
                                           2         -     -            2      waiting
 
-OTHER LISTENER    PROCESS                       PID   QUEUE
-tcp [::]:80       nginx                         9 10  0
-                  sh                            8
-udp 127.0.0.1:53  pid not visible to this user  -     0
+OTHER LISTENER    PROCESS                PID   QUEUE
+tcp [::]:80       nginx                  9 10  0
+                  sh                     8
+udp 127.0.0.1:53  not visible from here  -     0
 ";
         assert_eq!(ports(&view(), WIDE), expected);
     }

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::{amount, harmless};
+use super::harmless;
 use crate::{
     spec::{Action, AppSpec, Filter, HealthProbe, Instances, LogType, Millis},
-    units::spoken,
+    supervise::cron::Schedule,
+    units::{spoken, spoken_bytes},
 };
 
 type Rows = Vec<(&'static str, String)>;
@@ -83,7 +84,7 @@ fn sharing(spec: &AppSpec) -> Rows {
 
 fn life(spec: &AppSpec) -> Rows {
     let ready = if spec.wait_ready { "when it says so" } else { "when it listens, or runs on" };
-    let memory = spec.max_memory_restart.map(amount::memory);
+    let memory = spec.max_memory_restart.map(spoken_bytes);
     vec![
         ("ready", format!("{ready}, within {}", time(spec.listen_timeout))),
         ("restart", restart(spec)),
@@ -107,7 +108,7 @@ fn restart(spec: &AppSpec) -> String {
     let mut text = format!("{wait}; given up after {most} ends within {early} each");
     if !spec.stop_exit_codes.is_empty() {
         let codes: Vec<String> = spec.stop_exit_codes.iter().map(ToString::to_string).collect();
-        text += &format!("; not after exit code {}", codes.join(" or "));
+        text.extend(["; not after exit code ", &codes.join(" or ")]);
     }
     text
 }
@@ -119,8 +120,10 @@ fn stop(spec: &AppSpec) -> String {
 
 fn cron(spec: &AppSpec) -> String {
     let Some(pattern) = &spec.cron_restart else { return String::new() };
-    let zone = spec.cron_timezone.as_ref().map(|zone| format!(" ({zone})")).unwrap_or_default();
-    format!("restarted at {pattern}{zone}")
+    // What the manager took can be read.
+    let words = Schedule::parse(pattern, spec.cron_timezone.as_deref())
+        .map_or_else(|error| error.to_string(), |schedule| schedule.in_words());
+    format!("restarted {words} ({pattern})")
 }
 
 fn watch(spec: &AppSpec) -> String {
@@ -144,7 +147,7 @@ fn rights(spec: &AppSpec) -> Rows {
         })
         .collect();
     let limits = [
-        spec.limits.memory.map(|bytes| format!("memory {}", amount::memory(bytes))),
+        spec.limits.memory.map(|bytes| format!("memory {}", spoken_bytes(bytes))),
         spec.limits.cpu.map(|percent| format!("CPU {percent} %")),
         spec.limits.pids.map(|count| format!("{count} processes")),
     ];
@@ -171,8 +174,8 @@ fn output(spec: &AppSpec) -> Rows {
     let parts: Vec<String> =
         [kind, format.unwrap_or_default()].into_iter().filter(|p| !p.is_empty()).collect();
     let size = logs.rotation.size;
-    let rotation = (size > 0)
-        .then(|| format!("{} and {} older ones", amount::memory(size), logs.rotation.keep));
+    let rotation =
+        (size > 0).then(|| format!("{} and {} older ones", spoken_bytes(size), logs.rotation.keep));
     vec![("lines", parts.join(", ")), ("logs kept", rotation.unwrap_or_default())]
 }
 
@@ -203,7 +206,7 @@ mod tests {
             "after 100 ms and more; given up after 16 ends within 1 s each"
         );
         assert_eq!(said("ready"), "when it listens, or runs on, within 3 s");
-        assert_eq!(said("logs kept"), "10.0 MB and 10 older ones");
+        assert_eq!(said("logs kept"), "10 MiB and 10 older ones");
         for unused in ["cron", "watch", "memory", "user", "health", "limits"] {
             assert_eq!(value(&spec, unused), None, "{unused}");
         }
@@ -225,8 +228,8 @@ mod tests {
         let said = |key| value(&spec, key).unwrap_or_default();
         assert_eq!(said("instances"), "one for each CPU but 1");
         assert_eq!(said("health"), "GET /ok every 5 s; unwell after 3 failures in a row");
-        assert_eq!(said("memory"), "replaced above 300.0 MB");
-        assert_eq!(said("cron"), "restarted at 0 3 * * * (UTC)");
+        assert_eq!(said("memory"), "replaced above 300 MiB");
+        assert_eq!(said("cron"), "restarted every day at 03:00 (UTC) (0 3 * * *)");
         assert!(said("watch").starts_with("restarted when files change below /srv"));
         assert!(said("restart").ends_with("; not after exit code 0 or 2"));
         assert_eq!(said("umask"), "027");

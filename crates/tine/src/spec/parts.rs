@@ -1,8 +1,9 @@
 //! The values of keys that are more than a word or a number.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 /// A duration as a number of milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -149,6 +150,31 @@ pub enum HealthProbe {
     Tcp(String),
     /// Run this command line in a shell, with the worker's environment and `TINE_WORKER_PID`; 0 is well.
     Exec(String),
+}
+
+/// A text that says no probe.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{0}` is no probe; write /path, http://…, tcp, tcp:ADDRESS:PORT or exec:COMMAND")]
+pub struct NoProbe(String);
+
+impl FromStr for HealthProbe {
+    type Err = NoProbe;
+
+    fn from_str(text: &str) -> Result<Self, NoProbe> {
+        if let Some(command) = text.strip_prefix("exec:") {
+            return Ok(Self::Exec(command.trim().to_owned()));
+        }
+        if text == "tcp" {
+            return Ok(Self::Tcp(String::new()));
+        }
+        if let Some(address) = text.strip_prefix("tcp:") {
+            return Ok(Self::Tcp(address.trim_start_matches('/').to_owned()));
+        }
+        if text.starts_with('/') || text.starts_with("http://") {
+            return Ok(Self::Http(text.to_owned()));
+        }
+        Err(NoProbe(text.to_owned()))
+    }
 }
 
 /// A limit of setrlimit(2); `None` for no limit.

@@ -1,7 +1,7 @@
 //! How much of the CPU and of the memory each worker takes, with all that descends from it.
 //!
 //! One pass over the process table serves all workers. It is made only while somebody wants to know:
-//! see [`Interest`]. Reading ([`table`]) and reckoning ([`Reckoner`]) are apart.
+//! see [`Interest`]. Reading (`table`) and reckoning ([`Reckoner`]) are apart.
 
 mod reckoner;
 mod table;

@@ -1,5 +1,4 @@
 //! A background manager of a test's own, which ends with the test.
-#![allow(dead_code, reason = "each test uses its part")]
 
 use std::{
     collections::BTreeMap,
@@ -20,16 +19,16 @@ use tine::{
 };
 
 /// Anything takes less.
-pub const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// A home of a test's own.
-pub struct Manager {
-    pub root: PathBuf,
-    pub home: Home,
+pub(crate) struct Manager {
+    pub(crate) root: PathBuf,
+    pub(crate) home: Home,
 }
 
 impl Manager {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let (pid, number) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let root = std::env::temp_dir().join(format!("tine-daemon-{pid}-{number}"));
@@ -37,22 +36,22 @@ impl Manager {
         Self::at(root)
     }
 
-    pub fn at(root: PathBuf) -> Self {
+    pub(crate) fn at(root: PathBuf) -> Self {
         Self { home: Home::at(root.join("home")), root }
     }
 
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tine"));
         command.args(args).env("TINE_HOME", self.home.root());
         command
     }
 
-    pub fn tine(&self, args: &[&str]) -> Output {
+    pub(crate) fn tine(&self, args: &[&str]) -> Output {
         self.command(args).output().expect("the program is built")
     }
 
     /// A conversation with the manager, which is started if need be.
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         if let Some(client) = Client::connect(&self.home).expect("a manager of this version") {
             return client;
         }
@@ -61,22 +60,22 @@ impl Manager {
         Client::connect(&self.home).expect("it speaks").expect("it was started")
     }
 
-    pub fn ask(&self, request: &AppRequest) -> Result<AppResponse, ClientError> {
+    pub(crate) fn ask(&self, request: &AppRequest) -> Result<AppResponse, ClientError> {
         self.client().ask(request, &mut |_| {})
     }
 
-    pub fn done(&self, request: &AppRequest) -> Vec<Outcome> {
+    pub(crate) fn done(&self, request: &AppRequest) -> Vec<Outcome> {
         match self.ask(request).expect("it is carried out") {
             AppResponse::Done(outcomes) => outcomes,
             other => panic!("{other:?}"),
         }
     }
 
-    pub fn list(&self) -> Vec<AppView> {
+    pub(crate) fn list(&self) -> Vec<AppView> {
         self.list_of(&[], Detail::Full)
     }
 
-    pub fn list_of(&self, targets: &[&str], detail: Detail) -> Vec<AppView> {
+    pub(crate) fn list_of(&self, targets: &[&str], detail: Detail) -> Vec<AppView> {
         let targets = targets.iter().map(|target| (*target).to_owned()).collect();
         match self.ask(&AppRequest::List { detail, targets }).expect("a list") {
             AppResponse::Apps(apps) => apps,
@@ -84,7 +83,7 @@ impl Manager {
         }
     }
 
-    pub fn start(&self, apps: Vec<Patch>) -> Result<Vec<Outcome>, ClientError> {
+    pub(crate) fn start(&self, apps: Vec<Patch>) -> Result<Vec<Outcome>, ClientError> {
         match self.ask(&AppRequest::Start(start(apps)))? {
             AppResponse::Done(outcomes) => Ok(outcomes),
             other => panic!("{other:?}"),
@@ -92,7 +91,7 @@ impl Manager {
     }
 
     /// Waits until something is so in the list.
-    pub fn until(&self, what: &str, is_so: impl Fn(&[AppView]) -> bool) -> Vec<AppView> {
+    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&[AppView]) -> bool) -> Vec<AppView> {
         let deadline = Instant::now() + SOON;
         loop {
             let apps = self.list();
@@ -104,13 +103,13 @@ impl Manager {
         }
     }
 
-    pub fn pid(&self) -> Option<Pid> {
+    pub(crate) fn pid(&self) -> Option<Pid> {
         let text = fs::read_to_string(self.home.root().join("run/daemon.lock")).ok()?;
         Pid::from_raw(text.trim().parse().ok()?)
     }
 
     /// Waits until the manager is gone.
-    pub fn gone(&self, pid: Pid) {
+    pub(crate) fn gone(&self, pid: Pid) {
         let deadline = Instant::now() + SOON;
         while is_there(pid) {
             assert!(Instant::now() < deadline, "the manager is still there");
@@ -137,22 +136,22 @@ fn is_manager(pid: Pid) -> bool {
 }
 
 /// Zombies are gone.
-pub fn is_there(pid: Pid) -> bool {
+pub(crate) fn is_there(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     test_kill_process(pid).is_ok() && !stat.contains(") Z ")
 }
 
-pub fn start(apps: Vec<Patch>) -> Start {
+pub(crate) fn start(apps: Vec<Patch>) -> Start {
     let inherited = BTreeMap::from([("PATH".to_owned(), std::env::var("PATH").expect("a path"))]);
     Start { apps, inherited, known: Known::Refuse, update_env: false, whole: false }
 }
 
-pub fn targets(targets: &[&str]) -> Targets {
+pub(crate) fn targets(targets: &[&str]) -> Targets {
     Targets { targets: targets.iter().map(|target| (*target).to_owned()).collect() }
 }
 
 /// An app that runs a line of shell.
-pub fn shell(name: &str, line: &str) -> Patch {
+pub(crate) fn shell(name: &str, line: &str) -> Patch {
     let mut patch = Patch::new();
     patch.set("name", name);
     patch.set("script", "/bin/sh");
@@ -163,14 +162,14 @@ pub fn shell(name: &str, line: &str) -> Patch {
 }
 
 /// An app that stays until it is told to go.
-pub fn sleeper(name: &str, instances: u32) -> Patch {
+pub(crate) fn sleeper(name: &str, instances: u32) -> Patch {
     let mut patch = shell(name, "exec sleep 1000");
     patch.set("instances", Instances::Count(instances));
     patch
 }
 
 /// An app that serves on a port of its own choice.
-pub fn server(name: &str, port: u16, instances: u32) -> Patch {
+pub(crate) fn server(name: &str, port: u16, instances: u32) -> Patch {
     let mut patch = Patch::new();
     patch.set("name", name);
     patch.set("script", "python3");
@@ -180,10 +179,10 @@ pub fn server(name: &str, port: u16, instances: u32) -> Patch {
     patch
 }
 
-pub fn ids(app: &AppView) -> Vec<u32> {
+pub(crate) fn ids(app: &AppView) -> Vec<u32> {
     app.workers.iter().map(|worker| worker.id).collect()
 }
 
-pub fn pids(app: &AppView) -> Vec<Option<i32>> {
+pub(crate) fn pids(app: &AppView) -> Vec<Option<i32>> {
     app.workers.iter().map(|worker| worker.pid).collect()
 }

@@ -1,6 +1,6 @@
 //! Where the output of the workers goes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
@@ -14,17 +14,16 @@ const TIME: &str = "YYYY-MM-DDTHH:mm:ss";
 /// Where the output goes.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Its output")]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(super) struct Output {
     /// The file for standard output; NULL for nowhere
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[arg(id = "output", short = 'o', long = "output", value_name = "FILE")]
+    out: Option<PathBuf>,
     /// The file for standard error
     #[arg(short, long, value_name = "FILE")]
     error: Option<PathBuf>,
     /// A file for both, beside the two
     #[arg(short, long, value_name = "FILE", num_args = 0..=1)]
-    log: Option<Option<PathBuf>>,
+    log: Option<Vec<PathBuf>>,
     /// One file for all workers
     #[arg(long)]
     merge_logs: bool,
@@ -52,13 +51,13 @@ impl Output {
     pub(super) fn lay(&self, name: Option<&str>, place: &Place, patch: &mut Patch) {
         let mut keys = Map::new();
         let mut set = |key: &str, value: Value| keys.insert(key.to_owned(), value);
-        for (key, path) in [("out_file", &self.output), ("error_file", &self.error)] {
+        for (key, path) in [("out_file", &self.out), ("error_file", &self.error)] {
             if let Some(path) = path {
                 set(key, json!(place.log(path)));
             }
         }
         if let Some(path) = &self.log {
-            set("combined_file", json!(combined(path.as_deref(), name, place)));
+            set("combined_file", json!(combined(path.last(), name, place)));
         }
         if self.merge_logs {
             set("merge", json!(true));
@@ -79,12 +78,12 @@ impl Output {
     }
 
     pub(super) fn give_back(&mut self) -> Option<String> {
-        let taken = self.log.as_mut()?.take()?;
+        let taken = self.log.as_mut()?.pop()?;
         Some(taken.to_string_lossy().into_owned())
     }
 }
 
-fn combined(path: Option<&Path>, name: Option<&str>, place: &Place) -> PathBuf {
+fn combined(path: Option<&PathBuf>, name: Option<&str>, place: &Place) -> PathBuf {
     let default = || place.logs.join(format!("{}.log", name.unwrap_or("all")));
     path.map_or_else(default, |path| place.log(path))
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::Place;
 use crate::{
     cli::values,
+    config::words,
     spec::{Filter, Instances, Mode, Patch},
 };
 
@@ -87,7 +88,7 @@ impl Program {
         set(patch, "exec_mode", self.execute_command.then_some(Mode::Fork));
         match self.interpreter_args.as_deref() {
             Some("null") => patch.unset("interpreter_args"),
-            args => set(patch, "interpreter_args", args.map(words)),
+            args => set(patch, "interpreter_args", args.map(words::split)),
         }
     }
 
@@ -130,24 +131,6 @@ pub(super) fn set(patch: &mut Patch, key: &str, value: Option<impl serde::Serial
     if let Some(value) = value {
         patch.set(key, value);
     }
-}
-
-/// Words between blanks; quotes keep blanks within a word.
-fn words(text: &str) -> Vec<String> {
-    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
-    for letter in text.chars() {
-        match (quote, letter) {
-            (Some(open), _) if open == letter => quote = None,
-            (None, '"' | '\'') => {
-                quote = Some(letter);
-                word.get_or_insert_default();
-            }
-            (None, ' ' | '\t' | '\n') => words.extend(word.take()),
-            (Some(_) | None, _) => word.get_or_insert_default().push(letter),
-        }
-    }
-    words.extend(word);
-    words
 }
 
 fn filter(prefixes: &[String]) -> Filter {

@@ -40,7 +40,7 @@ pub const LIFE: &[Key] = &[
         &[],
         Kind::Bool,
         "false",
-        "A worker is ready when it says so: `process.send('ready')`, or `READY=1` as systemd has it.",
+        "A worker is ready when it says so, as with `process.send('ready')`.",
     ),
     key(
         "listen_timeout",
@@ -93,7 +93,7 @@ pub const LIFE: &[Key] = &[
         &["watch_ignore"],
         Kind::Texts,
         "",
-        "Changes that do not count: globs, or parts of a path.",
+        "Changes that do not count, beside dotfiles and `node_modules`: globs, or parts of a path.",
     )
     .to(Place::With),
     key(

@@ -207,7 +207,7 @@ fn managed(settings: &mut Settings) {
     settings.lives_on = true;
     // There is nobody yet who could take them over.
     settings.workers_die_with_manager = true;
-    settings.program.stdio = Stdio::Null;
+    settings.program.stdio = Stdio::Lines;
 }
 
 /// Whether workers under the one and under the other can share their ports.

@@ -82,7 +82,7 @@ impl Guarded {
 }
 
 impl App {
-    /// Has the guard that fits, after an order was carried out.
+    /// Has the guard that fits: from the start, and after each order.
     pub(super) fn guard(&mut self) {
         let runs = self.slots.values().any(|slot| slot.wanted);
         if !runs {
@@ -94,6 +94,9 @@ impl App {
         // The old one first: it holds watches that the new one needs.
         self.guarded.guard = None;
         self.guarded.made_for = Some((Arc::clone(&self.spec), runs));
+        if !Guard::is_needed(&self.spec, runs) {
+            return;
+        }
         match self.new_guard(runs) {
             Ok(guard) => self.guarded.guard = Some(guard),
             Err(error) => self.note(None, "trouble", causes(&error)),

@@ -13,6 +13,9 @@ impl App {
         let Some(instance) = event.instance else { return self.heard_of_all(&event.what) };
         let Some(slot) = self.slots.get_mut(&instance.0) else { return };
         let (id, worker) = (slot.id, event.worker);
+        if let What::Output { line, .. } = event.what {
+            return slot.wrote(&line);
+        }
         match event.what {
             What::Started { pid, .. } => {
                 slot.started(worker, pid);

@@ -97,7 +97,10 @@ impl App {
             return self.failed("something else was asked for meanwhile", which);
         }
         match self.slots.values().filter(concerned).find(failed) {
-            Some(slot) => self.failed(slot.complaint(), which),
+            Some(slot) => {
+                let last_lines = slot.lines.iter().cloned().collect();
+                Outcome { last_lines, ..self.failed(slot.complaint(), which) }
+            }
             None => self.done(done, which),
         }
     }

@@ -1,7 +1,5 @@
 //! What is answered at once.
 
-use std::collections::BTreeMap;
-
 use rustix::process::Signal;
 use tine_cluster::{json::Json, primary::Cluster};
 use tine_linux::process::Process;
@@ -25,6 +23,10 @@ fn weigh(view: &mut AppView, samples: &Samples) {
             (worker.memory, worker.cpu) = (sample.memory, sample.cpu);
         }
     }
+}
+
+fn last_lines(slot: &Slot) -> (u32, Vec<String>) {
+    (slot.id, slot.lines.iter().cloned().collect())
 }
 
 impl App {
@@ -82,7 +84,7 @@ impl App {
         let full = || AppDetails {
             events: self.history.all(),
             listeners: Vec::new(),
-            last_lines: BTreeMap::new(),
+            last_lines: self.slots.values().map(last_lines).collect(),
         };
         AppView {
             name: self.spec.name.clone(),

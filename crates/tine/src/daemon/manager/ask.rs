@@ -5,7 +5,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Manager, start::refuse};
+use super::{Manager, apply::Wish, start::refuse};
 use crate::{
     api::apps::{AppRequest, AppResponse, Change, Detail, Outcome, Target, Targets},
     control::Replies,
@@ -33,12 +33,15 @@ impl Manager {
             AppRequest::Ports => self.ports(replies),
             AppRequest::Ping => drop(replies.try_send(AppResponse::Pong(self.view()))),
             AppRequest::KillManager => self.end(Some(replies)),
-            AppRequest::Flush(_)
-            | AppRequest::ReopenLogs
-            | AppRequest::Save { .. }
-            | AppRequest::Resurrect
-            | AppRequest::ClearDump
-            | AppRequest::Apply { .. } => refuse(replies, "this is not known here".to_owned()),
+            AppRequest::Save { force, no_env } => self.save((force, no_env), replies),
+            AppRequest::Resurrect => self.resurrect(replies),
+            AppRequest::ClearDump => self.clear_dump(replies),
+            AppRequest::Apply { apps, inherited, prune, origin, dry_run } => {
+                self.apply(Wish { apps, inherited, prune, origin, dry_run }, replies);
+            }
+            AppRequest::Flush(_) | AppRequest::ReopenLogs => {
+                refuse(replies, "this is not known here".to_owned())
+            }
         }
     }
 

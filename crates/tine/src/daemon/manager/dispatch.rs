@@ -49,9 +49,15 @@ impl Manager {
 
     /// Carries it out, and answers with all outcomes.
     pub(super) fn dispatch(&self, works: Vec<Work>, replies: Replies) {
-        let words = self.words.clone();
+        self.dispatch_with(works, Vec::new(), replies);
+    }
+
+    /// Likewise, after outcomes that are known already.
+    pub(super) fn dispatch_with(&self, works: Vec<Work>, known: Vec<Outcome>, replies: Replies) {
+        let heard = self.words.clone();
         tokio::spawn(async move {
-            let outcomes = carry_out(works, Some(replies.clone()), words).await;
+            let mut outcomes = known;
+            outcomes.extend(carry_out(works, Some(replies.clone()), heard).await);
             let _ = replies.send(AppResponse::Done(outcomes)).await;
         });
     }
@@ -61,12 +67,12 @@ impl Manager {
 pub(super) async fn carry_out(
     works: Vec<Work>,
     progress: Option<Replies>,
-    words: mpsc::Sender<Word>,
+    heard: mpsc::Sender<Word>,
 ) -> Vec<Outcome> {
     let mut all = JoinSet::new();
     for (place, work) in works.into_iter().enumerate() {
-        let (progress, words) = (progress.clone(), words.clone());
-        all.spawn(async move { (place, carry_out_one(work, progress, words).await) });
+        let (progress, heard) = (progress.clone(), heard.clone());
+        all.spawn(async move { (place, carry_out_one(work, progress, heard).await) });
     }
     let mut outcomes = all.join_all().await;
     outcomes.sort_by_key(|(place, _)| *place);
@@ -76,7 +82,7 @@ pub(super) async fn carry_out(
 async fn carry_out_one(
     mut work: Work,
     progress: Option<Replies>,
-    words: mpsc::Sender<Word>,
+    heard: mpsc::Sender<Word>,
 ) -> Outcome {
     let is_last = matches!(work.todo, Todo::Delete | Todo::End);
     work.hurry_others().await;
@@ -85,7 +91,7 @@ async fn carry_out_one(
     }
     let outcome = work.order(progress).await;
     if is_last {
-        let _ = words.send(Word::Gone(work.number)).await;
+        let _ = heard.send(Word::Gone(work.number)).await;
     }
     outcome
 }

@@ -1,10 +1,15 @@
 //! The end of the manager, with all its apps.
 
-use super::{Manager, dispatch::Work};
+use tokio::sync::mpsc;
+
+use super::{Manager, Word, dispatch::Work};
 use crate::{
     api::apps::AppResponse,
     control::Replies,
-    daemon::order::{Query, Todo},
+    daemon::{
+        order::{Query, Todo},
+        say, state,
+    },
 };
 
 /// Who waits for it.
@@ -27,12 +32,26 @@ impl Manager {
         let numbers: Vec<u32> = self.apps.keys().copied().collect();
         let works: Vec<Work> =
             numbers.into_iter().filter_map(|it| self.work(it, Todo::End)).collect();
-        let words = self.words.clone();
-        tokio::spawn(super::dispatch::carry_out(works, None, words));
+        let heard = self.words.clone();
+        tokio::spawn(super::dispatch::carry_out(works, None, heard));
     }
 
     pub(super) fn is_over(&self) -> bool {
         self.ending.is_some() && self.apps.is_empty()
+    }
+
+    /// An end like this leaves nothing to be brought back.
+    pub(super) async fn forget_state(&mut self, heard: &mut mpsc::Receiver<Word>) {
+        while self.noting {
+            match heard.recv().await {
+                Some(Word::Noted(error)) => self.noted(error),
+                Some(Word::Gone(_) | Word::Checked(..) | Word::Applicable(..)) => {}
+                None => break,
+            }
+        }
+        if let Err(error) = state::remove(&self.shared.home.state_file()) {
+            say(&format!("the list of apps could not be removed: {error}"));
+        }
     }
 
     /// Tells whoever asked for the end that it has come.

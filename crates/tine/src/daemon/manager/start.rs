@@ -7,12 +7,15 @@ use crate::{
     api::apps::{AppResponse, Known, Start},
     control::Replies,
     daemon::{
-        app::{Card, altered},
+        app::{Card, altered, causes},
         order::{Alter, Todo, Which},
         slot::Reason,
     },
     spec::{AppSpec, Env, Patch},
-    supervise::launch::{self, Placement},
+    supervise::{
+        after,
+        launch::{self, Placement},
+    },
 };
 
 /// What is to be done for one patch.
@@ -94,7 +97,11 @@ fn steps(start: &Start, cards: &[Card]) -> Result<Vec<Step>, String> {
         }
         steps.extend(steps_of(&name, patch, (start, cards))?);
     }
-    check_order(&steps, cards)?;
+    let new = steps.iter().filter_map(|step| match step {
+        Step::New(spec) => Some(spec),
+        Step::Change(..) => None,
+    });
+    check_after(new, cards)?;
     Ok(steps)
 }
 
@@ -137,40 +144,32 @@ pub(super) fn fresh(patch: &Patch, inherited: &Env) -> Result<AppSpec, String> {
 }
 
 /// Whether all that come after others can.
-fn check_order(steps: &[Step], cards: &[Card]) -> Result<(), String> {
-    let mut after: BTreeMap<&str, &[String]> = BTreeMap::new();
-    after.extend(cards.iter().map(|card| (&*card.spec.name, &*card.spec.after)));
-    let new = steps.iter().filter_map(|step| match step {
-        Step::New(spec) => Some((&*spec.name, &*spec.after)),
-        Step::Change(..) => None,
-    });
-    after.extend(new);
-    for (name, before) in &after {
-        if let Some(missing) = before.iter().find(|name| !after.contains_key(name.as_str())) {
-            return Err(format!("`{name}` is to come after `{missing}`, which there is not"));
-        }
-        if leads_to(name, name, &after, after.len()) {
-            return Err(format!("`{name}` is to come after itself, by way of `{}`", before[0]));
-        }
-    }
-    Ok(())
-}
-
-/// Whether one waits for the other, by so many steps at most.
-fn leads_to(from: &str, to: &str, after: &BTreeMap<&str, &[String]>, steps: usize) -> bool {
-    let before = after.get(from).copied().unwrap_or_default();
-    steps > 0 && before.iter().any(|name| name == to || leads_to(name, to, after, steps - 1))
+pub(super) fn check_after<'a>(
+    specs: impl Iterator<Item = &'a AppSpec>,
+    cards: &[Card],
+) -> Result<(), String> {
+    let mut all: BTreeMap<&str, &[String]> = BTreeMap::new();
+    all.extend(cards.iter().map(|card| (&*card.spec.name, &*card.spec.after)));
+    all.extend(specs.map(|spec| (&*spec.name, &*spec.after)));
+    let all: Vec<_> = all.into_iter().collect();
+    after::steps(&all, &[]).map(drop).map_err(|error| error.to_string())
 }
 
 /// Whether this machine has all that the new apps need.
 fn check(steps: &[Step], place: &Placement) -> Result<(), String> {
-    for step in steps {
-        if let Step::New(spec) = step {
-            let found = launch::settings(spec, place);
-            found.map_err(|error| {
-                format!("{}: {}", spec.name, crate::daemon::app::causes(&error))
-            })?;
-        }
-    }
-    Ok(())
+    let new = steps.iter().filter_map(|step| match step {
+        Step::New(spec) => Some(spec),
+        Step::Change(..) => None,
+    });
+    check_specs(new, place)
+}
+
+pub(super) fn check_specs<'a>(
+    mut specs: impl Iterator<Item = &'a AppSpec>,
+    place: &Placement,
+) -> Result<(), String> {
+    specs.try_for_each(|spec| {
+        let found = launch::settings(spec, place);
+        found.map(drop).map_err(|error| format!("{}: {}", spec.name, causes(&error)))
+    })
 }

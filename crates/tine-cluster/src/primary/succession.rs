@@ -1,0 +1,78 @@
+//! Seats for those who follow, where nobody serves beside those who leave.
+//!
+//! A program that knows of no cluster accepts whatever comes to its seat until it is told to end; under
+//! load it would never have finished. So new connections are led to a seat that its successor will have,
+//! and wait there. Only where the kernel moves what waits in a seat that closes: elsewhere a second seat
+//! would be left over with what it holds.
+
+use std::{collections::BTreeSet, io, os::fd::OwnedFd};
+
+use rustix::net::sockopt;
+
+use super::{probe, seats::Seats, task::Task};
+use crate::{
+    address::{Endpoint, Transport},
+    id::{ListenerId, SeatId, WorkerId},
+};
+
+impl Task {
+    /// To be called before these workers, who have successors, are told to go.
+    pub(super) fn lead_to_successors(&mut self, leavers: &BTreeSet<WorkerId>) {
+        for (listener, old) in self.seats.served_only_by(leavers) {
+            if let Err(error) = self.seats.add_for_successor(listener, old) {
+                self.trouble(WorkerId(0), "make a seat for the next worker", error);
+            }
+        }
+    }
+}
+
+impl Seats {
+    /// The seats in rotation of listeners that nobody else serves.
+    fn served_only_by(&self, workers: &BTreeSet<WorkerId>) -> Vec<(ListenerId, SeatId)> {
+        let registry = self.registry();
+        let listeners = registry.listeners().filter(|(id, listener)| {
+            listener.key.transport == Transport::Tcp
+                && self.migrates(*id)
+                && registry.is_served_only_by(*id, workers)
+        });
+        let seats = |id| registry.rotation(id).into_iter().map(move |seat| (id, seat));
+        listeners
+            .flat_map(|(id, _)| seats(id))
+            .filter(|(_, seat)| !self.is_succeeded(*seat))
+            .collect()
+    }
+
+    fn add_for_successor(&mut self, listener: ListenerId, old: SeatId) -> io::Result<()> {
+        let Some(twin) = self.twin(old)? else { return Ok(()) };
+        let instance = self.registry().seat(old).map(|seat| seat.instance).unwrap_or_default();
+        let new = self.add_seat(listener, (instance, None), twin)?;
+        if let Err(error) = self.joined(new) {
+            // It is in no rotation, so nothing can wait in it.
+            let _ = self.close(new);
+            return Err(io::Error::other(error));
+        }
+        self.succeed(old, new);
+        Ok(())
+    }
+
+    /// A socket that listens where that one does, in the same group.
+    fn twin(&self, seat: SeatId) -> io::Result<Option<OwnedFd>> {
+        let (Some(old), Some((_, listener))) = (self.socket(seat), self.listener_of(seat)) else {
+            return Ok(None);
+        };
+        let Endpoint::Inet { address, v6only } = listener.key.endpoint else { return Ok(None) };
+        let new = probe::socket(listener.key.transport, address, v6only)?;
+        // A group is one user's: that of the worker who made the first of it (socket(7)).
+        let owner = rustix::fs::fstat(old)?;
+        let own = rustix::fs::fstat(&new)?;
+        if owner.st_uid != own.st_uid {
+            let user = rustix::fs::Uid::from_raw(owner.st_uid);
+            rustix::fs::fchown(&new, Some(user), None)?;
+        }
+        sockopt::set_socket_reuseport(&new, true)?;
+        rustix::net::bind(&new, &address)?;
+        let queue = tine_linux::socket::accept_queue(old)?;
+        rustix::net::listen(&new, i32::try_from(queue.limit).unwrap_or(i32::MAX))?;
+        Ok(Some(new))
+    }
+}

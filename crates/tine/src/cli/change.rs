@@ -1,0 +1,147 @@
+//! `tine restart`, `tine reload` and pm2's `startOr…`: new workers for apps.
+
+use std::process::ExitCode;
+
+use super::{
+    file::{self, Choice},
+    inherited::inherited,
+    options::{AppOptions, Place},
+    session::{Session, need},
+    show::Show,
+    targets,
+};
+use crate::{
+    api::apps::{AppRequest, AppView, Change, Detail, Known, Outcome, Target},
+    home::Home,
+    render::Screen,
+    spec::{Action, Patch},
+};
+
+pub(super) const RESTART: &str = "\
+Examples:
+  tine restart api                      stop, then start; connections finish first
+  tine restart all --update-env         with the environment of this shell
+  tine restart api web -i 4             with four workers each
+  tine restart api --watch              begins to watch files, or ends it
+  tine restart ecosystem.config.js      what the file says now; what is missing is started";
+
+pub(super) const RELOAD: &str = "\
+Examples:
+  tine reload api                       new workers before old ones, one by one, no request lost
+  tine reload all --parallel 2          two at a time
+  tine reload tine.toml                 what the file says now; what is missing is started
+The first new worker is tried alone: if it fails, the old ones serve on and the command fails.";
+
+pub(super) const START_OR: &str = "\
+Examples:
+  tine startOrReload ecosystem.config.js --env production
+  tine startOrRestart tine.toml --only api";
+
+/// The arguments of `tine restart` and `tine reload`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Names, ids, namespaces, `all`, `/expressions/`, scripts, or files of apps
+    #[arg(value_name = "APP")]
+    words: Vec<String>,
+    #[command(flatten)]
+    options: AppOptions,
+    #[command(flatten)]
+    choice: Choice,
+    /// Reload so many workers at a time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    parallel: Option<u32>,
+    /// Give up a reload that runs
+    #[arg(short, long)]
+    force: bool,
+    #[command(flatten)]
+    show: Show,
+    /// The program's new arguments
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    arguments: Vec<String>,
+}
+
+/// Gives the apps new workers, shows what became of it; 1 if anything failed.
+///
+/// # Errors
+///
+/// When there is no such app or file, or the manager does not work.
+pub fn run(mut args: Args, how: Action, screen: Screen) -> anyhow::Result<ExitCode> {
+    args.options.settle(&mut args.words);
+    need(&args.words, "say which app: a name, an id, a namespace, a file, or `all`")?;
+    let place = Place::here(&Home::from_env()?)?;
+    let (files, words): (Vec<String>, Vec<String>) =
+        args.words.iter().cloned().partition(|word| file::is_source(word));
+    let mut requests = Vec::new();
+    for file in &files {
+        requests.push(of_file(file, &args, how, &place)?);
+    }
+    let mut session = Session::find(&args.show, screen)?;
+    if !files.is_empty() {
+        session.start_manager()?;
+    }
+    if !words.is_empty() {
+        let targets = targets::resolve(&words, &mut session)?;
+        requests.extend(of_apps(&mut session, targets, &args, how, &place)?);
+    }
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for request in &requests {
+        outcomes.extend(session.act(request)?);
+    }
+    session.finish(&outcomes)
+}
+
+fn of_file(file: &str, args: &Args, how: Action, place: &Place) -> anyhow::Result<AppRequest> {
+    let mut start = file::start(Some(file), &args.choice, &args.options, place)?;
+    start.inherited = inherited();
+    start.known = match how {
+        Action::Restart => Known::Restart,
+        Action::Reload => Known::Reload,
+    };
+    Ok(AppRequest::Start(start))
+}
+
+/// A bare `--watch` means something else for each app.
+fn of_apps(
+    session: &mut Session,
+    targets: Vec<Target>,
+    args: &Args,
+    how: Action,
+    place: &Place,
+) -> anyhow::Result<Vec<AppRequest>> {
+    let mut patch = args.options.patch(place, None);
+    if !args.arguments.is_empty() {
+        patch.set("args", &args.arguments);
+    }
+    let inherited = args.choice.update_env.then(inherited);
+    let change = Change { targets, patch, inherited, parallel: args.parallel, force: args.force };
+    let changes = if args.options.toggles_watch() {
+        let apps = session.apps(Detail::Spec, &change.targets)?;
+        apps.iter().map(|app| toggled(&change, app)).collect()
+    } else {
+        vec![change]
+    };
+    let request = match how {
+        Action::Restart => AppRequest::Restart,
+        Action::Reload => AppRequest::Reload,
+    };
+    Ok(changes.into_iter().map(request).collect())
+}
+
+/// Watches the app's own directory, or nothing any more.
+fn toggled(change: &Change, app: &AppView) -> Change {
+    let mut patch = change.patch.clone();
+    if app.watching {
+        patch.unset("watch");
+    } else if let Some(spec) = &app.spec {
+        patch.merge(watching(&patch, &spec.cwd));
+    }
+    Change { targets: vec![app.name.clone()], patch, ..change.clone() }
+}
+
+fn watching(patch: &Patch, directory: &std::path::Path) -> Patch {
+    let mut watch = patch.get("watch").cloned().unwrap_or_default();
+    watch["paths"] = serde_json::json!([directory]);
+    let mut over = Patch::new();
+    over.set("watch", watch);
+    over
+}

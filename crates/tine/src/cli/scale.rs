@@ -1,0 +1,44 @@
+//! `tine scale`.
+
+use std::process::ExitCode;
+
+use super::{session::Session, show::Show};
+use crate::{api::apps::AppRequest, render::Screen};
+
+const EXAMPLES: &str = "\
+Examples:
+  tine scale api 5    five workers
+  tine scale api +2   two more
+  tine scale api -1   one less; its connections finish first";
+
+/// The arguments of `tine scale`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Which app: its name
+    #[arg(value_name = "APP")]
+    target: String,
+    /// How many workers: 5, +2 or -1
+    #[arg(value_name = "N", allow_hyphen_values = true, value_parser = number)]
+    to: String,
+    #[command(flatten)]
+    show: Show,
+}
+
+fn number(text: &str) -> Result<String, String> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.is_empty() || !digits.chars().all(|c| c.is_ascii_digit()) {
+        return Err(format!("`{text}` is no number; write 5, +2 or -1"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Changes how many workers an app has.
+///
+/// # Errors
+///
+/// As the manager says.
+pub fn run(args: Args, screen: Screen) -> anyhow::Result<ExitCode> {
+    let session = Session::find(&args.show, screen)?;
+    session.carry_out(&AppRequest::Scale { target: args.target, to: args.to })
+}

@@ -1,0 +1,71 @@
+//! `tine sendSignal` and `tine send`: words for workers.
+
+use std::process::ExitCode;
+
+use super::{session::Session, show::Show, values};
+use crate::{api::apps::AppRequest, render::Screen};
+
+const SIGNAL: &str = "\
+Examples:
+  tine sendSignal SIGUSR2 api   to every worker of api
+  tine sendSignal hup 0 1       to two workers";
+
+const SEND: &str = "\
+Examples:
+  tine send 0 reload-templates  a line on worker 0's standard input, or a message if it is a node worker";
+
+/// The arguments of `tine sendSignal`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = SIGNAL)]
+pub struct SignalArgs {
+    /// SIGUSR2, USR2 or 12
+    #[arg(value_name = "SIGNAL", value_parser = values::signal_word)]
+    signal: String,
+    /// Names, ids, namespaces, `all` or `/expressions/`
+    #[arg(required = true, value_name = "APP")]
+    targets: Vec<String>,
+    #[command(flatten)]
+    show: Show,
+}
+
+/// The arguments of `tine send`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = SEND)]
+pub struct SendArgs {
+    /// A worker's id
+    #[arg(value_name = "ID")]
+    id: u32,
+    /// What it is told
+    #[arg(
+        required = true,
+        value_name = "WORDS",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    words: Vec<String>,
+    #[command(flatten)]
+    show: Show,
+}
+
+/// Sends a signal to the first process of each worker.
+///
+/// # Errors
+///
+/// As the manager says.
+pub fn signal(args: SignalArgs, screen: Screen) -> anyhow::Result<ExitCode> {
+    let mut session = Session::find(&args.show, screen)?;
+    let request = AppRequest::Signal { targets: args.targets, signal: args.signal };
+    let outcomes = session.act(&request)?;
+    session.tell(&outcomes)
+}
+
+/// Writes a line to a worker.
+///
+/// # Errors
+///
+/// As the manager says.
+pub fn send(args: &SendArgs, screen: Screen) -> anyhow::Result<ExitCode> {
+    let mut session = Session::find(&args.show, screen)?;
+    let outcomes = session.act(&AppRequest::Send { id: args.id, line: args.words.join(" ") })?;
+    session.tell(&outcomes)
+}

@@ -1,0 +1,162 @@
+//! What a command says to the manager, and shows of it.
+
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
+
+use anyhow::{anyhow, bail};
+
+use super::{outcome, print, print_json, show::Show, table};
+use crate::{
+    api::apps::{AppRequest, AppResponse, AppView, Detail, Outcome, Target},
+    client::Client,
+    home::Home,
+    render::Screen,
+};
+
+/// One command's business with the manager.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) home: Home,
+    pub(super) show: Show,
+    pub(super) screen: Screen,
+    client: Option<Client>,
+}
+
+impl Session {
+    /// With the manager that runs, if one does.
+    pub(super) fn find(show: &Show, screen: Screen) -> anyhow::Result<Self> {
+        let home = Home::from_env()?;
+        let client = Client::connect(&home)?;
+        Ok(Self { home, show: show.clone(), screen, client })
+    }
+
+    /// With the manager; if none runs, one is started.
+    pub(super) fn open(show: &Show, screen: Screen) -> anyhow::Result<Self> {
+        let home = Home::from_env()?;
+        let client = Some(Client::connect_or_start(&home)?);
+        Ok(Self { home, show: show.clone(), screen, client })
+    }
+
+    /// Starts the manager if none runs.
+    pub(super) fn start_manager(&mut self) -> anyhow::Result<()> {
+        if self.client.is_none() {
+            self.client = Some(Client::connect_or_start(&self.home)?);
+        }
+        Ok(())
+    }
+
+    /// Whether anybody can be asked.
+    pub(super) const fn has_manager(&self) -> bool {
+        self.client.is_some()
+    }
+
+    /// Asks; what is told meanwhile is shown on a terminal.
+    pub(super) fn ask(&mut self, request: &AppRequest) -> anyhow::Result<AppResponse> {
+        let quiet = self.show.is_silent() || self.show.json;
+        let client = self.client.as_mut().ok_or_else(no_manager)?;
+        let mut line = Progress::new(quiet);
+        let answer = client.ask(request, &mut |text| line.tell(text));
+        line.end();
+        Ok(answer?)
+    }
+
+    /// What became of it, for each app.
+    pub(super) fn act(&mut self, request: &AppRequest) -> anyhow::Result<Vec<Outcome>> {
+        match self.ask(request)? {
+            AppResponse::Done(outcomes) => Ok(outcomes),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The apps that these words mean, or all; none without a manager.
+    pub(super) fn apps(
+        &mut self,
+        detail: Detail,
+        targets: &[Target],
+    ) -> anyhow::Result<Vec<AppView>> {
+        if self.client.is_none() && targets.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.ask(&AppRequest::List { detail, targets: targets.to_vec() })? {
+            AppResponse::Apps(apps) => Ok(apps),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Does it, says what became of it, and shows the table.
+    pub(super) fn carry_out(mut self, request: &AppRequest) -> anyhow::Result<ExitCode> {
+        let outcomes = self.act(request)?;
+        self.finish(&outcomes)
+    }
+
+    /// Says what became of it, and shows the table.
+    pub(super) fn finish(mut self, outcomes: &[Outcome]) -> anyhow::Result<ExitCode> {
+        let code = self.tell(outcomes)?;
+        if !self.show.json && !self.show.is_silent() {
+            let apps = self.apps(Detail::Row, &[])?;
+            print(&table::table(&apps, &self.show, self.screen))?;
+        }
+        Ok(code)
+    }
+
+    /// Says what became of it.
+    pub(super) fn tell(&self, outcomes: &[Outcome]) -> anyhow::Result<ExitCode> {
+        if self.show.json {
+            print_json(&outcomes)?;
+        } else {
+            if !self.show.is_silent() {
+                print(&outcome::successes(outcomes))?;
+            }
+            eprint!("{}", outcome::failures(outcomes));
+        }
+        let failed = outcomes.iter().any(|outcome| outcome.error.is_some());
+        Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+fn no_manager() -> anyhow::Error {
+    anyhow!("no app is known, for no manager runs; `tine start SCRIPT` starts both")
+}
+
+/// A manager that answers something else than what was asked.
+pub(super) fn unexpected(answer: &AppResponse) -> anyhow::Error {
+    let text = serde_json::to_string(answer).unwrap_or_default();
+    let start: String = text.chars().take(100).collect();
+    anyhow!("the manager answers something else than it was asked: {start}")
+}
+
+/// A line that is overwritten, on a terminal only.
+struct Progress {
+    shown: bool,
+    silent: bool,
+}
+
+impl Progress {
+    fn new(quiet: bool) -> Self {
+        Self { shown: false, silent: quiet || !std::io::stderr().is_terminal() }
+    }
+
+    fn tell(&mut self, text: &str) {
+        if !self.silent {
+            // A terminal that is gone needs no progress.
+            let _ = write!(std::io::stderr(), "\r\x1b[K{}", crate::render::harmless(text));
+            self.shown = true;
+        }
+    }
+
+    fn end(self) {
+        if self.shown {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+/// For commands that mean nothing without words.
+pub(super) fn need(words: &[String], what: &str) -> anyhow::Result<()> {
+    if words.is_empty() {
+        bail!("{what}");
+    }
+    Ok(())
+}

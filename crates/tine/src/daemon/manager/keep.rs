@@ -1,0 +1,168 @@
+//! Writes the list of apps, and brings it back.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::atomic::Ordering};
+
+use super::{Manager, Word, dispatch::Work, start::refuse};
+use crate::{
+    api::apps::{AppResponse, Outcome},
+    control::Replies,
+    daemon::{
+        app::{self, Plan},
+        order::{Todo, Which},
+        say,
+        slot::Slot,
+        state::{self, Saved, SavedApp},
+    },
+};
+
+impl Manager {
+    /// Writes down what is known now. Once more afterwards, if something has changed meanwhile.
+    pub(super) fn note_state(&mut self) {
+        self.noting = true;
+        let (path, saved) = (self.shared.home.state_file(), self.saved());
+        let words = self.words.clone();
+        tokio::spawn(async move {
+            let written = tokio::task::spawn_blocking(move || state::replace(&path, &saved)).await;
+            let error = match written {
+                Ok(written) => written.err().map(|error| error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            let _ = words.send(Word::Noted(error)).await;
+        });
+    }
+
+    /// What cannot be written is said once, until it can be written again.
+    pub(super) fn noted(&mut self, error: Option<String>) {
+        self.noting = false;
+        if let Some(error) = error.as_ref().filter(|_| self.note_failed.is_none()) {
+            say(&format!("{} cannot be written: {error}", self.shared.home.state_file().display()));
+        }
+        self.note_failed = error;
+    }
+
+    fn saved(&self) -> Saved {
+        Saved::of(&self.cards(), self.shared.ids.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn save(&self, (force, no_env): (bool, bool), replies: Replies) {
+        if self.apps.is_empty() && !force {
+            let error = "there is no app to save; with --force an empty list is saved".to_owned();
+            return refuse(replies, error);
+        }
+        let home = self.shared.home.clone();
+        let mut saved = self.saved();
+        if no_env {
+            saved.strip();
+        }
+        tokio::task::spawn_blocking(move || {
+            let (path, old) = (home.dump_file(), home.dump_backup());
+            let answer = match state::replace_keeping(&path, &old, &saved) {
+                Ok(()) => AppResponse::Done(saved.apps.iter().map(outcome).collect()),
+                Err(error) => AppResponse::Error(format!("write {}: {error}", path.display())),
+            };
+            let _ = replies.blocking_send(answer);
+        });
+    }
+
+    pub(super) fn clear_dump(&self, replies: Replies) {
+        let home = &self.shared.home;
+        let cleared = [home.dump_file(), home.dump_backup()].iter().try_for_each(|path| {
+            state::remove(path).map_err(|error| format!("remove {}: {error}", path.display()))?;
+            Ok(())
+        });
+        let answer = match cleared {
+            Ok(()) => AppResponse::Done(Vec::new()),
+            Err(error) => AppResponse::Error(error),
+        };
+        let _ = replies.try_send(answer);
+    }
+
+    /// Starts what was saved and is not there.
+    pub(super) fn resurrect(&mut self, replies: Replies) {
+        let home = &self.shared.home;
+        let (saved, complaints) = first_readable([home.dump_file(), home.dump_backup()]);
+        for complaint in &complaints {
+            let _ = replies.try_send(AppResponse::Progress(complaint.clone()));
+        }
+        let Some(saved) = saved else {
+            let nothing = || "there is no saved list; `tine save` makes one".to_owned();
+            return refuse(replies, complaints.into_iter().next().unwrap_or_else(nothing));
+        };
+        let works = self.bring_back(saved);
+        self.dispatch(works, replies);
+    }
+
+    /// What ran when the manager before came to its end runs again.
+    pub(super) fn recover(&mut self, left: Option<Saved>) {
+        let Some(left) = left else { return };
+        let works = self.bring_back(left);
+        tokio::spawn(super::dispatch::carry_out(works, None, self.words.clone()));
+    }
+
+    /// The apps are there again, as they were; those that ran are to be started.
+    pub(super) fn bring_back(&mut self, saved: Saved) -> Vec<Work> {
+        let mut there: BTreeMap<String, usize> = BTreeMap::new();
+        for card in self.cards() {
+            *there.entry(card.spec.name.clone()).or_default() += 1;
+        }
+        let was_empty = self.apps.is_empty();
+        if was_empty {
+            self.shared.ids.store(saved.next_id, Ordering::Relaxed);
+        }
+        let mut works = Vec::new();
+        for app in saved.apps {
+            match there.get_mut(&app.spec.name) {
+                Some(count) if *count > 0 => *count -= 1,
+                _ => works.extend(self.bring_back_one(app, was_empty)),
+            }
+        }
+        self.in_order(works)
+    }
+
+    fn bring_back_one(&mut self, app: SavedApp, same_numbers: bool) -> Option<Work> {
+        let mut spec = app.spec;
+        if app.no_env {
+            spec.inherited = std::env::vars().collect();
+        }
+        let wanted = app.workers.iter().filter(|worker| worker.wanted);
+        let mut ids = std::collections::BTreeSet::new();
+        let wanted: Vec<u32> = wanted.map(|worker| worker.instance).collect();
+        let slots = app.workers.into_iter().map(|worker| {
+            let id = if same_numbers { worker.id } else { self.shared.next_id() };
+            if wanted.contains(&worker.instance) {
+                ids.insert(id);
+            }
+            let slot = Slot::new(id, worker.instance);
+            Slot { counts: worker.restarts, created_at: worker.created_at, ..slot }
+        });
+        let slots = slots.collect();
+        let number = if same_numbers { app.number } else { self.next_number };
+        self.next_number = self.next_number.max(number + 1);
+        let plan = Plan { number, spec, slots };
+        self.apps.insert(number, app::spawn(plan, self.shared.clone()));
+        self.work(number, Todo::Start(Which::Ids(ids)))
+    }
+}
+
+/// The first list that can be used, and what was wrong with those before it.
+fn first_readable(paths: [PathBuf; 2]) -> (Option<Saved>, Vec<String>) {
+    let mut complaints = Vec::new();
+    for path in paths {
+        match state::read(&path) {
+            Ok(Some(saved)) => return (Some(saved), complaints),
+            Ok(None) => {}
+            Err(error) => complaints.push(app::causes(&error)),
+        }
+    }
+    (None, complaints)
+}
+
+fn outcome(app: &SavedApp) -> Outcome {
+    Outcome {
+        app: app.spec.name.clone(),
+        ids: app.workers.iter().map(|worker| worker.id).collect(),
+        done: "saved".to_owned(),
+        error: None,
+        last_lines: Vec::new(),
+    }
+}

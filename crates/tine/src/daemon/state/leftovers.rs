@@ -1,0 +1,69 @@
+//! Ends what a manager left that did not end as it should.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal};
+use tine_linux::{cgroup, tree};
+
+use super::{Mark, Saved, boot};
+
+/// What was killed is gone by then, unless the kernel holds it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Kills the workers that it names, with all that descends from them, and waits until they are gone.
+/// Gives how many processes there were. The number of a process alone is never trusted.
+pub(in crate::daemon) fn end_leftovers(saved: &Saved) -> usize {
+    if saved.boot != boot() {
+        return 0;
+    }
+    sweep_cgroups(saved.manager);
+    let workers = saved.apps.iter().flat_map(|app| &app.workers);
+    let marks: Vec<Mark> = workers.filter_map(|worker| worker.process).collect();
+    let until = Instant::now() + PATIENCE;
+    let mut killed = 0;
+    loop {
+        let left = left(&marks);
+        if left.is_empty() || Instant::now() > until {
+            return killed;
+        }
+        killed = killed.max(left.len());
+        tree::signal_all(&left, Signal::KILL);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn left(marks: &[Mark]) -> Vec<tree::Entry> {
+    let alive = marks.iter().filter_map(|mark| {
+        let pid = Pid::from_raw(mark.pid)?;
+        let entry = tree::entry(pid).ok()?;
+        (entry.started == mark.started && !entry.zombie).then_some(pid)
+    });
+    let mut alive = alive.peekable();
+    if alive.peek().is_none() {
+        return Vec::new();
+    }
+    let table = tree::Table::read(None).unwrap_or_default();
+    alive.flat_map(|pid| table.members(Some(pid), None)).collect()
+}
+
+/// Whatever has lost its ancestors is still in its worker's cgroup.
+fn sweep_cgroups(manager: Mark) {
+    let (Ok(parent), Some(pid)) = (cgroup::Parent::own(), Pid::from_raw(manager.pid)) else {
+        return;
+    };
+    let still_there = tree::entry(pid).is_ok_and(|entry| entry.started == manager.started);
+    if still_there && pid != rustix::process::getpid() {
+        return;
+    }
+    let prefix = tine_cluster::primary::cgroup_prefix(pid);
+    let Ok(entries) = fs::read_dir(parent.path()) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)) {
+            let _ = fs::write(entry.path().join("cgroup.kill"), "1");
+        }
+    }
+    parent.sweep(&prefix);
+}

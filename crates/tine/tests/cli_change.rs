@@ -1,0 +1,117 @@
+//! What people type to change what runs, with the real program.
+#![forbid(unsafe_code)]
+
+mod shell;
+
+use shell::{Shell, wait_until};
+
+fn with(count: u32) -> Shell {
+    let shell = Shell::new();
+    shell.write(
+        "app.js",
+        "process.stdin.on('data', d => console.log('got ' + d)); setInterval(() => {}, 1000)",
+    );
+    shell.ok(&format!("start app.js -i {count} --silent"));
+    shell
+}
+
+#[test]
+fn a_restart_is_counted_and_a_reset_forgets_it() {
+    let shell = with(1);
+    let before = shell.values("app", "/pid");
+    let out = shell.ok("restart app");
+    assert!(out.starts_with("app (0): restarted\n"), "{out}");
+    assert_ne!(shell.values("app", "/pid"), before);
+    assert_eq!(shell.values("app", "/pm2_env/restart_time"), ["1"]);
+    shell.ok("reset app");
+    assert_eq!(shell.values("app", "/pm2_env/restart_time"), ["0"]);
+}
+
+#[test]
+fn a_reload_replaces_every_worker() {
+    let shell = with(2);
+    let before = shell.values("app", "/pid");
+    let out = shell.ok("reload app");
+    assert!(out.starts_with("app (0, 1): reloaded\n"), "{out}");
+    let after = shell.values("app", "/pid");
+    assert!(after.iter().all(|pid| !before.contains(pid)), "{before:?} {after:?}");
+}
+
+#[test]
+fn apps_are_scaled_up_and_down() {
+    let shell = with(1);
+    shell.ok("scale app 3");
+    assert_eq!(shell.jlist().len(), 3);
+    shell.ok("scale app +1");
+    assert_eq!(shell.jlist().len(), 4);
+    shell.ok("scale app -2");
+    assert_eq!(shell.jlist().len(), 2);
+    let said = shell.tine("scale app many");
+    assert_eq!((said.code, said.err.contains("5, +2 or -1")), (2, true), "{said:?}");
+}
+
+#[test]
+fn unknown_apps_are_an_error_with_a_suggestion() {
+    let shell = with(1);
+    for command in ["stop", "restart", "reload", "delete", "describe", "reset", "pid", "id", "env"]
+    {
+        let error = shell.fails(&format!("{command} ap"));
+        assert!(error.contains("`ap`") && error.contains("`app`"), "{command}: {error}");
+    }
+    let said = shell.tine("restat app");
+    assert_eq!((said.code, said.err.contains("'restart'")), (2, true), "{said:?}");
+    let said = shell.tine("start app.js --instence 2");
+    assert_eq!((said.code, said.err.contains("--instances")), (2, true), "{said:?}");
+}
+
+#[test]
+fn apps_are_meant_by_name_id_namespace_expression_and_all() {
+    let shell = with(1);
+    shell.ok("start app.js -n 455 --namespace web --silent");
+    for (words, stopped) in
+        [("app", "app"), ("0", "app"), ("web", "455"), ("/^4/", "455"), ("455", "455")]
+    {
+        let out = shell.ok(&format!("stop {words}"));
+        assert!(out.starts_with(&format!("{stopped} (")), "{words}: {out}");
+        shell.ok("restart all --silent");
+    }
+    shell.ok("delete all");
+    assert_eq!(shell.fails("stop all").is_empty(), false);
+}
+
+#[test]
+fn workers_are_signalled_and_written_to() {
+    let shell = with(1);
+    let before = shell.values("app", "/pid");
+    let said = shell.words(&["sendSignal", "SIGKILL", "app"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(wait_until(|| shell.values("app", "/pid") != before));
+    assert!(shell.fails("sendSignal SIGNOTHING app").contains("SIGNOTHING"));
+    assert!(shell.fails("send 77 hello").contains("77"));
+}
+
+#[test]
+fn a_silent_user_hears_errors_only() {
+    let mut shell = with(1);
+    for command in ["restart app --silent", "stop app -s", "ping -s"] {
+        assert_eq!(shell.ok(command), "", "{command}");
+    }
+    shell.set("PM2_SILENT", "true");
+    assert_eq!(shell.ok("start app"), "");
+    assert!(!shell.fails("stop nobody").is_empty());
+    assert_eq!(shell.jlist().len(), 1, "the list is what was asked for");
+}
+
+#[test]
+fn the_manager_ends_with_its_apps_and_without_one_nothing_is_there() {
+    let shell = with(1);
+    let pid = shell.values("app", "/pid").remove(0);
+    let pong = shell.ok("ping");
+    assert!(pong.starts_with("pong: tine ") && pong.ends_with("1 app(s)\n"), "{pong}");
+    shell.ok("kill");
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    assert!(shell.fails("ping").contains("no manager"));
+    assert!(shell.fails("stop app").contains("no manager"));
+    assert_eq!(shell.ok("kill"), "");
+    assert_eq!(shell.ok("prettylist"), "[]");
+}

@@ -1,0 +1,81 @@
+//! Files of apps, with the real program.
+#![forbid(unsafe_code)]
+
+mod shell;
+
+use shell::Shell;
+
+const IDLE: &str = "setInterval(() => {}, 1000)";
+
+fn with_file() -> Shell {
+    let shell = Shell::new();
+    shell.write("idle.js", IDLE);
+    shell.write(
+        "ecosystem.config.js",
+        "module.exports = { apps: [
+           { name: 'a', script: 'idle.js', env: { X: 'base' }, env_production: { X: 'prod' } },
+           { name: 'b', script: 'idle.js', instances: 2 },
+         ] }",
+    );
+    shell
+}
+
+#[test]
+fn no_word_at_all_is_the_file_of_the_directory() {
+    let shell = with_file();
+    shell.ok("start");
+    assert_eq!(shell.values("a", "/pm2_env/X"), ["base"]);
+    assert_eq!(shell.values("b", "/pm2_env/status"), ["online", "online"]);
+}
+
+#[test]
+fn apps_and_environments_of_a_file_are_chosen() {
+    let shell = with_file();
+    shell.ok("start ecosystem.config.js --only a --env production");
+    assert_eq!(shell.values("a", "/pm2_env/X"), ["prod"]);
+    assert_eq!(shell.jlist().len(), 1);
+    let error = shell.fails("start ecosystem.config.js --only c");
+    assert!(error.contains("no app `c`"), "{error}");
+}
+
+#[test]
+fn a_file_names_apps_for_every_command() {
+    let shell = with_file();
+    shell.ok("startOrReload ecosystem.config.js");
+    assert_eq!(shell.jlist().len(), 3);
+    shell.ok("startOrRestart ecosystem.config.js --only b");
+    assert_eq!(shell.values("b", "/pm2_env/restart_time"), ["1", "1"]);
+    shell.ok("stop ecosystem.config.js");
+    assert_eq!(shell.values("b", "/pm2_env/status"), ["stopped", "stopped"]);
+    shell.ok("restart ecosystem.config.js");
+    assert_eq!(shell.values("b", "/pm2_env/status"), ["online", "online"]);
+    shell.ok("reload ecosystem.config.js --only a");
+    shell.ok("delete ecosystem.config.js");
+    assert_eq!(shell.ok("jlist"), "[]\n");
+}
+
+#[test]
+fn standard_input_is_a_file_too() {
+    let shell = with_file();
+    let said = shell.fed("start -", r#"{"apps": [{"name": "fed", "script": "idle.js"}]}"#);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(shell.values("fed", "/pm2_env/status"), ["online"]);
+    let said = shell.fed("delete -", r#"{"apps": [{"name": "fed", "script": "idle.js"}]}"#);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(shell.ok("jlist"), "[]\n");
+}
+
+#[test]
+fn a_file_to_begin_with_starts() {
+    let shell = Shell::new();
+    shell.write("server.js", IDLE);
+    for kind in ["", " ecosystem", " simple"] {
+        let said = shell.ok(&format!("init{kind}"));
+        let name = said.split(' ').next().expect("the name of the file");
+        assert!(shell.fails(&format!("init{kind}")).contains("make"), "it is not overwritten");
+        shell.ok(&format!("start {name}"));
+        assert!(!shell.values("api", "/pm2_env/status").is_empty(), "{kind}");
+        shell.ok("delete all");
+        std::fs::remove_file(shell.work().join(name)).expect("it is there");
+    }
+}

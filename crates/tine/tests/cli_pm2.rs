@@ -1,0 +1,61 @@
+//! A day with `alias pm2=tine`: commands as pm2's users and their scripts type them, through a shell.
+#![forbid(unsafe_code)]
+
+mod shell;
+
+use std::process::Command;
+
+use shell::{Shell, free_port};
+
+/// Each line is typed into bash, where `pm2` is tine; what it prints must contain the words.
+const DAY: &str = "\
+pm2 start app.js -i 2 --name api -- --x 1        => online
+pm2 l                                            => api
+pm2 prettylist | grep -c 'pm_id: [01],'          => 4
+pm2 jlist | node -p 'JSON.parse(require(\"fs\").readFileSync(0)).length' => 2
+test `pm2 jlist | wc -l` = 1 && echo one         => one
+pm2 restart all                                  => online
+pm2 reload api                                   => online
+pm2 prettylist | grep -c 'restart_time: 2,'      => 2
+pm2 reset api                                    => api
+pm2 prettylist | grep -c 'restart_time: 0,'      => 2
+pm2 scale api 3                                  => online
+pm2 id api                                       => [ 0, 1, 2 ]
+pm2 stop 0                                       => stopped
+pm2 start 0                                      => online
+pm2 stop api; echo code $?                       => code 0
+pm2 stop nobody 2>/dev/null; echo code $?        => code 1
+pm2 describe api                                 => --x 1
+pm2 start app.js --name api 2>/dev/null; pm2 jlist | grep -o '\"status\":\"online\"' | wc -l => 3
+pm2 restart api --name renamed                   => renamed
+pm2 restart renamed --node-args='--harmony'      => online
+pm2 prettylist | grep -c \"node_args: . '--harmony' .,\" => 3
+pm2 sendSignal SIGUSR2 renamed; echo code $?     => code 0
+pm2 start sleeper.sh -f; pm2 delete sleeper      => deleted
+out=`pm2 pid renamed`; echo pids $out            => pids
+pm2 delete all                                   => deleted
+pm2 prettylist                                   => []
+pm2 nonsense 2>/dev/null; echo code $?           => code 2
+pm2 kill; echo code $?                           => code 0";
+
+#[test]
+fn a_day_of_pm2_goes_by_with_tine() {
+    let mut shell = Shell::new();
+    shell.set("PORT", &free_port().to_string());
+    shell.node_server("app.js");
+    shell.write("sleeper.sh", "sleep 1000\n");
+    for line in DAY.lines() {
+        let (typed, wanted) = line.split_once("=>").expect("what is typed => what is wanted");
+        let output = Command::new("timeout")
+            .args(["60", "bash", "-c"])
+            .arg(format!("pm2() {{ {} \"$@\"; }}\n{typed}", env!("CARGO_BIN_EXE_tine")))
+            .env("TINE_HOME", shell.home())
+            .current_dir(shell.work())
+            .envs(shell.variables())
+            .output()
+            .expect("bash is there");
+        let out = String::from_utf8_lossy(&output.stdout);
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert!(out.contains(wanted.trim()), "{typed}\nout: {out}\nerr: {err}");
+    }
+}
