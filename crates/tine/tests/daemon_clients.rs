@@ -221,7 +221,8 @@ impl Mount {
     fn new(manager: &Manager, options: &str) -> Option<Self> {
         let path = manager.root.join("home");
         fs::create_dir(&path).unwrap();
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&path);
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&path);
         mount.status().is_ok_and(|status| status.success()).then_some(Self(path))
     }
 
@@ -269,6 +270,7 @@ fn a_full_disk_ends_nothing_and_is_said_where_something_is_to_be_saved() {
     again.known = Known::Restart;
     manager.done(&AppRequest::Start(again));
     assert_eq!(manager.list()[0].workers.len(), 2);
+    drop(filler);
     fs::remove_file(manager.home.root().join("filler")).unwrap();
     manager.done(&save);
     manager.done(&AppRequest::KillManager);

@@ -149,15 +149,15 @@ impl Manager {
             Word::Noted(error) => self.noted(error),
             // Dropped replies tell that the manager is stopping.
             Word::Checked(..) | Word::Applicable(..) if self.ending.is_some() => {}
-            Word::Checked(start, replies) => self.start_checked(*start, replies),
-            Word::Applicable(wish, replies) => self.apply_checked(*wish, replies),
+            Word::Checked(start, replies) => self.start_checked(&start, replies),
+            Word::Applicable(wish, replies) => self.apply_checked(&wish, replies),
         }
     }
 
     fn signalled(&mut self, sent: Sent) {
         match sent {
             Sent::Stop => self.end(None),
-            Sent::ReopenLogs => {}
+            Sent::ReopenLogs => self.reopen_logs(),
         }
     }
 

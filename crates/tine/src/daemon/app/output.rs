@@ -34,7 +34,7 @@ impl App {
         let tell = self.inputs.troubles.0.clone();
         let report = move |trouble: LogTrouble| {
             // The app may have gone.
-            let _ = tell.send(trouble.to_string());
+            let _ = tell.send(said(&trouble));
         };
         match LogWriter::start(settings, report) {
             Ok(logs) => self.logs = Some(logs),
@@ -96,4 +96,23 @@ impl App {
 
 fn texts(lines: Vec<crate::logs::LastLine>) -> Vec<String> {
     lines.into_iter().map(|line| line.text).collect()
+}
+
+/// As a sentence.
+fn said(trouble: &LogTrouble) -> String {
+    match trouble {
+        LogTrouble::Full { path, error } => {
+            format!("{} has no room, and the workers wait: {error}", path.display())
+        }
+        LogTrouble::Lost { path, error } => {
+            format!("{} cannot be written, and the output is lost: {error}", path.display())
+        }
+        LogTrouble::Works { path, lost: 0 } => format!("{} is written again", path.display()),
+        LogTrouble::Works { path, lost } => {
+            format!("{} is written again; {lost} bytes were lost", path.display())
+        }
+        LogTrouble::Archive { path, error } => {
+            format!("{} could not be set aside: {error}", path.display())
+        }
+    }
 }

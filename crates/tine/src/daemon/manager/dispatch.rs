@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// An app that is to come after others waits for them no longer than this.
-const AFTER: Duration = Duration::from_secs(60);
+const AFTER: Duration = Duration::from_mins(1);
 
 /// Work for one app.
 #[derive(Debug)]
