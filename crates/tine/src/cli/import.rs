@@ -49,7 +49,9 @@ pub fn run(args: &Args, screen: Screen) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if !args.start {
-        apps.iter_mut().for_each(|app| app.set("autostart", false));
+        for app in &mut apps {
+            app.set("autostart", false);
+        }
     }
     let request = AppRequest::Start(Start {
         apps,

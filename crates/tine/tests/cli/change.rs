@@ -73,7 +73,7 @@ fn apps_are_meant_by_name_id_namespace_expression_and_all() {
         shell.ok("restart all --silent");
     }
     shell.ok("delete all");
-    assert_eq!(shell.fails("stop all").is_empty(), false);
+    assert!(!shell.fails("stop all").is_empty());
 }
 
 #[test]

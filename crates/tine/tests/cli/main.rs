@@ -3,6 +3,7 @@
 
 mod change;
 mod files;
+mod import;
 mod list;
 mod pm2;
 mod shell;

@@ -97,6 +97,15 @@ fn the_schema_refuses_what_the_reader_refuses() {
     }
 }
 
+#[test]
+fn the_file_to_begin_with_is_read_and_fits_the_schema() {
+    let text = include_str!("../../src/cli/ecosystem/tine.toml");
+    let files = Files::new(&[("tine.toml", text)]);
+    assert_eq!(load(&files, "tine.toml").unwrap().warnings, [""; 0]);
+    let whole = config::schema();
+    assert_eq!(check(&whole, &whole, &toml::from_str(text).unwrap()), Ok(()));
+}
+
 /// As much of JSON Schema as ours has; a word that is not known is an error.
 fn check(whole: &Value, schema: &Value, value: &Value) -> Result<(), String> {
     let words = schema.as_object().expect("a schema is a table");

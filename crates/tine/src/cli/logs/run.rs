@@ -29,10 +29,9 @@ pub fn run(
     let mut show = Show::new(args);
     let origins = origins(&list()?, args);
     show.widen(&origins);
-    let result = show.begin(origins).and_then(|()| match args.nostream {
-        true => Ok(()),
-        false => show.follow(&mut list, args),
-    });
+    let result = show
+        .begin(origins)
+        .and_then(|()| if args.nostream { Ok(()) } else { show.follow(&mut list, args) });
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         result => result.context("show a log").map(|()| ExitCode::SUCCESS),
@@ -52,7 +51,7 @@ impl<'a> Show<'a> {
         let look = Look {
             form: args.form(),
             timestamp: args.stamp(),
-            highlight: args.highlight.clone().flatten(),
+            highlight: args.highlight.clone(),
             colour: Screen::of_stdout().colour,
             width: 0,
         };

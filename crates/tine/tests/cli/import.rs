@@ -1,19 +1,16 @@
 //! Apps that pm2 has saved, with the real program.
-#![forbid(unsafe_code)]
-
-mod shell;
 
 use std::fs;
 
+use crate::shell::Shell;
 use serde_json::Value;
-use shell::Shell;
 
 /// What pm2 7.0.4 wrote, with its programs in the working directory; without those that need root.
 fn with_dump(file: &str) -> Shell {
     let shell = Shell::new();
     shell.write("server.js", "setInterval(() => {}, 1000)");
     let work = shell.work().to_string_lossy().into_owned();
-    let text = include_str!("fixtures/dump.pm2").replace("/srv/app", &work);
+    let text = include_str!("../fixtures/dump.pm2").replace("/srv/app", &work);
     let mut list: Vec<Value> = serde_json::from_str(&text).expect("pm2 writes JSON");
     list.retain(|app| app["name"] != "worker");
     let path = shell.work().join(file);
