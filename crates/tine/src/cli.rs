@@ -227,7 +227,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Attach(args) => follow::attach(&args, screen),
         Command::Cleardump(args) => save::clear(&args, screen),
         Command::Completion(args) => completion::run(&args),
-        Command::Daemon(args) => daemon::run(args),
+        Command::Daemon(args) => daemon::run(&args),
         Command::Delete(args) => stop::delete(&args, screen),
         Command::Describe(args) => describe::run(&args, screen),
         Command::Doctor(args) => doctor::run(&args, screen),
