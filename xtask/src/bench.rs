@@ -11,6 +11,7 @@ mod fair;
 mod guard;
 mod handover;
 mod load;
+mod logs;
 mod message;
 mod process;
 mod procfs;
@@ -71,6 +72,8 @@ enum Name {
     Accept,
     /// Connections per second through the primary's hands
     Handover,
+    /// Megabytes per second of a worker's output
+    Logs,
     /// Messages per second between primary and worker
     Message,
     /// Time to the first answer, and the manager's memory
@@ -121,6 +124,7 @@ fn measure(name: Name, session: &Session, args: &Args) -> Result<Report> {
         Name::Blocked => Ok(blocked::measure(session, args.rounds(5))),
         Name::Accept => accept::measure(session, args),
         Name::Handover => handover::measure(session, args),
+        Name::Logs => Ok(logs::measure(session, args.rounds(5))),
         Name::Message => message::measure(session, args.rounds(7)),
         Name::Start => Ok(start::measure(session, args.rounds(30))),
     }

@@ -7,7 +7,7 @@ pub(crate) use start::READY;
 use std::{
     io::{self, BufRead, BufReader, Write},
     os::unix::net::UnixStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -31,6 +31,8 @@ const GLANCE: Duration = Duration::from_secs(20);
 pub struct Client {
     stream: BufReader<UnixStream>,
     manager_pid: u32,
+    /// The manager's own.
+    log: PathBuf,
 }
 
 /// Why the manager did not do what it was asked.
@@ -108,7 +110,7 @@ impl Client {
                 };
             }
         };
-        Self::greet(stream)
+        Self::greet(stream, home.daemon_log())
     }
 
     /// Meets the manager of this home, and starts one if none runs.
@@ -117,9 +119,18 @@ impl Client {
     ///
     /// As [`Self::connect`], and when it cannot be started.
     pub fn connect_or_start(home: &Home) -> Result<Self, ClientError> {
+        Self::connect_or_start_with(home, &start::executable())
+    }
+
+    /// Likewise; what is started is this program, and not the one that runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::connect_or_start`].
+    pub fn connect_or_start_with(home: &Home, tine: &Path) -> Result<Self, ClientError> {
         match Self::connect(home)? {
             Some(client) => Ok(client),
-            None => start::start(home),
+            None => start::start(home, tine),
         }
     }
 
@@ -166,10 +177,14 @@ impl Client {
     }
 
     /// `None`: whoever listened has gone in this moment.
-    fn greet(stream: UnixStream) -> Result<Option<Self>, ClientError> {
-        let mut client = Self { stream: BufReader::new(stream), manager_pid: 0 };
+    fn greet(stream: UnixStream, log: PathBuf) -> Result<Option<Self>, ClientError> {
+        let mut client = Self { stream: BufReader::new(stream), manager_pid: 0, log };
         client.wait_for(Some(GREETING));
-        let Some(line) = client.line()? else { return Ok(None) };
+        let line = match client.line() {
+            Ok(Some(line)) => line,
+            Ok(None) | Err(ClientError::Lost { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         let hello: Hello = serde_json::from_str(&line).map_err(|error| no_hello(&line, &error))?;
         client.manager_pid = hello.manager_pid;
         if hello.version != VERSION {
@@ -211,8 +226,7 @@ impl Client {
     }
 
     fn lost(&self) -> ClientError {
-        let log = Home::from_env().map(|home| home.daemon_log()).unwrap_or_default();
-        ClientError::Lost { pid: self.manager_pid, log }
+        ClientError::Lost { pid: self.manager_pid, log: self.log.clone() }
     }
 }
 

@@ -7,7 +7,7 @@
 //!                    │
 //!        app · keys · kind · parts · watch     each key by one table: its names, its type, its place
 //!                    │
-//!                  Loaded                      patches, statics, warnings
+//!                  Loaded                      patches, warnings
 //! ```
 //!
 //! A key that is not known, or a value that is not of its type, is told with its line and with what was
@@ -23,10 +23,12 @@ pub mod keys;
 pub mod kind;
 mod parts;
 mod procfile;
+mod schema;
 mod script;
 mod shape;
 mod statics;
 mod suggest;
+mod table;
 mod toml;
 mod tree;
 mod watch;
@@ -47,8 +49,9 @@ use crate::spec::Patch;
 
 pub use dump::{import_dump, pm2_dump_file};
 pub use error::{ConfigError, Problem};
-pub use statics::Static;
+pub use schema::schema;
 pub use suggest::nearest;
+pub use table::markdown;
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,10 +74,9 @@ pub struct Selection {
 /// What a configuration says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Loaded {
-    /// One for each app: `name`, `script` and `cwd` are set, and all paths are absolute.
+    /// One for each app, also for those that are a directory to be served: `name`, `script` and `cwd` are set,
+    /// and all paths are absolute.
     pub apps: Vec<Patch>,
-    /// Directories that are to be served.
-    pub statics: Vec<Static>,
     /// What is worth a word, a sentence each, with file and line.
     pub warnings: Vec<String>,
     /// The file, absolute; `None` for standard input.
@@ -290,7 +292,7 @@ fn read(
     }
     let mut warnings = document.notes;
     warnings.extend(context.warnings.iter().map(ToString::to_string));
-    if found.apps.is_empty() && found.statics.is_empty() {
+    if found.is_empty() {
         return Err(ConfigError::Empty(file.shown.clone()));
     }
     only(&file.shown, &mut found, &wanted.only)?;
@@ -301,32 +303,27 @@ fn read(
         }
         patch
     };
-    let apps = found.apps.into_iter().map(patch).collect();
-    Ok(Loaded { apps, statics: found.statics, warnings, origin })
+    let apps = found.into_iter().map(patch).collect();
+    Ok(Loaded { apps, warnings, origin })
 }
 
 /// Keeps the apps that were asked for.
-fn only(file: &str, found: &mut shape::Read, names: &[String]) -> Result<(), ConfigError> {
+fn only(file: &str, found: &mut Vec<App>, names: &[String]) -> Result<(), ConfigError> {
     if names.is_empty() {
         return Ok(());
     }
-    let known: Vec<&str> = found
-        .apps
-        .iter()
-        .flat_map(|app| [app.name.as_str(), &app.base_name])
-        .chain(found.statics.iter().map(|one| one.name.as_str()))
-        .collect();
-    if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
+    let both = |app: &'_ App| [app.name.clone(), app.base_name.clone()];
+    let known: Vec<String> = found.iter().flat_map(both).collect();
+    if let Some(name) = names.iter().find(|name| !known.contains(name)) {
         let mut all = known.clone();
         all.dedup();
         return Err(ConfigError::Only {
             file: file.to_owned(),
             name: name.clone(),
-            meant: nearest(name, known).map(str::to_owned),
+            meant: nearest(name, known.iter().map(String::as_str)).map(str::to_owned),
             known: all.join(", "),
         });
     }
-    found.apps.retain(|app| names.contains(&app.name) || names.contains(&app.base_name));
-    found.statics.retain(|one| names.contains(&one.name));
+    found.retain(|app| names.contains(&app.name) || names.contains(&app.base_name));
     Ok(())
 }

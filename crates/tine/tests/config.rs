@@ -1,6 +1,8 @@
 //! Configuration files, as a user writes them.
 #![forbid(unsafe_code)]
 
+#[path = "config/docs.rs"]
+mod docs;
 #[path = "config/files.rs"]
 mod files;
 #[path = "config/keys.rs"]

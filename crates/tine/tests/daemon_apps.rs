@@ -206,11 +206,11 @@ fn an_app_waits_for_those_it_comes_after() {
     let mut third = sleeper("third", 1);
     third.set("after", ["nobody"]);
     let error = manager.start(vec![third]).unwrap_err().to_string();
-    assert_eq!(error, "`third` is to come after `nobody`, which there is not");
+    assert_eq!(error, "`third` is to start after `nobody`, but there is no app of that name");
     let (mut a, mut b) = (sleeper("a", 1), sleeper("b", 1));
     a.set("after", ["b"]);
     b.set("after", ["a"]);
-    assert!(manager.start(vec![a, b]).unwrap_err().to_string().contains("after itself"));
+    assert!(manager.start(vec![a, b]).unwrap_err().to_string().contains("wait for one another"));
 }
 
 #[test]

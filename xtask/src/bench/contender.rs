@@ -298,7 +298,8 @@ fn see_all(addr: SocketAddrV4, workers: usize) -> Result<()> {
     Ok(())
 }
 
-fn pid_in_file(file: &Path) -> Result<Pid> {
+/// What pm2 has written into its `pm2.pid`.
+pub(crate) fn pid_in_file(file: &Path) -> Result<Pid> {
     let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
     text.trim().parse().ok().and_then(Pid::from_raw).context("read the daemon's pid")
 }

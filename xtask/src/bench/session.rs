@@ -52,6 +52,16 @@ impl Session {
         self.target.join("release/examples/message")
     }
 
+    /// A program that writes as fast as it can: `examples/chatter.rs`.
+    pub(crate) fn chatter(&self) -> PathBuf {
+        self.target.join("release/examples/chatter")
+    }
+
+    /// What writes the logs of a manager, by itself: `examples/logwriter.rs`.
+    pub(crate) fn log_writer(&self) -> PathBuf {
+        self.target.join("release/examples/logwriter")
+    }
+
     /// A program of `xtask/peers`.
     pub(crate) fn peer(&self, name: &str) -> PathBuf {
         self.root.join("xtask/peers").join(name)

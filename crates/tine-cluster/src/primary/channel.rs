@@ -229,9 +229,7 @@ impl ChannelTask {
 
     async fn serve(&mut self, inbox: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), String> {
         loop {
-            let queued = self.session.queued();
             self.flush().map_err(in_words)?;
-            self.letters.went(queued - self.session.queued());
             let takes = self.letters.has_room(self.session.queued());
             let full = self.budget.is_used_up();
             let wake = tokio::select! {
@@ -275,7 +273,10 @@ impl ChannelTask {
     /// Sends what can be sent, and remembers whether that was all.
     fn flush(&mut self) -> io::Result<()> {
         self.full = None;
-        match lines::flush(self.socket.get_ref(), self.session.outbox())? {
+        let queued = self.session.queued();
+        let flushed = lines::flush(self.socket.get_ref(), self.session.outbox())?;
+        self.letters.went(queued - self.session.queued());
+        match flushed {
             // What cannot be said any more is known by the end of what is heard.
             Flushed::All | Flushed::Closed => {}
             Flushed::WouldBlock => {
@@ -335,8 +336,7 @@ impl ChannelTask {
     }
 
     async fn tell_events(&mut self) -> Result<(), String> {
-        let queued = self.session.queued();
-        while let Some(news) = self.next_news()? {
+        while let Some(news) = self.take_news()? {
             let news = match news {
                 News::Said(worker, said) => match self.budget.admit(said) {
                     Some(said) => News::Said(worker, said),
@@ -348,9 +348,21 @@ impl ChannelTask {
                 break;
             }
         }
-        // What was answered on the way does not wait for a handle's confirmation.
-        self.letters.delayed(self.session.queued().saturating_sub(queued));
         Ok(())
+    }
+
+    /// The next news. What came with a descriptor has been acknowledged then, as by Node, whose program
+    /// hears of it afterwards.
+    fn take_news(&mut self) -> Result<Option<News>, String> {
+        let queued = self.session.queued();
+        let news = self.next_news()?;
+        let answered = self.session.queued().saturating_sub(queued);
+        // What was answered on the way does not wait for a handle's confirmation.
+        self.letters.delayed(answered);
+        if answered > 0 && matches!(news, Some(News::Said(..))) {
+            self.flush().map_err(in_words)?;
+        }
+        Ok(news)
     }
 }
 

@@ -7,8 +7,14 @@ use anyhow::Context;
 use super::print;
 use crate::{client::Client, daemon, home::Home, watchdog};
 
+const EXAMPLES: &str = "\
+Examples:
+  tine daemon                starts the manager, as the first `tine start` would
+  tine daemon --foreground   for a service manager; SIGTERM ends it with all apps";
+
 /// Arguments of `tine daemon`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Stay in the foreground, for a service manager such as systemd
     #[arg(long)]

@@ -14,8 +14,14 @@ use crate::{
     render::{self, Screen},
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  tine doctor                what is missing, and the command that grants it
+  tine doctor --json | jq .mechanisms";
+
 /// Arguments of `tine doctor`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Print JSON (one object; `checks`, `host` and `mechanisms` have the facts)
     #[arg(long)]

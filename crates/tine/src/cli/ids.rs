@@ -8,6 +8,7 @@ use super::{print, print_json, session::Session, show::Show};
 use crate::{
     api::apps::{AppRequest, AppResponse, AppView, Detail, WorkerView},
     render::{Screen, harmless, pm2},
+    spec::Env,
 };
 
 const PID: &str = "\
@@ -119,10 +120,10 @@ pub fn env(args: &EnvArgs, screen: Screen) -> anyhow::Result<ExitCode> {
     let apps = session.apps(Detail::Spec, std::slice::from_ref(&args.target))?;
     let found = apps.iter().find_map(|app| {
         let worker = app.workers.iter().find(|worker| worker.id.to_string() == args.target);
-        Some((app, app.spec.as_ref()?, worker.or_else(|| app.workers.first())?))
+        Some((app.spec.as_ref()?, worker.or_else(|| app.workers.first())?))
     });
-    let (app, spec, worker) = found.ok_or_else(|| anyhow!("`{}` has no worker", args.target))?;
-    let variables = pm2::environment(app, spec, worker);
+    let (spec, worker) = found.ok_or_else(|| anyhow!("`{}` has no worker", args.target))?;
+    let variables = of_process(worker).unwrap_or_else(|| pm2::environment(spec, worker));
     if args.json {
         print_json(&variables)?;
     } else {
@@ -131,6 +132,14 @@ pub fn env(args: &EnvArgs, screen: Screen) -> anyhow::Result<ExitCode> {
         print(&lines(&lines_of))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the process was really given; `None` if it does not run or does not tell.
+fn of_process(worker: &WorkerView) -> Option<Env> {
+    let bytes = std::fs::read(format!("/proc/{}/environ", worker.pid?)).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let pairs = text.split('\0').filter_map(|variable| variable.split_once('='));
+    Some(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
 fn lines<T: ToString>(of: &[T]) -> String {

@@ -55,6 +55,9 @@ pub fn kill(args: &KillArgs, screen: Screen) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let outcomes = session.act(&AppRequest::KillManager)?;
+    if !args.show.json && !args.show.is_silent() {
+        print("the manager has ended, and all apps with it\n")?;
+    }
     session.tell(&outcomes)
 }
 

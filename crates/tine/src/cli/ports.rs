@@ -21,8 +21,14 @@ use crate::{
 /// What one manager may take; a hung one is named, the others are shown.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+const EXAMPLES: &str = "\
+Examples:
+  tine ports                 every listener, worker by worker, and who else holds a port
+  tine ports --json | jq '.managers[].listeners[].address'";
+
 /// Arguments of `tine ports`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Print JSON (one object: version, managers, unreachable, foreign)
     #[arg(long)]

@@ -14,8 +14,13 @@ use crate::{
 /// The last lines of the manager's own log.
 const LOG_LINES: usize = 30;
 
+const EXAMPLES: &str = "\
+Examples:
+  tine report > report.txt   for an issue; environments are not in it";
+
 /// The arguments of `tine report`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Print JSON (one object: tine, manager, log, apps, doctor)
     #[arg(long)]

@@ -18,7 +18,7 @@ pub struct Args {
     /// Which app: its name
     #[arg(value_name = "APP")]
     target: String,
-    /// How many workers: 5, +2 or -1
+    /// How many workers: 5, +2, -1, or max for one per CPU
     #[arg(value_name = "N", allow_hyphen_values = true, value_parser = number)]
     to: String,
     #[command(flatten)]
@@ -27,8 +27,11 @@ pub struct Args {
 
 fn number(text: &str) -> Result<String, String> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if text == "max" {
+        return Ok(text.to_owned());
+    }
     if digits.is_empty() || !digits.chars().all(|c| c.is_ascii_digit()) {
-        return Err(format!("`{text}` is no number; write 5, +2 or -1"));
+        return Err(format!("`{text}` is no number; write 5, +2, -1 or max"));
     }
     Ok(text.to_owned())
 }

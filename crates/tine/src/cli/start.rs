@@ -102,6 +102,10 @@ impl Plan<'_> {
             match piece {
                 Piece::Default => requests.push(self.of_file(None, &env)?),
                 Piece::File(word) => requests.push(self.of_file(Some(&word), &env)?),
+                // A second one of it is a script once more.
+                Piece::Known(word) if self.args.force => {
+                    requests.push(self.of_script(&word, &env)?);
+                }
                 Piece::Known(word) => known.push(word),
                 Piece::New(word) => requests.push(self.of_script(&word, &env)?),
             }

@@ -17,13 +17,13 @@ use crate::home::{Home, RunDir};
 pub(crate) const READY: &str = "ready";
 
 /// Starts one, unless another command does so at the same time; then waits for that one.
-pub(super) fn start(home: &Home) -> Result<Client, ClientError> {
+pub(super) fn start(home: &Home, program: &Path) -> Result<Client, ClientError> {
     let directory = home.run_dir()?;
     let _starting = take_turn(&directory)?;
     if let Some(client) = Client::connect(home)? {
         return Ok(client);
     }
-    spawn(home)?;
+    spawn(home, program)?;
     let gone = || ClientError::NotStarted("it has ended at once".to_owned());
     Client::connect(home)?.ok_or_else(gone)
 }
@@ -40,16 +40,15 @@ fn take_turn(directory: &RunDir) -> Result<File, ClientError> {
     open().map_err(|error| not_started(&path, &error))
 }
 
-fn spawn(home: &Home) -> Result<(), ClientError> {
+fn spawn(home: &Home, program: &Path) -> Result<(), ClientError> {
     let log = home.daemon_log();
     let mut options = OpenOptions::new();
     let errors = options.create(true).append(true).mode(0o600).open(&log);
     let errors = errors.map_err(|error| not_started(&log, &error))?;
     let root = std::path::absolute(home.root()).unwrap_or_else(|_| home.root().to_owned());
-    let program = executable();
     // Whatever the shell has given this command beside the three: nobody must wait for its end.
     let _ = tine_linux::inherited::keep_from_children();
-    let child = Command::new(&program)
+    let child = Command::new(program)
         .arg0("tine")
         .args(["daemon", "--detached"])
         .env("TINE_HOME", root)
@@ -58,7 +57,7 @@ fn spawn(home: &Home) -> Result<(), ClientError> {
         .stdout(Stdio::piped())
         .stderr(errors)
         .spawn();
-    let mut child = child.map_err(|error| not_started(&program, &error))?;
+    let mut child = child.map_err(|error| not_started(program, &error))?;
     let mut said = String::new();
     let read = child.stdout.take().map(|mut out| out.read_to_string(&mut said));
     match (read, said.trim()) {
@@ -69,7 +68,7 @@ fn spawn(home: &Home) -> Result<(), ClientError> {
 }
 
 /// This program, also when its file was replaced meanwhile.
-fn executable() -> PathBuf {
+pub(super) fn executable() -> PathBuf {
     let there = std::env::current_exe().ok().filter(|path| path.exists());
     there.unwrap_or_else(|| "/proc/self/exe".into())
 }

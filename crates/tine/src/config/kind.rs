@@ -162,7 +162,8 @@ impl Kind {
             }
             Self::LogFile => log_file(tree, cwd).map(value).ok_or_else(expected),
             Self::Duration => duration(tree).map(value),
-            Self::Size => size(tree).map(value),
+            // As under pm2, 0 is no limit.
+            Self::Size => size(tree).map(|bytes| value(Some(bytes).filter(|bytes| *bytes > 0))),
             Self::Instances => parsed(tree, self, units::wanted_instances),
             Self::Mode => mode(tree).map(value).ok_or_else(expected),
             Self::Codes => parts::codes(tree).map(value),
@@ -283,12 +284,11 @@ pub(crate) fn at(directory: &Path, path: &str) -> PathBuf {
 
 /// `true` is for the caller, who knows the app's name.
 fn log_file(tree: &Tree, cwd: &Path) -> Option<PathBuf> {
-    match (text(tree), boolean(tree)) {
-        (Some(path), _) if path == "NULL" => Some("/dev/null".into()),
-        (_, Some(false)) => Some("/dev/null".into()),
-        (Some(path), _) if !path.is_empty() => Some(at(cwd, &path)),
-        (_, _) => None,
+    if boolean(tree) == Some(false) {
+        return Some("/dev/null".into());
     }
+    let path = text(tree).filter(|path| !path.is_empty())?;
+    Some(if path == "NULL" { "/dev/null".into() } else { at(cwd, &path) })
 }
 
 fn zone(name: &str) -> Result<String, CronError> {

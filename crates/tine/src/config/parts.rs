@@ -214,7 +214,7 @@ fn health_table(tree: &Tree) -> Read<Value> {
 }
 
 /// The names of setrlimit(2), without `RLIMIT_`.
-const RLIMITS: [&str; 16] = [
+pub(super) const RLIMITS: [&str; 16] = [
     "as",
     "core",
     "cpu",

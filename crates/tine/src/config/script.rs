@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     io::{self, Read, Write},
     path::Path,
     process::{Child, Command, Stdio},
@@ -56,8 +57,7 @@ pub(super) struct Answer {
 
 /// Runs it with the first runtime that is there.
 pub(super) fn run(job: Job<'_>) -> Result<Answer, ConfigError> {
-    let found = RUNTIMES.into_iter().find(|(name, _)| in_path(name));
-    let (runtime, args) = found.ok_or_else(|| ConfigError::NoRuntime(job.shown.to_owned()))?;
+    let (runtime, args) = runtime(&env::var_os("PATH").unwrap_or_default(), job.shown)?;
     let printed = run_by(job, runtime, args, PATIENCE)?;
     let failed = |printed: String| ConfigError::Script {
         file: job.shown.to_owned(),
@@ -71,9 +71,15 @@ pub(super) fn run(job: Job<'_>) -> Result<Answer, ConfigError> {
     }
 }
 
-fn in_path(name: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|directory| directory.join(name).is_file())
+/// The first one that is in this path, with its arguments.
+fn runtime(
+    path: &OsStr,
+    shown: &str,
+) -> Result<(&'static str, &'static [&'static str]), ConfigError> {
+    let is_there =
+        |name: &str| env::split_paths(path).any(|directory| directory.join(name).is_file());
+    let found = RUNTIMES.into_iter().find(|(name, _)| is_there(name));
+    found.ok_or_else(|| ConfigError::NoRuntime(shown.to_owned()))
 }
 
 /// The loader for this job: its three words are put before it as constants.
@@ -210,6 +216,16 @@ mod tests {
         assert!(matches!(error, ConfigError::Slow { .. }), "{error}");
         let text = error.to_string();
         assert!(text.starts_with("x.config.js was run by sleep for"), "{text}");
+    }
+
+    #[test]
+    fn where_nobody_can_run_it_the_way_out_is_told() {
+        let error = runtime(OsStr::new("/no/where:/proc"), "x.config.js").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "x.config.js is JavaScript, and neither node, bun nor deno is in PATH to run it: install one, \
+             or write the same as tine.toml or JSON"
+        );
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! Where in a file the apps are: a list, one app, or `apps` beside `static`, `deploy` and `defaults`.
 
-use std::{borrow::Cow, collections::BTreeMap, path::PathBuf};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
     app::{App, Context},
     error::hint,
-    keys,
-    statics::{self, Static},
+    keys, statics,
     suggest::nearest,
     tree::{Data, Entry, Tree},
 };
@@ -24,51 +23,42 @@ struct Shape<'t> {
     defaults: Option<&'t Tree>,
 }
 
-/// All that a file has, read.
-#[derive(Default)]
-pub(super) struct Read {
-    pub(super) apps: Vec<App>,
-    pub(super) statics: Vec<Static>,
-}
-
 /// Variables of a deployment: `deploy.NAME.env`.
 pub(super) fn deploy_env<'t>(tree: &'t Tree, name: Option<&str>) -> Option<&'t Tree> {
     tree.get("deploy")?.get(name?)?.get("env")
 }
 
 /// Reads everything; what is wrong is kept in the context.
-pub(super) fn read(context: &mut Context<'_>, tree: &Tree) -> Read {
+pub(super) fn read(context: &mut Context<'_>, tree: &Tree) -> Vec<App> {
     let shape = shape(context, tree);
-    let mut read = Read::default();
+    let mut apps = Vec::new();
     for (named, tree) in shape.apps {
-        if !tree.is_map() {
-            let text = format!("expected an app, which is a table, found {}", tree.kind());
-            context.fail(tree.line, named, text);
-            continue;
-        }
-        let tree = over(shape.defaults, tree);
-        if let Some(app) = context.app(&tree, named) {
-            place(&mut read, app);
+        if is_app(context, named, tree) {
+            apps.extend(context.app(&over(shape.defaults, tree), named));
         }
     }
     for (named, tree) in shape.statics {
-        match statics::read(tree, named, context.base) {
-            Ok(one) => read.statics.push(one),
+        if !is_app(context, named, tree) {
+            continue;
+        }
+        match statics::app(tree, named, context.base) {
+            Ok(tree) => apps.extend(context.app(&tree, named)),
             Err(fault) => context.fail(fault.line, named, fault.text),
         }
     }
-    distinct(context, &mut read.apps);
-    read
+    for app in &mut apps {
+        statics::resolve(&mut app.patch);
+    }
+    distinct(context, &mut apps);
+    apps
 }
 
-/// pm2's word for its static server is a script.
-fn place(read: &mut Read, app: App) {
-    if app.patch.get("script").is_some_and(|script| script == "serve") {
-        let cwd = app.patch.get("cwd").and_then(|cwd| cwd.as_str()).map(PathBuf::from);
-        read.statics.push(statics::of_app(&app.name, app.patch, &cwd.unwrap_or_default()));
-    } else {
-        read.apps.push(app);
+fn is_app(context: &mut Context<'_>, named: Option<&str>, tree: &Tree) -> bool {
+    if !tree.is_map() {
+        let text = format!("expected an app, which is a table, found {}", tree.kind());
+        context.fail(tree.line, named, text);
     }
+    tree.is_map()
 }
 
 fn shape<'t>(context: &mut Context<'_>, tree: &'t Tree) -> Shape<'t> {
@@ -81,11 +71,11 @@ fn shape<'t>(context: &mut Context<'_>, tree: &'t Tree) -> Shape<'t> {
         return Shape::default();
     }
     let container = ["apps", "app", "pm2", "static", "defaults"];
-    let is_app = tree
+    let one = tree
         .entries()
         .iter()
         .any(|entry| keys::find(&entry.name).is_some_and(|key| key.name == "script"));
-    if is_app || !container.iter().any(|name| tree.get(name).is_some()) {
+    if one || !container.iter().any(|name| tree.get(name).is_some()) {
         return bare(context, tree);
     }
     unknown(context, tree);

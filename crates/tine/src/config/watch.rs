@@ -1,6 +1,6 @@
 //! The keys that say together what is watched.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -16,11 +16,12 @@ pub(super) fn watch(keys: &Keys<'_>, cwd: &Path) -> Read<Option<Watch>> {
     let mut watch = Watch::default();
     if let Some(ignore) = Kind::Texts.read_key(keys, "ignore_watch", cwd)? {
         let ignore: Vec<String> = serde_json::from_value(ignore).unwrap_or_default();
-        watch.ignore.extend(ignore);
+        watch.ignore.extend(ignore.iter().map(|pattern| whole(cwd, pattern)));
     }
     if let Some(ignored) = keys.get("watch_options").and_then(|options| options.get("ignored")) {
         let more = texts(ignored).ok_or_else(|| Fault::expected(Kind::Texts.words(), ignored));
-        watch.ignore.extend(in_key("watch_options", more)?);
+        let more = in_key("watch_options", more)?;
+        watch.ignore.extend(more.iter().map(|pattern| whole(cwd, pattern)));
     }
     if let Some(delay) = Kind::Duration.read_key(keys, "watch_delay", cwd)? {
         set(&mut watch, "delay", &delay);
@@ -32,6 +33,12 @@ pub(super) fn watch(keys: &Keys<'_>, cwd: &Path) -> Read<Option<Watch>> {
     in_key("watch", what(tree, cwd, watch))
 }
 
+/// A pattern that is a path from here is a whole path: any other one is looked for at every depth.
+fn whole(cwd: &Path, pattern: &str) -> String {
+    let is_path = ["./", "../", "~/"].iter().any(|start| pattern.starts_with(start));
+    if is_path { at(cwd, pattern).to_string_lossy().into_owned() } else { pattern.to_owned() }
+}
+
 /// Sets one key of what was read already.
 fn set(watch: &mut Watch, key: &str, value: &Value) {
     let mut whole = serde_json::to_value(&*watch).expect("plain data");
@@ -40,15 +47,16 @@ fn set(watch: &mut Watch, key: &str, value: &Value) {
 }
 
 fn what(tree: &Tree, cwd: &Path, mut watch: Watch) -> Read<Option<Watch>> {
-    let paths = |paths: &[String]| paths.iter().map(|path| at(cwd, path)).collect::<Vec<PathBuf>>();
-    match (&tree.data, boolean(tree)) {
-        (_, Some(false)) => return Ok(None),
-        (_, Some(true)) => watch.paths = vec![cwd.to_owned()],
-        (Data::Map(entries), _) => table(entries, cwd, &mut watch)?,
-        (_, _) => {
-            let said = texts(tree).ok_or_else(|| Fault::expected(Kind::Watch.words(), tree))?;
-            watch.paths = paths(&said);
-        }
+    match boolean(tree) {
+        Some(false) => return Ok(None),
+        Some(true) => {}
+        None => match &tree.data {
+            Data::Map(entries) => table(entries, cwd, &mut watch)?,
+            Data::Null | Data::Bool(_) | Data::Number(_) | Data::Text(_) | Data::List(_) => {
+                let said = texts(tree).ok_or_else(|| Fault::expected(Kind::Watch.words(), tree))?;
+                watch.paths = said.iter().map(|path| at(cwd, path)).collect();
+            }
+        },
     }
     if watch.paths.is_empty() {
         watch.paths = vec![cwd.to_owned()];
@@ -69,6 +77,9 @@ fn table(entries: &[Entry], cwd: &Path, watch: &mut Watch) -> Read<()> {
             }
         };
         set(watch, name, &in_key(name, kind.read(value, cwd))?);
+    }
+    for pattern in &mut watch.ignore {
+        *pattern = whole(cwd, pattern);
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ const MOST_CLIENTS: usize = 128;
 /// Environments are long, and there is one for each app of a file.
 const LONGEST_REQUEST: usize = 4 * 1024 * 1024;
 /// A client that asks nothing for so long after an answer is left.
-const BETWEEN_REQUESTS: Duration = Duration::from_secs(60);
+const BETWEEN_REQUESTS: Duration = Duration::from_mins(1);
 /// Words that may wait for a client.
 const REPLIES: usize = 256;
 

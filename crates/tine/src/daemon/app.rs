@@ -4,6 +4,8 @@ mod change;
 mod guarded;
 mod heard;
 mod orders;
+mod output;
+mod pid_file;
 mod queries;
 mod scale;
 
@@ -12,6 +14,7 @@ pub(super) use heard::causes;
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::PathBuf,
     pin::pin,
     sync::{
@@ -27,20 +30,23 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use guarded::Guarded;
-
 use super::{
     events::{History, now},
     order::{Order, Query, Todo, Which},
-    slot::Slot,
+    slot::{Reason, Slot},
     state::SavedWorker,
 };
 use crate::{
     api::apps::{AppEvent, AppResponse, Outcome, Status},
     control::Replies,
     home::Home,
+    logs::LogWriter,
     spec::AppSpec,
-    supervise::{guard::Demand, launch::Placement, meter::Meter},
+    supervise::{
+        guard::{Demand, Guard},
+        launch::Placement,
+        meter::Meter,
+    },
 };
 
 /// Orders that may wait for an app; more make the manager's helpers wait.
@@ -96,8 +102,13 @@ struct App {
     /// By instance.
     slots: BTreeMap<u32, Slot>,
     runs: Option<Runs>,
+    guard: Option<Guard>,
+    logs: Option<LogWriter>,
+    /// How many it has had.
+    clusters: u32,
+    /// The first one that it listens on.
+    address: Option<SocketAddr>,
     inputs: Inputs,
-    guarded: Guarded,
     facts: Facts,
     shared: Shared,
     history: History,
@@ -125,29 +136,50 @@ struct Inputs {
     events: Option<Events>,
     queries: mpsc::Receiver<Query>,
     demands: mpsc::UnboundedReceiver<Demand>,
+    /// Of the log files. Told once until it is over, so there is little of it.
+    troubles: (mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<String>),
 }
 
 enum Input {
     /// `None`: the cluster has ended.
     Event(Option<Event>),
     Query(Query),
-    Demand(Demand),
+    /// With the log files.
+    Trouble(String),
 }
 
 impl Inputs {
+    /// Likewise, or what the guard demands, for which there is time when no order is under way.
+    async fn next_or_demand(&mut self) -> Result<Input, Demand> {
+        let Self { events, queries, demands, troubles } = self;
+        tokio::select! {
+            input = next(events, queries, &mut troubles.1) => Ok(input),
+            Some(demand) = demands.recv() => Err(demand),
+        }
+    }
+
     /// Cancel safe.
     async fn next(&mut self) -> Input {
-        let event = async {
-            match &mut self.events {
-                Some(events) => events.next().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            event = event => Input::Event(event),
-            Some(query) = self.queries.recv() => Input::Query(query),
-            Some(demand) = self.demands.recv() => Input::Demand(demand),
+        next(&mut self.events, &mut self.queries, &mut self.troubles.1).await
+    }
+}
+
+/// Cancel safe.
+async fn next(
+    events: &mut Option<Events>,
+    queries: &mut mpsc::Receiver<Query>,
+    troubles: &mut mpsc::UnboundedReceiver<String>,
+) -> Input {
+    let event = async {
+        match events {
+            Some(events) => events.next().await,
+            None => std::future::pending().await,
         }
+    };
+    tokio::select! {
+        event = event => Input::Event(event),
+        Some(query) = queries.recv() => Input::Query(query),
+        Some(trouble) = troubles.recv() => Input::Trouble(trouble),
     }
 }
 
@@ -156,14 +188,21 @@ pub(super) fn spawn(plan: Plan, shared: Shared) -> Handle {
     let (orders, todo) = mpsc::channel(ORDERS);
     let (queries, asked) = mpsc::channel(QUERIES);
     let (card, seen) = watch::channel(Card::default());
-    let (guarded, demands) = Guarded::new(&orders);
     let app = App {
         number: plan.number,
         spec: Arc::new(plan.spec),
         slots: plan.slots.into_iter().map(|slot| (slot.instance, slot)).collect(),
         runs: None,
-        inputs: Inputs { events: None, queries: asked, demands },
-        guarded,
+        guard: None,
+        logs: None,
+        clusters: 0,
+        address: None,
+        inputs: Inputs {
+            events: None,
+            queries: asked,
+            demands: mpsc::unbounded_channel().1,
+            troubles: mpsc::unbounded_channel(),
+        },
         facts: Facts::default(),
         history: History::new(shared.watchers.clone()),
         shared,
@@ -186,7 +225,6 @@ impl Shared {
 
 impl App {
     async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
-        self.guard();
         loop {
             tokio::select! {
                 order = orders.recv() => {
@@ -195,7 +233,10 @@ impl App {
                         return;
                     }
                 }
-                input = self.inputs.next() => self.handle(input),
+                input = self.inputs.next_or_demand() => match input {
+                    Ok(input) => self.handle(input),
+                    Err(demand) => self.meet(demand).await,
+                },
             }
         }
     }
@@ -204,20 +245,20 @@ impl App {
     async fn carry_out(&mut self, order: Order) -> bool {
         self.progress = order.progress;
         self.interrupted = false;
-        self.takes_up(&order.todo);
         let is_last = matches!(order.todo, Todo::Delete | Todo::End);
         let outcome = match order.todo {
             Todo::Start(which) => self.start(&which).await,
             Todo::Stop(which) => self.stop(&which).await,
             Todo::Restart { which, alter, reason } => self.restart(&which, alter, reason).await,
-            Todo::Reload { alter, parallel } => self.reload(alter, parallel).await,
-            Todo::Replace { which, why, asked } => self.replace(&which, why, asked).await,
+            Todo::Reload { alter, parallel } => self.reload(alter, parallel, Reason::Reload).await,
             Todo::Scale(to) => self.scale(to).await,
             Todo::Delete => self.delete().await,
             Todo::End => self.stop(&Which::All).await,
         };
         self.progress = None;
-        self.guard();
+        if is_last {
+            self.close_logs().await;
+        }
         self.publish();
         // Whoever asked may have gone.
         let _ = order.answer.send(outcome);
@@ -229,7 +270,7 @@ impl App {
             Input::Event(Some(event)) => self.heard(event),
             Input::Event(None) => self.ended(),
             Input::Query(query) => self.answer(query),
-            Input::Demand(demand) => self.demanded(demand),
+            Input::Trouble(text) => self.note(None, "log", text),
         }
     }
 
@@ -275,7 +316,6 @@ impl App {
     }
 
     fn publish(&self) {
-        self.watch_over();
         let wanted = || self.slots.values().filter(|slot| slot.wanted);
         self.card.send_replace(Card {
             number: self.number,
@@ -285,6 +325,7 @@ impl App {
             workers: Arc::new(self.slots.values().map(Slot::saved).collect()),
         });
         self.shared.changed.notify_one();
+        self.show_workers();
     }
 
     /// Keeps and tells what happened.
@@ -314,6 +355,9 @@ impl App {
     /// So long a worker that is started may take until it serves.
     fn patience(&self) -> Duration {
         let said = self.spec.listen_timeout.duration();
+        // Many at once take their time to start at all.
+        let many = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let said = said + Duration::from_millis(200) * many;
         said + self.spec.min_uptime.duration() + Duration::from_secs(1)
     }
 }

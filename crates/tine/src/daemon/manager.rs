@@ -88,13 +88,7 @@ pub(super) async fn manage(begun: Begun, held: Signals, ready: Ready) -> anyhow:
         }
     };
     let (words, mut heard) = mpsc::channel(WORDS);
-    let mut manager = match Manager::new(&begun.home, words) {
-        Ok(manager) => manager,
-        Err(error) => {
-            ready.failed(&error);
-            return Err(error);
-        }
-    };
+    let mut manager = Manager::new(&begun.home, words)?;
     manager.recover(begun.left);
     let changed = manager.shared.changed.clone();
     ready.answers();
@@ -134,8 +128,8 @@ impl Manager {
             place: Arc::new(place),
             ids: Arc::new(AtomicU32::new(0)),
             watchers: broadcast::channel(EVENTS).0,
+            meter: Meter::start().context("measure workers")?,
             changed: Arc::default(),
-            meter: Meter::start().context("open /proc")?,
         };
         Ok(Self {
             apps: BTreeMap::new(),
@@ -155,15 +149,15 @@ impl Manager {
             Word::Noted(error) => self.noted(error),
             // Dropped replies tell that the manager is stopping.
             Word::Checked(..) | Word::Applicable(..) if self.ending.is_some() => {}
-            Word::Checked(start, replies) => self.start_checked(*start, replies),
-            Word::Applicable(wish, replies) => self.apply_checked(*wish, replies),
+            Word::Checked(start, replies) => self.start_checked(&start, replies),
+            Word::Applicable(wish, replies) => self.apply_checked(&wish, replies),
         }
     }
 
     fn signalled(&mut self, sent: Sent) {
         match sent {
             Sent::Stop => self.end(None),
-            Sent::ReopenLogs => {}
+            Sent::ReopenLogs => self.reopen_logs(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the manager says to the task of an app.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::collections::BTreeSet;
 
 use rustix::process::Signal;
 use tokio::sync::oneshot;
@@ -13,7 +13,6 @@ use crate::{
     },
     control::Replies,
     spec::{Env, Patch},
-    supervise::guard::Why,
 };
 
 /// Work, carried out one after the other.
@@ -36,8 +35,6 @@ pub(super) enum Todo {
     Restart { which: Which, alter: Alter, reason: Reason },
     /// Start and stop, with these changes.
     Reload { alter: Alter, parallel: Option<u32> },
-    /// Start and stop, without any change, what has run since before `asked`.
-    Replace { which: Which, why: Why, asked: Instant },
     /// Have so many instances.
     Scale(Scale),
     /// Stop, and be forgotten.
@@ -93,6 +90,9 @@ pub(super) enum Query {
     Ports(oneshot::Sender<Option<PortsReport>>),
     /// Restarts are counted from zero.
     Reset(Which, oneshot::Sender<()>),
+    /// Log files are emptied.
+    Flush(Which, oneshot::Sender<()>),
+    ReopenLogs,
     Signal {
         which: Which,
         signal: Signal,

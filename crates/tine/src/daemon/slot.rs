@@ -1,7 +1,7 @@
 //! One instance of an app, as the manager sees it: pm2's process with a `pm_id`.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,7 @@ use super::{
     events::now,
     state::{Mark, SavedWorker},
 };
-use crate::{api::apps::Status, supervise::guard::Why};
+use crate::api::apps::Status;
 
 /// Why a worker was followed by another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,14 @@ pub(super) enum Reason {
     Asked,
     /// It was replaced by a reload.
     Reload,
-    /// Its guard demanded it.
-    Guard(Why),
+    /// It used too much memory.
+    Memory,
+    /// It was time.
+    Cron,
+    /// Files changed.
+    Watch,
+    /// It was not well.
+    Health,
 }
 
 impl Reason {
@@ -36,7 +42,10 @@ impl Reason {
             Self::Crash => "crash",
             Self::Asked => "asked",
             Self::Reload => "reload",
-            Self::Guard(why) => why.word(),
+            Self::Memory => "memory",
+            Self::Cron => "cron",
+            Self::Watch => "watch",
+            Self::Health => "health",
         }
     }
 }
@@ -66,7 +75,6 @@ pub(super) struct Running {
     pub mark: Option<Mark>,
     /// Milliseconds since 1970.
     pub started_at: u64,
-    /// The same on a clock that nobody sets.
     pub since: Instant,
     pub ready: bool,
     pub leaving: bool,
@@ -96,6 +104,8 @@ pub(super) struct Slot {
     /// A reload's, not in place yet.
     pub incoming: Option<Running>,
     pub empty: Empty,
+    /// What a worker that a reload puts in place counts as.
+    pub renewal: Reason,
     /// The next worker counts as a restart.
     pub due: Option<Reason>,
     pub counts: Counts,
@@ -106,14 +116,7 @@ pub(super) struct Slot {
     pub early_ends: u32,
     /// Somebody wants it filled.
     pub wanted: bool,
-    /// The last lines that its workers wrote.
-    pub lines: VecDeque<String>,
 }
-
-/// So many lines are kept.
-const LINES: usize = 15;
-/// So much of each.
-const LINE: usize = 2000;
 
 impl Slot {
     pub(super) fn new(id: u32, instance: u32) -> Self {
@@ -125,22 +128,14 @@ impl Slot {
             current: None,
             incoming: None,
             empty: Empty::Stopped,
+            renewal: Reason::Reload,
             due: None,
             counts: Counts::default(),
             exit_code: None,
             failure: None,
             early_ends: 0,
             wanted: false,
-            lines: VecDeque::new(),
         }
-    }
-
-    pub(super) fn wrote(&mut self, line: &[u8]) {
-        if self.lines.len() == LINES {
-            self.lines.pop_front();
-        }
-        let line = &line[..line.len().min(LINE)];
-        self.lines.push_back(String::from_utf8_lossy(line).into_owned());
     }
 
     /// An order begins that wants it filled anew. What follows a worker that runs counts as `reason`.
@@ -205,8 +200,8 @@ impl Slot {
     /// The reload's worker takes the place.
     fn replace(&mut self) {
         if let Some(running) = self.incoming.take() {
-            let reason = self.due.take().unwrap_or(Reason::Reload);
-            self.counts.add(reason);
+            self.due = None;
+            self.counts.add(self.renewal);
             self.place(running);
         }
     }

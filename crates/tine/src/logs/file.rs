@@ -1,5 +1,6 @@
 //! One log file that is being written: whole lines in, rotated in time, and a full disk waited for.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -51,6 +52,26 @@ pub enum LogTrouble {
         /// What the system says.
         error: String,
     },
+}
+
+impl fmt::Display for LogTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full { path, error } => {
+                write!(f, "no room for {}: {error}; its workers wait", path.display())
+            }
+            Self::Lost { path, error } => {
+                write!(f, "cannot write {}: {error}; its lines go nowhere", path.display())
+            }
+            Self::Works { path, lost: 0 } => write!(f, "{} is written again", path.display()),
+            Self::Works { path, lost } => {
+                write!(f, "{} is written again; {lost} bytes went nowhere", path.display())
+            }
+            Self::Archive { path, error } => {
+                write!(f, "cannot set aside {}: {error}; it is still written", path.display())
+            }
+        }
+    }
 }
 
 /// The moment of a piece of work, and what it goes by.
@@ -270,9 +291,10 @@ impl LogFile {
         let before = self.failing.take();
         if before.as_ref().is_none_or(|before| before.waits != waits) {
             let (path, error) = (self.path.clone(), error.to_string());
-            moment.troubles.push(match waits {
-                true => LogTrouble::Full { path, error },
-                false => LogTrouble::Lost { path, error },
+            moment.troubles.push(if waits {
+                LogTrouble::Full { path, error }
+            } else {
+                LogTrouble::Lost { path, error }
             });
         }
         let delay = before.as_ref().map_or(RETRY.0, |before| RETRY.1.min(before.delay * 2));

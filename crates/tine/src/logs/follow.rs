@@ -29,7 +29,10 @@ pub struct LogReader {
 
 /// What is being read.
 enum Held {
-    Nothing,
+    /// There was no file, and this was the last one set aside, if any.
+    Nothing {
+        after: String,
+    },
     Plain {
         file: Arc<File>,
         inode: (u64, u64),
@@ -45,7 +48,7 @@ enum Held {
 impl std::fmt::Debug for Held {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Nothing => f.write_str("Nothing"),
+            Self::Nothing { after } => write!(f, "Nothing({after})"),
             Self::Plain { file, at, .. } => write!(f, "Plain({file:?}, {at})"),
             Self::Packed { stamp, .. } => write!(f, "Packed({stamp})"),
         }
@@ -72,7 +75,9 @@ impl LogReader {
     ///
     /// As [`LogReader::open`].
     pub fn from_start(path: &Path) -> io::Result<Self> {
-        let held = plain(path)?.unwrap_or(Held::Nothing);
+        // Listed first: what is set aside after that has not been read by anybody.
+        let after = archives_of(path).pop().map_or_else(String::new, |newest| newest.stamp);
+        let held = plain(path)?.unwrap_or(Held::Nothing { after });
         Ok(Self { path: path.to_owned(), held, splitter: Splitter::default() })
     }
 
@@ -161,7 +166,7 @@ impl LogReader {
         let (mut block, mut head) = (vec![0; BLOCK], Vec::new());
         while *left > 0 {
             let read = match &mut self.held {
-                Held::Nothing => 0,
+                Held::Nothing { .. } => 0,
                 Held::Packed { from, .. } => from.read(&mut block)?,
                 Held::Plain { file, at, .. } => {
                     if file.metadata()?.len() < *at {
@@ -209,7 +214,7 @@ impl LogReader {
     /// What the held file was set aside as, if it was. The kernel follows its name.
     fn stamp(&self) -> Option<String> {
         match &self.held {
-            Held::Nothing => None,
+            Held::Nothing { after } => Some(after.clone()),
             Held::Packed { stamp, .. } => Some(stamp.clone()),
             Held::Plain { file, .. } => {
                 let link = format!("/proc/self/fd/{}", file.as_raw_fd());
@@ -219,10 +224,15 @@ impl LogReader {
         }
     }
 
+    fn is_nothing(&self) -> bool {
+        matches!(self.held, Held::Nothing { .. })
+    }
+
     fn archives_before(&self) -> Vec<Archive> {
         let mut archives = archives_of(&self.path);
         if let Some(stamp) = self.stamp() {
-            archives.retain(|archive| archive.stamp < stamp);
+            let nothing = self.is_nothing();
+            archives.retain(|archive| archive.stamp < stamp || (nothing && archive.stamp == stamp));
         }
         archives
     }
@@ -244,7 +254,7 @@ impl Held {
     /// A new file beside one that somebody moved: while it is empty the old one may still be written.
     fn has_lines(&self) -> bool {
         match self {
-            Self::Nothing => false,
+            Self::Nothing { .. } => false,
             Self::Packed { .. } => true,
             Self::Plain { file, .. } => file.metadata().is_ok_and(|metadata| metadata.len() > 0),
         }

@@ -10,8 +10,8 @@ use super::{DateFormat, Stream};
 pub struct Origin {
     /// The app.
     pub app: String,
-    /// The worker's id (`pm_id`).
-    pub id: u32,
+    /// The worker's id (`pm_id`); `None` in a file that several workers write to.
+    pub id: Option<u32>,
     /// `None` in a file that both streams go to.
     pub stream: Option<Stream>,
 }
@@ -21,7 +21,7 @@ pub struct Origin {
 pub struct Look {
     /// The form.
     pub form: Form,
-    /// When it was shown, in front of each line.
+    /// The line's time, in front of it.
     pub timestamp: Option<DateFormat>,
     /// What is to catch the eye.
     pub highlight: Option<String>,
@@ -56,7 +56,7 @@ impl Origin {
     /// `0|api`.
     #[must_use]
     pub fn label(&self) -> String {
-        format!("{}|{}", self.id, self.app)
+        self.id.map_or_else(|| self.app.clone(), |id| format!("{id}|{}", self.app))
     }
 
     fn word(&self) -> &'static str {
@@ -73,28 +73,28 @@ impl Origin {
 }
 
 impl Look {
-    /// Puts a line (without its newline) into `out`, with a newline.
-    pub fn put(&self, origin: &Origin, line: &[u8], now: SystemTime, out: &mut Vec<u8>) {
+    /// Puts a line (without its newline) into `out`, with a newline. A time that is not known is not made up.
+    pub fn put(&self, origin: &Origin, line: &[u8], time: Option<SystemTime>, out: &mut Vec<u8>) {
         match self.form {
-            Form::Labelled => self.labelled(origin, line, now, out),
+            Form::Labelled => self.labelled(origin, line, time, out),
             Form::Raw => {
-                self.stamp(now, out);
+                self.stamp(time, out);
                 self.text(line, out);
             }
-            Form::Json => json(origin, line, now, out),
-            Form::Pairs => self.pairs(origin, line, now, out),
+            Form::Json => json(origin, line, time, out),
+            Form::Pairs => self.pairs(origin, line, time, out),
         }
         out.push(b'\n');
     }
 
-    fn labelled(&self, origin: &Origin, line: &[u8], now: SystemTime, out: &mut Vec<u8>) {
+    fn labelled(&self, origin: &Origin, line: &[u8], time: Option<SystemTime>, out: &mut Vec<u8>) {
         let label = format!("{:1$} | ", origin.label(), self.width);
         if self.colour {
             out.extend_from_slice(format!("{}{label}{RESET}", origin.colour()).as_bytes());
         } else {
             out.extend_from_slice(label.as_bytes());
         }
-        self.stamp(now, out);
+        self.stamp(time, out);
         self.text(line, out);
         // A program that left a colour on shall not colour the next one's lines.
         if self.colour && line.contains(&0x1b) {
@@ -102,9 +102,9 @@ impl Look {
         }
     }
 
-    fn stamp(&self, now: SystemTime, out: &mut Vec<u8>) {
-        if let Some(form) = &self.timestamp {
-            out.extend_from_slice(form.local(now).as_bytes());
+    fn stamp(&self, time: Option<SystemTime>, out: &mut Vec<u8>) {
+        if let (Some(form), Some(time)) = (&self.timestamp, time) {
+            out.extend_from_slice(form.local(time).as_bytes());
             out.extend_from_slice(b": ");
         }
     }
@@ -127,9 +127,12 @@ impl Look {
         out.extend_from_slice(rest);
     }
 
-    fn pairs(&self, origin: &Origin, line: &[u8], now: SystemTime, out: &mut Vec<u8>) {
-        let time = self.timestamp.as_ref().map_or_else(|| rfc3339(now), |form| form.local(now));
-        let (app, id, word) = (&origin.app, origin.id, origin.word());
+    fn pairs(&self, origin: &Origin, line: &[u8], time: Option<SystemTime>, out: &mut Vec<u8>) {
+        let form =
+            |time| self.timestamp.as_ref().map_or_else(|| rfc3339(time), |form| form.local(time));
+        let time = time.map_or_else(|| "-".to_owned(), form);
+        let id = origin.id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+        let (app, word) = (&origin.app, origin.word());
         let head = format!("timestamp={time} app={app} id={id} type={word} message=");
         out.extend_from_slice(head.as_bytes());
         self.text(line, out);
@@ -137,7 +140,7 @@ impl Look {
 }
 
 /// A line that is such an object already stays what it is.
-fn json(origin: &Origin, line: &[u8], now: SystemTime, out: &mut Vec<u8>) {
+fn json(origin: &Origin, line: &[u8], time: Option<SystemTime>, out: &mut Vec<u8>) {
     let is_object = line.starts_with(b"{")
         && serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(line)
             .is_ok_and(|object| object.contains_key("message") && object.contains_key("timestamp"));
@@ -147,9 +150,9 @@ fn json(origin: &Origin, line: &[u8], now: SystemTime, out: &mut Vec<u8>) {
     let text = format!(
         "{{\"message\":{},\"timestamp\":{},\"type\":\"{}\",\"process_id\":{},\"app_name\":{}}}",
         quoted(&String::from_utf8_lossy(line)),
-        quoted(&rfc3339(now)),
+        time.map_or("null".into(), |time| quoted(&rfc3339(time))),
         origin.word(),
-        origin.id,
+        origin.id.map_or_else(|| "null".to_owned(), |id| id.to_string()),
         quoted(&origin.app)
     );
     out.extend_from_slice(text.as_bytes());
@@ -162,10 +165,10 @@ mod tests {
     use super::*;
 
     fn shown(look: &Look, stream: Option<Stream>, line: &str) -> String {
-        let origin = Origin { app: "api".into(), id: 2, stream };
+        let origin = Origin { app: "api".into(), id: Some(2), stream };
         let now = UNIX_EPOCH + Duration::from_millis(1_772_357_645_067);
         let mut out = Vec::new();
-        look.put(&origin, line.as_bytes(), now, &mut out);
+        look.put(&origin, line.as_bytes(), Some(now), &mut out);
         String::from_utf8(out).unwrap()
     }
 

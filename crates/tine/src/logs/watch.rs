@@ -56,6 +56,7 @@ impl Watch {
     }
 
     /// Waits for a change, a second at most; or until the reader of `output` has gone.
+    #[must_use]
     pub fn wait(&self, output: BorrowedFd<'_>) -> Change {
         // An end that hangs up is told whether it was asked for or not.
         let mut fds = vec![PollFd::from_borrowed_fd(output, PollFlags::empty())];

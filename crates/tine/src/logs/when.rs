@@ -17,7 +17,7 @@ const FORMS: [&str; 6] = [
     "%Y/%m/%d %H:%M:%S%.f",
 ];
 
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 #[derive(Deserialize)]
 struct Stamped<'a> {
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn a_beginning_is_a_duration_a_time_or_a_day() {
         let now = from_millis(1_795_385_465_000).unwrap();
-        assert_eq!(since("10m", now), Ok(now - Duration::from_secs(600)));
+        assert_eq!(since("10m", now), Ok(now - Duration::from_mins(10)));
         assert_eq!(since("2d", now), Ok(now - 2 * DAY));
         assert_eq!(seconds(since("2026-11-20", now).ok()), here("2026-11-20 00:00:00"));
         assert_eq!(seconds(since("2026-11-20 14:30", now).ok()), here("2026-11-20 14:30:00"));

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     api::apps::{AppView, Status, WorkerView},
     spec::{AppSpec, Env, Filter, Instances, LogType, Mode},
+    supervise::launch::passes,
 };
 
 /// One element of `jlist`, in pm2's order.
@@ -45,7 +46,7 @@ pub fn is_cluster(app: &AppView) -> bool {
 /// One worker of an app that was listed with its spec.
 #[must_use]
 pub fn worker(app: &AppView, spec: &AppSpec, worker: &WorkerView, facts: Facts<'_>) -> Process {
-    let variables = environment(app, spec, worker);
+    let variables = environment(spec, worker);
     // A variable never hides a key of ours.
     let mut env: Map<String, Value> =
         variables.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
@@ -71,19 +72,13 @@ fn percent(cpu: f32) -> Value {
     whole.map_or_else(|| json!(text.parse::<f64>().unwrap_or_default()), Value::from)
 }
 
-/// What the worker's environment is made of, lowest first.
+/// What was said of the worker's environment.
 #[must_use]
-pub fn environment(app: &AppView, spec: &AppSpec, worker: &WorkerView) -> Env {
+pub fn environment(spec: &AppSpec, worker: &WorkerView) -> Env {
     let mut all = spec.inherited.clone();
-    match &spec.filter_env {
-        Filter::Nothing => {}
-        Filter::All => all.clear(),
-        Filter::Prefixes(prefixes) => {
-            all.retain(|name, _| !prefixes.iter().any(|prefix| name.starts_with(prefix)));
-        }
-    }
-    all.extend(spec.port.map(|port| ("PORT".to_owned(), port.to_string())));
+    all.retain(|name, _| passes(name, &spec.filter_env));
     all.extend(spec.env.clone());
+    all.extend(spec.port.map(|port| ("PORT".to_owned(), port.to_string())));
     let name = spec.increment_var.as_deref();
     if let Some((name, value)) = name.and_then(|name| spec.env.get_key_value(name))
         && let Ok(first) = value.parse::<i64>()
@@ -91,8 +86,6 @@ pub fn environment(app: &AppView, spec: &AppSpec, worker: &WorkerView) -> Env {
         all.insert(name.clone(), (first + i64::from(worker.instance)).to_string());
     }
     all.insert(spec.instance_var.clone(), worker.instance.to_string());
-    all.insert("pm_id".into(), worker.id.to_string());
-    all.insert("name".into(), app.name.clone());
     all
 }
 

@@ -34,7 +34,7 @@ use crate::{
     units::MOST_INSTANCES,
 };
 pub use dotenv::Malformed;
-pub use environment::EnvFileError;
+pub use environment::{EnvFileError, passes};
 pub use limits::LimitError;
 pub use user::UserError;
 

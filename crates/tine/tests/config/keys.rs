@@ -141,6 +141,13 @@ fn more_life() -> Vec<Sample> {
         ),
         (
             "ignore_watch",
+            "['./tmp', '../x/*.log'], watch: true",
+            "/watch/ignore",
+            json!(["**/.*", "**/node_modules/**", "/srv/tmp", "/srv/../x/*.log"]),
+        ),
+        ("max_memory_restart", "0", "/max_memory_restart", Value::Null),
+        (
+            "ignore_watch",
             "'tmp', watch: true",
             "/watch/ignore",
             json!(["**/.*", "**/node_modules/**", "tmp"]),

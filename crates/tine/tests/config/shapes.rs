@@ -136,22 +136,28 @@ fn names_come_from_scripts_and_are_distinct() {
 }
 
 #[test]
-fn statics_are_apart() {
+fn directories_to_be_served_are_apps_too() {
     let text = "{apps: [{name: 'files', script: 'serve', cwd: '/srv', instances: 2, env: {PM2_SERVE_PATH: 'www',
-        PM2_SERVE_PORT: 9000, PM2_SERVE_SPA: 'true', PM2_SERVE_BASIC_AUTH: 'true',
-        PM2_SERVE_BASIC_AUTH_USERNAME: 'u', PM2_SERVE_BASIC_AUTH_PASSWORD: 'p'}}],
-        static: [{path: './public', spa: true, basic_auth: {username: 'u', password: 'p'}, port: '9001'}]}";
-    let loaded = stdin(text).unwrap();
-    assert!(loaded.apps.is_empty());
-    let [plain, app] = loaded.statics.as_slice() else { panic!("{loaded:?}") };
-    let auth = Some(("u".to_owned(), "p".to_owned()));
-    let (plain, app) = if plain.name == "files" { (app, plain) } else { (plain, app) };
-    assert_eq!((plain.name.as_str(), plain.port), ("static-page-server-9001", 9001));
-    assert_eq!((plain.path.as_path(), plain.spa), (Path::new("/no/where/public"), true));
-    assert_eq!(plain.basic_auth, auth);
-    assert_eq!((app.path.as_path(), app.port, app.spa), (Path::new("/srv/www"), 9000, true));
-    assert_eq!(app.basic_auth, auth);
-    assert_eq!(app.patch.get("instances"), Some(&json!({"count": 2})));
+        PM2_SERVE_PORT: 9000}}],
+        static: [{path: './public', spa: true, basic_auth: {username: 'u', password: 'p'}, port: '9001',
+        max_memory_restart: '1G', env: {A: 1}}, {name: 'here', host: '::1'}]}";
+    let specs = specs(&stdin(text).unwrap());
+    let names: Vec<_> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    assert_eq!(names, ["files", "static-page-server-9001", "here"]);
+    let tine = std::env::current_exe().unwrap();
+    for spec in &specs {
+        assert_eq!((Path::new(&spec.script), spec.interpreter.as_deref()), (&*tine, Some("none")));
+        assert_eq!(spec.args, ["serve", "--foreground"]);
+    }
+    assert_eq!(specs[0].instances, Instances::Count(2));
+    assert_eq!(specs[1].max_memory_restart, Some(1 << 30));
+    let env = json!({"PM2_SERVE_PATH": "/no/where/public", "PM2_SERVE_PORT": "9001", "PM2_SERVE_SPA": "true",
+        "PM2_SERVE_BASIC_AUTH": "true", "PM2_SERVE_BASIC_AUTH_USERNAME": "u",
+        "PM2_SERVE_BASIC_AUTH_PASSWORD": "p", "A": "1"});
+    assert_eq!(json!(specs[1].env), env);
+    let env =
+        json!({"PM2_SERVE_PATH": "/no/where", "PM2_SERVE_PORT": "8080", "PM2_SERVE_HOST": "::1"});
+    assert_eq!(json!(specs[2].env), env);
 }
 
 #[test]

@@ -282,7 +282,11 @@ fn a_mistake_in_a_static_is_told() {
             "{static: [{basic_auth: true}]}",
             "`basic_auth`: expected a table with `username` and `password`, found true",
         ),
-        ("{static: [{pth: 'x'}]}", "unknown key `pth`"),
+        ("{static: ['x']}", "expected an app, which is a table, found `x`"),
+        (
+            "{static: [{name: 'a', nice: 'x'}]}",
+            "app `a`: `nice`: expected a whole number from -20 to 19, found `x`",
+        ),
     ] {
         let error = stdin(text).unwrap_err().to_string();
         assert_eq!(error, format!("standard input:1: {wanted}"));

@@ -12,10 +12,13 @@ use crate::{
     api::apps::Outcome,
     daemon::{
         order::{Alter, Which},
-        slot::Reason,
+        slot::{Reason, Slot},
     },
     spec::{AppSpec, Millis},
-    supervise::launch::{self, Launch},
+    supervise::{
+        guard,
+        launch::{self, Launch},
+    },
 };
 
 /// A new worker may take so long where nobody has said anything else.
@@ -28,10 +31,7 @@ const UNHURRIED: Duration = Duration::from_secs(30);
 /// When it would be none, as a sentence.
 pub(in crate::daemon) fn altered(spec: &AppSpec, alter: Alter) -> Result<AppSpec, String> {
     let whole = alter.whole;
-    let altered = match whole {
-        true => alter.patch.apply_to_default(),
-        false => alter.patch.apply_to(spec),
-    };
+    let altered = if whole { alter.patch.apply_to_default() } else { alter.patch.apply_to(spec) };
     let mut altered = altered.map_err(|error| error.to_string())?;
     if altered.name.is_empty() {
         altered.name.clone_from(&spec.name);
@@ -48,7 +48,11 @@ impl App {
     /// Finds all that a start needs. Reads files and may ask for users, so not on this thread.
     pub(super) async fn prepare(&mut self, spec: AppSpec) -> Result<Launch, String> {
         let place = std::sync::Arc::clone(&self.shared.place);
-        let find = move || launch::settings(&spec, &place).map_err(|error| causes(&error));
+        let find = move || {
+            let launch = launch::settings(&spec, &place).map_err(|error| causes(&error))?;
+            let checked = guard::check(&spec, &launch.settings.program);
+            checked.map(|()| launch).map_err(|error| causes(&error))
+        };
         let found = self.during(tokio::task::spawn_blocking(find)).await;
         let mut launch = found.map_err(|error| error.to_string())??;
         self.facts =
@@ -67,6 +71,7 @@ impl App {
         }
         let (cluster, settings) = (runs.cluster.clone(), launch.settings.clone());
         runs.settings = settings.clone();
+        self.configure_logs();
         let configured = async {
             cluster.configure(settings.tuning()).await?;
             cluster.setup(settings.program).await
@@ -75,17 +80,22 @@ impl App {
     }
 
     pub(super) async fn restart(&mut self, which: &Which, alter: Alter, reason: Reason) -> Outcome {
-        let launch = match self.change(alter).await {
-            Ok(launch) => launch,
+        let (launch, recounted) = match self.change(alter).await {
+            Ok(changed) => changed,
             Err(error) => return self.failed(error, which),
         };
+        let runs = self.adopt(&launch).await;
+        let count = launch.settings.instances;
+        // They have what is new from the start.
+        let added = if recounted { self.resize(count).await } else { BTreeSet::new() };
         let mut instances = BTreeSet::new();
-        for slot in self.slots.values_mut().filter(|slot| which.has(slot.id)) {
+        let concerned = |slot: &&mut Slot| which.has(slot.id) && !added.contains(&slot.instance);
+        for slot in self.slots.values_mut().filter(concerned) {
             slot.wants(reason);
             instances.insert(slot.instance);
         }
         self.note(None, "restart", format!("is restarted: {}", reason.word()));
-        if self.adopt(&launch).await {
+        if runs {
             self.each(&instances, Single::Restart).await;
         } else {
             self.begin(launch.settings);
@@ -93,20 +103,22 @@ impl App {
         self.await_readiness("restarted", which).await
     }
 
-    /// Becomes what it is to be, if that can be had here.
-    async fn change(&mut self, alter: Alter) -> Result<Launch, String> {
+    /// Becomes what it is to be, if that can be had here. Whether the count of instances is another one.
+    async fn change(&mut self, alter: Alter) -> Result<(Launch, bool), String> {
         let altered = altered(&self.spec, alter)?;
         let launch = self.prepare(altered.clone()).await?;
         let recounted = altered.instances != self.spec.instances;
         self.spec = altered.into();
-        if recounted {
-            self.resize(launch.settings.instances).await;
-        }
         self.publish();
-        Ok(launch)
+        Ok((launch, recounted))
     }
 
-    pub(super) async fn reload(&mut self, alter: Alter, parallel: Option<u32>) -> Outcome {
+    pub(super) async fn reload(
+        &mut self,
+        alter: Alter,
+        parallel: Option<u32>,
+        reason: Reason,
+    ) -> Outcome {
         let all = Which::All;
         let altered = match altered(&self.spec, alter) {
             Ok(altered) => altered,
@@ -125,6 +137,7 @@ impl App {
                          workers of before and after cannot share a port";
             return self.failed(error, &all);
         }
+        self.slots.values_mut().for_each(|slot| slot.renewal = reason);
         self.roll(altered, launch, parallel).await
     }
 
@@ -137,7 +150,7 @@ impl App {
         let parallel = parallel.map_or(1, |parallel| parallel as usize);
         let pace = Pace { parallel, patience };
         let settings = launch.settings.clone();
-        let reload = Reload { program: Some(launch.settings.program), only: None, pace };
+        let reload = Reload { program: Some(launch.settings.program), pace };
         let work = async {
             cluster.configure(settings.tuning()).await?;
             cluster.reload(reload).await
@@ -150,7 +163,7 @@ impl App {
                 } else {
                     self.spec = altered.into();
                 }
-                self.not_rolled(&error)
+                self.not_rolled(&error).await
             }
         }
     }
@@ -170,14 +183,13 @@ impl App {
         self.await_readiness("reloaded", &Which::All).await
     }
 
-    fn not_rolled(&mut self, error: &ReloadError) -> Outcome {
+    async fn not_rolled(&mut self, error: &ReloadError) -> Outcome {
         let text = causes(error);
         self.note = Some(format!("the last reload failed: {text}"));
         self.note(None, "reload", format!("failed: {text}"));
         let last_lines = match error {
-            ReloadError::EndedEarly { last_lines, .. }
-            | ReloadError::TooLate { last_lines, .. } => {
-                last_lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+            ReloadError::EndedEarly { worker, .. } | ReloadError::TooLate { worker, .. } => {
+                self.last_lines_of(*worker).await
             }
             _ => Vec::new(),
         };
@@ -196,7 +208,7 @@ fn replaced(error: &ReloadError) -> u32 {
 }
 
 /// The default is short, and meant for those who say that they are ready.
-pub(super) fn patience(spec: &AppSpec) -> Duration {
+fn patience(spec: &AppSpec) -> Duration {
     let unsaid = spec.listen_timeout == AppSpec::default().listen_timeout && !spec.wait_ready;
     let Millis(said) = spec.listen_timeout;
     if unsaid { UNHURRIED } else { Duration::from_millis(said) }
@@ -207,7 +219,7 @@ fn managed(settings: &mut Settings) {
     settings.lives_on = true;
     // There is nobody yet who could take them over.
     settings.workers_die_with_manager = true;
-    settings.program.stdio = Stdio::Lines;
+    settings.program.stdio = Stdio::Pipes;
 }
 
 /// Whether workers under the one and under the other can share their ports.

@@ -1,201 +1,107 @@
-//! What an app's guard demands, and what it is told of the app.
+//! What an app does unasked: by the calendar, when files change, when workers are ill or too large.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use rustix::process::Pid;
+use tine_cluster::{address::Endpoint, primary::Program};
+use tokio::sync::mpsc;
 
-use tine_cluster::{
-    address::{Endpoint, ListenKey, Transport},
-    core::rollout::Pace,
-    id::{Instance, WorkerId},
-    primary::Reload,
-};
-use tokio::sync::{mpsc, oneshot};
-
-use super::{App, change::patience, heard::causes};
+use super::App;
 use crate::{
-    api::apps::Outcome,
     daemon::{
-        order::{Alter, Order, Todo, Which},
-        slot::{Reason, Slot},
+        order::{Alter, Which},
+        slot::{Reason, Running},
     },
-    spec::{Action, AppSpec},
+    spec::Action,
     supervise::{
-        guard::{Demand, Guard, GuardError, Why},
+        guard::{Demand, Guard, Why},
         health::{Subject, Subjects},
     },
 };
 
-/// The guard of an app, and what goes between the two.
-pub(super) struct Guarded {
-    guard: Option<Guard>,
-    /// What the guard was made for, and whether that ran.
-    made_for: Option<(Arc<AppSpec>, bool)>,
-    tell: mpsc::UnboundedSender<Demand>,
-    /// The app's own orders; not kept open by this.
-    orders: mpsc::WeakSender<Order>,
-    /// Demands whose orders wait to be carried out.
-    waiting: Vec<(Why, Which)>,
-    /// The first address of the worker that began to listen last.
-    address: Option<(WorkerId, SocketAddr)>,
-}
-
-impl Guarded {
-    pub(super) fn new(orders: &mpsc::Sender<Order>) -> (Self, mpsc::UnboundedReceiver<Demand>) {
-        // A guard that nobody hears demands nothing new for long.
-        let (tell, demands) = mpsc::unbounded_channel();
-        let (guard, made_for, waiting, address) = (None, None, Vec::new(), None);
-        let orders = orders.downgrade();
-        (Self { guard, made_for, tell, orders, waiting, address }, demands)
-    }
-
-    /// Whether files are watched.
-    pub(super) fn watches(&self) -> bool {
-        self.made_for.as_ref().is_some_and(|(spec, runs)| *runs && spec.watch.is_some())
-    }
-
-    /// A worker listens.
-    pub(super) fn listens(&mut self, worker: WorkerId, key: &ListenKey) {
-        let (Transport::Tcp, Endpoint::Inet { address, .. }) = (key.transport, &key.endpoint)
-        else {
-            return;
-        };
-        if self.address.is_none_or(|(known, _)| known != worker) {
-            self.address = Some((worker, *address));
-        }
-    }
-
-    fn is_for(&self, spec: &AppSpec, runs: bool) -> bool {
-        self.made_for.as_ref().is_some_and(|(known, ran)| **known == *spec && *ran == runs)
-    }
-
-    /// Gives the app an order of its own.
-    fn order(&mut self, key: (Why, Which), todo: Todo) {
-        if self.waiting.contains(&key) {
-            return;
-        }
-        let Some(orders) = self.orders.upgrade() else { return };
-        let (answer, _) = oneshot::channel();
-        // One with so much to do will be asked again.
-        if orders.try_send(Order { todo, progress: None, answer }).is_ok() {
-            self.waiting.push(key);
-        }
-    }
-}
-
 impl App {
-    /// Has the guard that fits: from the start, and after each order.
-    pub(super) fn guard(&mut self) {
-        let runs = self.slots.values().any(|slot| slot.wanted);
-        if !runs {
-            self.guarded.address = None;
+    /// Watches over what runs from now on, as it is to be now.
+    pub(super) fn guard(&mut self, program: &Program) {
+        // What the guard before has demanded is met, or no longer wanted.
+        let (tell, demands) = mpsc::unbounded_channel();
+        self.inputs.demands = demands;
+        match Guard::of_running(&self.spec, program, &self.shared.meter, tell) {
+            Ok(guard) => self.guard = Some(guard),
+            Err(error) => self.note(None, "trouble", error.to_string()),
         }
-        if self.guarded.is_for(&self.spec, runs) {
-            return;
-        }
-        // The old one first: it holds watches that the new one needs.
-        self.guarded.guard = None;
-        self.guarded.made_for = Some((Arc::clone(&self.spec), runs));
-        if !Guard::is_needed(&self.spec, runs) {
-            return;
-        }
-        match self.new_guard(runs) {
-            Ok(guard) => self.guarded.guard = Some(guard),
-            Err(error) => self.note(None, "trouble", causes(&error)),
+        self.show_workers();
+    }
+
+    /// An app that stands still may have a time to start.
+    pub(super) fn guard_stopped(&mut self) {
+        let (tell, demands) = mpsc::unbounded_channel();
+        self.inputs.demands = demands;
+        self.guard = match self.spec.cron_restart {
+            Some(_) => Guard::of_stopped(&self.spec, tell).ok(),
+            None => None,
+        };
+    }
+
+    /// Tells the guard and the meter who runs.
+    pub(super) fn show_workers(&self) {
+        let all = || self.slots.values().filter_map(|slot| Some((slot.id, slot.current?)));
+        let running: Vec<(u32, Pid)> = all().map(|(id, running)| (id, running.pid)).collect();
+        self.shared.meter.workers(self.number, running, self.spec.max_memory_restart.is_some());
+        if let Some(guard) = &self.guard {
+            let well = all().filter(|(_, running)| running.ready && !running.leaving);
+            let workers = well.map(|(id, running)| subject(id, &running)).collect();
+            guard.watch_over(Subjects { workers, address: self.address });
         }
     }
 
-    fn new_guard(&self, runs: bool) -> Result<Guard, GuardError> {
-        let (spec, tell) = (&self.spec, self.guarded.tell.clone());
-        match self.runs.as_ref().filter(|_| runs) {
-            Some(it) => Guard::of_running(spec, &it.settings.program, &self.shared.meter, tell),
-            None => Guard::of_stopped(spec, tell),
+    /// It listens there; the first address counts.
+    pub(super) fn listens(&mut self, endpoint: &Endpoint) {
+        if let Endpoint::Inet { address, .. } = endpoint {
+            self.address.get_or_insert(*address);
         }
     }
 
-    /// Tells who there is to be watched over.
-    pub(super) fn watch_over(&self) {
-        let running = self.slots.values().filter_map(|slot| Some((slot.id, slot.current?)));
-        let all = running.clone().map(|(id, it)| (id, it.pid)).collect();
-        self.shared.meter.workers(self.number, all, self.spec.max_memory_restart.is_some());
-        let Some(guard) = &self.guarded.guard else { return };
-        let serving = running.filter(|(_, it)| it.ready && !it.leaving);
-        let workers = serving.map(|(id, it)| Subject { id, pid: it.pid, since: it.since });
-        let address = self.guarded.address.map(|(_, address)| address);
-        guard.watch_over(Subjects { workers: workers.collect(), address });
-    }
-
-    /// It may be busy: the demand takes its turn among the orders.
-    pub(super) fn demanded(&mut self, demand: Demand) {
-        let asked = Instant::now();
-        let (which, why, todo) = match demand {
-            Demand::Note { what, text, worker } => return self.note(worker, what, text),
+    pub(super) async fn meet(&mut self, demand: Demand) {
+        self.interrupted = false;
+        match demand {
+            Demand::Note { what, text, worker } => self.note(worker, what, text),
             Demand::Renew { how, why, text } => {
                 self.note(None, why.word(), text);
-                let (which, reason) = (Which::All, Reason::Guard(why));
-                let todo = match how {
-                    Action::Restart => {
-                        Todo::Restart { which: which.clone(), alter: Alter::default(), reason }
-                    }
-                    Action::Reload => Todo::Replace { which: which.clone(), why, asked },
-                };
-                (which, why, todo)
+                self.renew(how, reason(why)).await;
             }
             Demand::Replace { workers, why, text } => {
-                for worker in &workers {
-                    self.note(Some(*worker), why.word(), text.clone());
+                self.note(None, why.word(), text);
+                let everybody = self.slots.values().all(|slot| workers.contains(&slot.id));
+                if everybody {
+                    self.renew(Action::Reload, reason(why)).await;
+                } else {
+                    // The others serve meanwhile.
+                    let which = Which::Ids(workers);
+                    self.restart(&which, Alter::default(), reason(why)).await;
                 }
-                let which = Which::Ids(workers);
-                (which.clone(), why, Todo::Replace { which, why, asked })
-            }
-        };
-        self.guarded.order((why, which), todo);
-    }
-
-    /// Gives new workers to instances whose workers were there when it was asked for, each before the
-    /// old one goes.
-    pub(super) async fn replace(&mut self, which: &Which, why: Why, asked: Instant) -> Outcome {
-        let Some(runs) = &self.runs else { return self.done("unchanged", which) };
-        let cluster = runs.cluster.clone();
-        let meant = |slot: &&mut Slot| {
-            which.has(slot.id) && slot.current.is_some_and(|it| it.since <= asked && !it.leaving)
-        };
-        let mut only = std::collections::BTreeSet::new();
-        for slot in self.slots.values_mut().filter(meant) {
-            slot.due = Some(Reason::Guard(why));
-            only.insert(Instance(slot.instance));
-        }
-        if only.is_empty() {
-            return self.done("unchanged", which);
-        }
-        let pace = Pace { parallel: 1, patience: patience(&self.spec) };
-        let reload = Reload { program: None, only: Some(only), pace };
-        let rolled = self.during(async move { cluster.reload(reload).await }).await;
-        match rolled {
-            // Who has gone and who is in place now is told by events, some of which may be on their way.
-            Ok(_) => self.await_readiness("replaced", which).await,
-            Err(error) => {
-                for slot in self.slots.values_mut().filter(meant) {
-                    slot.due = None;
-                }
-                let text = causes(&error);
-                self.note(None, why.word(), format!("no new worker: {text}"));
-                self.failed(text, which)
             }
         }
+        self.publish();
     }
 
-    /// An order is about to be carried out: the same may be demanded again from now on.
-    pub(super) fn takes_up(&mut self, todo: &Todo) {
-        let (meant, reason) = match todo {
-            Todo::Restart { which, reason: Reason::Guard(why), .. } => (which, why),
-            Todo::Replace { which, why, .. } => (which, why),
-            Todo::Restart { .. }
-            | Todo::Start(_)
-            | Todo::Stop(_)
-            | Todo::Reload { .. }
-            | Todo::Scale(_)
-            | Todo::Delete
-            | Todo::End => return,
+    async fn renew(&mut self, how: Action, reason: Reason) {
+        let outcome = match how {
+            Action::Restart => self.restart(&Which::All, Alter::default(), reason).await,
+            Action::Reload => self.reload(Alter::default(), None, reason).await,
         };
-        self.guarded.waiting.retain(|(why, which)| (why, which) != (reason, meant));
+        if let Some(error) = outcome.error {
+            self.note(None, "trouble", error);
+        }
     }
+}
+
+const fn reason(why: Why) -> Reason {
+    match why {
+        Why::Cron => Reason::Cron,
+        Why::Watch => Reason::Watch,
+        Why::Health => Reason::Health,
+        Why::Memory => Reason::Memory,
+    }
+}
+
+const fn subject(id: u32, running: &Running) -> Subject {
+    Subject { id, pid: running.pid, since: running.since }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tine_cluster::primary::{Event, What};
 use tine_linux::process::Exit;
 
-use super::{App, Slot};
+use super::{App, Slot, pid_file};
 use crate::{daemon::slot::Empty, units::spoken};
 
 impl App {
@@ -13,20 +13,20 @@ impl App {
         let Some(instance) = event.instance else { return self.heard_of_all(&event.what) };
         let Some(slot) = self.slots.get_mut(&instance.0) else { return };
         let (id, worker) = (slot.id, event.worker);
-        if let What::Output { line, .. } = event.what {
-            return slot.wrote(&line);
-        }
         match event.what {
-            What::Started { pid, .. } => {
+            What::Started { pid, output } => {
                 slot.started(worker, pid);
+                self.capture(id, worker, output);
+                let path = pid_file::path(&self.spec, id, &self.shared.home);
+                pid_file::write(&path, pid.as_raw_pid());
                 self.note(Some(id), "start", format!("started with pid {pid}"));
             }
             What::NotStarted { error } => self.trouble(instance.0, "error", causes(&error)),
-            What::Listening { key, .. } => self.guarded.listens(worker, &key),
             What::Ready => {
                 slot.is_ready(worker);
                 self.note(Some(id), "online", "is ready".to_owned());
             }
+            What::Listening { key, .. } => self.listens(&key.endpoint),
             What::NotReady { after } => {
                 let text = format!("was not ready within {}, and is stopped", spoken(after));
                 self.trouble(instance.0, "not-ready", text);
@@ -89,6 +89,9 @@ impl App {
             slot.failure = Some(text.clone());
         }
         let id = slot.id;
+        if slot.current.is_none() {
+            pid_file::remove(&pid_file::path(&self.spec, id, &self.shared.home));
+        }
         if !asked {
             self.tell(&format!("{id} {text}"));
         }

@@ -13,7 +13,7 @@ use crate::{
     api::apps::{Outcome, Status},
     daemon::{
         order::Which,
-        slot::{Reason, Slot},
+        slot::{Empty, Reason, Slot},
     },
     supervise::launch::Launch,
 };
@@ -62,6 +62,8 @@ impl App {
         let wanted = |instance: &u32| self.slots.get(instance).is_some_and(|slot| slot.wanted);
         settings.instances = count;
         settings.vacant = (0..count).filter(|i| !wanted(i)).map(Instance).collect();
+        self.configure_logs();
+        self.clusters += 1;
         let (cluster, events) = Cluster::start(settings.clone());
         self.inputs.events = Some(events);
         self.runs = Some(Runs { cluster, settings });
@@ -96,13 +98,16 @@ impl App {
         if self.interrupted {
             return self.failed("something else was asked for meanwhile", which);
         }
-        match self.slots.values().filter(concerned).find(failed) {
-            Some(slot) => {
-                let last_lines = slot.lines.iter().cloned().collect();
-                Outcome { last_lines, ..self.failed(slot.complaint(), which) }
-            }
-            None => self.done(done, which),
+        let program = self.runs.as_ref().map(|runs| runs.settings.program.clone());
+        if let Some(program) = program {
+            self.guard(&program);
         }
+        let complaint = self.slots.values().filter(concerned).find(failed);
+        let Some((id, complaint)) = complaint.map(|slot| (slot.id, slot.complaint())) else {
+            return self.done(done, which);
+        };
+        let last_lines = self.last_lines_of_id(id).await;
+        Outcome { last_lines, ..self.failed(complaint, which) }
     }
 
     /// Drains and stops.
@@ -118,7 +123,10 @@ impl App {
             self.stop_all().await;
         }
         let stopped = self.slots.values_mut().filter(|slot| which.has(slot.id));
-        stopped.for_each(|slot| slot.empty = crate::daemon::slot::Empty::Stopped);
+        stopped.for_each(|slot| slot.empty = Empty::Stopped);
+        if self.runs.is_none() {
+            self.guard_stopped();
+        }
         self.done("stopped", which)
     }
 
@@ -129,6 +137,7 @@ impl App {
         // A cluster that has ended already is what is wanted.
         let _ = self.during(cluster.stop()).await;
         self.until_ended().await;
+        self.address = None;
     }
 
     pub(super) async fn delete(&mut self) -> Outcome {

@@ -5,29 +5,16 @@ use tine_cluster::{json::Json, primary::Cluster};
 use tine_linux::process::Process;
 use tokio::sync::oneshot;
 
-use super::App;
+use super::{App, pid_file};
 use crate::{
     api::apps::{AppDetails, AppView, Detail, WorkerView},
     daemon::{
         order::{Query, Which},
-        slot::{Empty, Slot},
+        slot::{Counts, Empty, Slot},
     },
     foreground::ports,
-    supervise::meter::Samples,
+    logs::{LogSettings, Stream},
 };
-
-/// Puts in what the workers take.
-fn weigh(view: &mut AppView, samples: &Samples) {
-    for worker in view.workers.iter_mut().filter(|worker| worker.pid.is_some()) {
-        if let Some(sample) = samples.get(&worker.id) {
-            (worker.memory, worker.cpu) = (sample.memory, sample.cpu);
-        }
-    }
-}
-
-fn last_lines(slot: &Slot) -> (u32, Vec<String>) {
-    (slot.id, slot.lines.iter().cloned().collect())
-}
 
 impl App {
     pub(super) fn answer(&mut self, query: Query) {
@@ -36,13 +23,22 @@ impl App {
             Query::Ports(answer) => self.report_ports(answer),
             Query::Reset(which, answer) => {
                 let slots = self.slots.values_mut().filter(|slot| which.has(slot.id));
-                slots.for_each(|slot| slot.counts = Default::default());
+                slots.for_each(|slot| slot.counts = Counts::default());
                 let _ = answer.send(());
             }
             Query::Signal { which, signal, answer } => {
                 let _ = answer.send(self.signal(&which, signal));
             }
             Query::Send { id, line, answer } => self.send(id, &line, answer),
+            Query::Flush(which, answer) => {
+                self.flush(&which);
+                let _ = answer.send(());
+            }
+            Query::ReopenLogs => {
+                if let Some(logs) = &self.logs {
+                    logs.reopen();
+                }
+            }
             Query::Interrupt => self.interrupted = true,
             Query::CancelReload => self.spawn_for(|cluster| async move {
                 let _ = cluster.cancel_reload().await;
@@ -50,6 +46,17 @@ impl App {
             Query::Kill => self.spawn_for(|cluster| async move {
                 let _ = cluster.kill().await;
             }),
+        }
+    }
+
+    /// Also of an app that has not run yet.
+    fn flush(&mut self, which: &Which) {
+        if self.logs.is_none() {
+            self.configure_logs();
+        }
+        let ids = self.slots.values().map(|slot| slot.id).filter(|id| which.has(*id)).collect();
+        if let Some(logs) = &self.logs {
+            logs.flush(ids);
         }
     }
 
@@ -65,8 +72,11 @@ impl App {
         let cluster = self.runs.as_ref().map(|runs| runs.cluster.clone());
         let meter = self.shared.meter.clone();
         tokio::spawn(async move {
-            if cluster.is_some() {
-                weigh(&mut view, &meter.samples().await);
+            let samples = meter.samples().await;
+            for worker in &mut view.workers {
+                if let Some(sample) = samples.get(&worker.id).filter(|_| worker.pid.is_some()) {
+                    (worker.memory, worker.cpu) = (sample.memory, sample.cpu);
+                }
             }
             if let Some(cluster) = cluster
                 && let Ok(report) = cluster.report().await
@@ -81,25 +91,26 @@ impl App {
     }
 
     fn view(&self, detail: Detail) -> AppView {
+        let logs = self.log_settings();
         let full = || AppDetails {
             events: self.history.all(),
             listeners: Vec::new(),
-            last_lines: self.slots.values().map(last_lines).collect(),
+            last_lines: self.last_lines(),
         };
         AppView {
             name: self.spec.name.clone(),
             namespace: self.spec.namespace.clone(),
             number: self.number,
-            workers: self.slots.values().map(|slot| self.worker(slot)).collect(),
+            workers: self.slots.values().map(|slot| self.worker(slot, &logs)).collect(),
             ports: Vec::new(),
-            watching: self.guarded.watches(),
+            watching: self.runs.is_some() && self.spec.watch.is_some(),
             note: self.note.clone(),
             spec: (detail != Detail::Row).then(|| Box::new(self.spec.as_ref().clone())),
             full: (detail == Detail::Full).then(|| Box::new(full())),
         }
     }
 
-    fn worker(&self, slot: &Slot) -> WorkerView {
+    fn worker(&self, slot: &Slot, logs: &LogSettings) -> WorkerView {
         let delay = match slot.empty {
             Empty::Waiting { until } if slot.current.is_none() => Some(until),
             Empty::Waiting { .. } | Empty::Stopped | Empty::GivenUp => None,
@@ -119,10 +130,10 @@ impl App {
             delay: delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
             memory: 0,
             cpu: 0.0,
-            out_log: None,
-            err_log: None,
-            combined_log: None,
-            pid_file: None,
+            out_log: logs.file(Stream::Out, slot.id),
+            err_log: logs.file(Stream::Error, slot.id),
+            combined_log: logs.combined_file(slot.id),
+            pid_file: Some(pid_file::path(&self.spec, slot.id, &self.shared.home)),
             exec_path: self.facts.exec_path.clone(),
             interpreter: self.facts.interpreter.clone(),
         }

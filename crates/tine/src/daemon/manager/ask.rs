@@ -26,21 +26,23 @@ impl Manager {
             AppRequest::Reload(change) => self.reload(change, replies),
             AppRequest::Scale { target, to } => self.scale(target, &to, replies),
             AppRequest::List { detail, targets } => self.list(detail, &targets, replies),
-            AppRequest::Reset(targets) => self.reset(&targets, replies),
+            AppRequest::Reset(targets) => self.simply(&targets, replies, "reset", Query::Reset),
             AppRequest::Signal { targets, signal } => self.signal(&targets, &signal, replies),
-            AppRequest::Send { id, line } => self.send(id, line, replies),
+            AppRequest::Send { id, line } => self.send(id, &line, replies),
             AppRequest::Watch => self.watch(replies),
             AppRequest::Ports => self.ports(replies),
             AppRequest::Ping => drop(replies.try_send(AppResponse::Pong(self.view()))),
             AppRequest::KillManager => self.end(Some(replies)),
             AppRequest::Save { force, no_env } => self.save((force, no_env), replies),
             AppRequest::Resurrect => self.resurrect(replies),
-            AppRequest::ClearDump => self.clear_dump(replies),
+            AppRequest::ClearDump => self.clear_dump(&replies),
             AppRequest::Apply { apps, inherited, prune, origin, dry_run } => {
                 self.apply(Wish { apps, inherited, prune, origin, dry_run }, replies);
             }
-            AppRequest::Flush(_) | AppRequest::ReopenLogs => {
-                refuse(replies, "this is not known here".to_owned())
+            AppRequest::Flush(targets) => self.simply(&targets, replies, "flushed", Query::Flush),
+            AppRequest::ReopenLogs => {
+                self.reopen_logs();
+                let _ = replies.try_send(AppResponse::Done(Vec::new()));
             }
         }
     }
@@ -55,7 +57,7 @@ impl Manager {
                 let works = meant.into_iter().filter_map(|(it, which)| self.work(it, todo(which)));
                 self.dispatch(works.collect(), replies);
             }
-            Err(error) => refuse(replies, error),
+            Err(error) => refuse(&replies, error),
         }
     }
 
@@ -63,7 +65,7 @@ impl Manager {
         let Change { targets, patch, inherited, .. } = change;
         let alter = Alter { patch, whole: false, inherited };
         if let Err(error) = self.check_name(&targets, &alter) {
-            return refuse(replies, error);
+            return refuse(&replies, error);
         }
         self.each(&Targets { targets }, replies, |which| Todo::Restart {
             which,
@@ -76,7 +78,7 @@ impl Manager {
         let Change { targets, patch, inherited, parallel, force } = change;
         let alter = Alter { patch, whole: false, inherited };
         if let Err(error) = self.check_name(&targets, &alter) {
-            return refuse(replies, error);
+            return refuse(&replies, error);
         }
         if force && let Ok(meant) = self.meant(&targets) {
             for app in meant.keys().filter_map(|number| self.apps.get(number)) {
@@ -106,7 +108,7 @@ impl Manager {
     fn scale(&self, target: Target, to: &str, replies: Replies) {
         let Some(scale) = scale_of(to) else {
             let error = format!("`{to}` is no number of instances: write 3, +1 or -1");
-            return refuse(replies, error);
+            return refuse(&replies, error);
         };
         self.each(&Targets { targets: vec![target] }, replies, |_| Todo::Scale(scale));
     }
@@ -117,7 +119,7 @@ impl Manager {
         let meant = if targets.is_empty() { Ok(all()) } else { self.meant(targets) };
         let meant: Meant = match meant {
             Ok(meant) => meant,
-            Err(error) => return refuse(replies, error),
+            Err(error) => return refuse(&replies, error),
         };
         let apps = meant
             .into_iter()
@@ -151,31 +153,44 @@ impl Manager {
         });
     }
 
-    fn reset(&self, targets: &Targets, replies: Replies) {
-        self.query(&targets.targets, replies, "reset", |which, answer| {
-            let (done, reset) = oneshot::channel();
+    pub(super) fn reopen_logs(&self) {
+        for app in self.apps.values() {
+            let _ = app.queries.try_send(Query::ReopenLogs);
+        }
+    }
+
+    /// Something that cannot fail.
+    fn simply(
+        &self,
+        targets: &Targets,
+        replies: Replies,
+        word: &'static str,
+        query: impl Fn(Which, oneshot::Sender<()>) -> Query,
+    ) {
+        self.query(&targets.targets, replies, word, |which, answer| {
+            let (done, is_done) = oneshot::channel();
             tokio::spawn(async move {
-                let _ = answer.send(reset.await.map_err(|error| error.to_string()));
+                let _ = answer.send(is_done.await.map_err(|error| error.to_string()));
             });
-            Query::Reset(which, done)
+            query(which, done)
         });
     }
 
     fn signal(&self, targets: &[Target], signal: &str, replies: Replies) {
         let Some(signal) = tine_linux::process::signal_from_name(signal) else {
             let error = format!("`{signal}` is no signal; write SIGTERM, TERM or 15");
-            return refuse(replies, error);
+            return refuse(&replies, error);
         };
         let query = |which, answer| Query::Signal { which, signal, answer };
         self.query(targets, replies, "signalled", query);
     }
 
-    fn send(&self, id: u32, line: String, replies: Replies) {
+    fn send(&self, id: u32, line: &str, replies: Replies) {
         let cards = self.cards();
         let Some(card) = cards.iter().find(|card| card.ids.contains(&id)) else {
-            return refuse(replies, format!("there is no worker `{id}`"));
+            return refuse(&replies, format!("there is no worker `{id}`"));
         };
-        let query = |_, answer| Query::Send { id, line: line.clone(), answer };
+        let query = |_, answer| Query::Send { id, line: line.to_owned(), answer };
         self.query_of([(card.number, Which::All)].into(), replies, "sent", query);
     }
 
@@ -188,7 +203,7 @@ impl Manager {
     ) {
         match self.meant(targets) {
             Ok(meant) => self.query_of(meant, replies, done, query),
-            Err(error) => refuse(replies, error),
+            Err(error) => refuse(&replies, error),
         }
     }
 

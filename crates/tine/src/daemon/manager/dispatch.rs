@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// An app that is to come after others waits for them no longer than this.
-const AFTER: Duration = Duration::from_secs(60);
+const AFTER: Duration = Duration::from_mins(1);
 
 /// Work for one app.
 #[derive(Debug)]
@@ -114,11 +114,7 @@ impl Work {
                 let _ = self.queries.send(Query::Interrupt).await;
                 let _ = self.queries.send(Query::CancelReload).await;
             }
-            Todo::Start(_)
-            | Todo::Restart { .. }
-            | Todo::Reload { .. }
-            | Todo::Replace { .. }
-            | Todo::Scale(_) => {}
+            Todo::Start(_) | Todo::Restart { .. } | Todo::Reload { .. } | Todo::Scale(_) => {}
         }
     }
 

@@ -65,7 +65,9 @@ pub(super) fn compose(
     Ok(all.into_iter().collect())
 }
 
-fn passes(name: &str, filter: &Filter) -> bool {
+/// Whether workers get this inherited variable.
+#[must_use]
+pub fn passes(name: &str, filter: &Filter) -> bool {
     match filter {
         Filter::Nothing => true,
         Filter::All => ALWAYS.contains(&name) || name.starts_with("LC_"),

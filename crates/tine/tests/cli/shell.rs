@@ -29,7 +29,6 @@ pub(crate) struct Said {
     pub(crate) err: String,
 }
 
-#[expect(dead_code, reason = "each test file uses some of it")]
 impl Shell {
     pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -187,14 +186,12 @@ fn said(output: &std::process::Output) -> Said {
 }
 
 /// A port that was free a moment ago.
-#[expect(dead_code, reason = "each test file uses some of it")]
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has ports");
     listener.local_addr().expect("it is bound").port()
 }
 
 /// The body that a server answers with.
-#[expect(dead_code, reason = "each test file uses some of it")]
 pub(crate) fn get(port: u16) -> Option<String> {
     use std::io::{Read, Write};
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;

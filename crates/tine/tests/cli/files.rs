@@ -1,9 +1,6 @@
 //! Files of apps, with the real program.
-#![forbid(unsafe_code)]
 
-mod shell;
-
-use shell::Shell;
+use super::shell::Shell;
 
 const IDLE: &str = "setInterval(() => {}, 1000)";
 

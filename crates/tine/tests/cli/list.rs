@@ -1,10 +1,7 @@
 //! What people see of what runs, with the real program.
-#![forbid(unsafe_code)]
 
-mod shell;
-
+use super::shell::Shell;
 use serde_json::Value;
-use shell::Shell;
 
 fn with_app() -> Shell {
     let shell = Shell::new();

@@ -1,11 +1,8 @@
 //! A day with `alias pm2=tine`: commands as pm2's users and their scripts type them, through a shell.
-#![forbid(unsafe_code)]
-
-mod shell;
 
 use std::process::Command;
 
-use shell::{Shell, free_port};
+use super::shell::{Shell, free_port};
 
 /// Each line is typed into bash, where `pm2` is tine; what it prints must contain the words.
 const DAY: &str = "\

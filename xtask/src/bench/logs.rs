@@ -1,0 +1,164 @@
+//! `logs`: how much a second one worker can write that does nothing else, lines of 100 bytes, until all of it is in the
+//! file. Beside it `cat >file` on the same pipe, and pm2.
+//!
+//! Until there is a manager, its log writer is driven by `examples/logwriter.rs`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+
+use super::contender::pid_in_file;
+use super::process::Running;
+use super::procfs::resident_mib;
+use super::report::{Report, Target};
+use super::session::{Session, run};
+use super::stats::{median, ratio, spread};
+
+/// Written in one round.
+const BYTES: u64 = 512 << 20;
+/// The same through pm2, which would take minutes.
+const PM2_BYTES: u64 = 32 << 20;
+/// For pm2 to have written them.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// One contender's rounds.
+#[derive(Default)]
+struct Rates {
+    /// Megabytes a second.
+    rates: Vec<f64>,
+    /// Of the process in between, at its peak, in MiB.
+    memory: Vec<f64>,
+    failure: Option<anyhow::Error>,
+}
+
+/// Rate and memory of a round.
+type Round = (f64, Option<f64>);
+
+pub(crate) fn measure(session: &Session, rounds: usize) -> Report {
+    let [mut cat, mut plain, mut rotated, mut pm2] = [(); 4].map(|()| Rates::default());
+    for round in 1..=rounds {
+        eprintln!("logs: round {round} of {rounds}");
+        cat.add(through_cat(session));
+        plain.add(through_tine(session, false));
+        rotated.add(through_tine(session, true));
+        pm2.add(through_pm2(session));
+    }
+    let mut report = Report::new("logs");
+    cat.tell("cat >file", &mut report);
+    plain.tell("tine", &mut report);
+    rotated.tell("tine, setting aside and compressing", &mut report);
+    pm2.tell("pm2", &mut report);
+    report.claim("tine / cat", ratio(&plain.rates, &cat.rates), Target::Above(0.5));
+    report.claim("tine / pm2", ratio(&plain.rates, &pm2.rates), Target::Above(10.0));
+    let rotated_rate = ratio(&rotated.rates, &pm2.rates);
+    report.claim("tine, setting aside / pm2", rotated_rate, Target::Above(10.0));
+    report.claim("tine's memory, MiB", median(&rotated.memory), Target::Below(16.0));
+    report
+}
+
+impl Rates {
+    fn add(&mut self, round: Result<Round>) {
+        match round {
+            Ok((rate, memory)) => {
+                self.rates.push(rate);
+                self.memory.extend(memory);
+            }
+            Err(error) => self.failure = Some(error),
+        }
+    }
+
+    fn tell(&self, subject: &str, report: &mut Report) {
+        if let Some(why) = &self.failure {
+            report.not_run(subject, why);
+        }
+        let (low, high) = spread(&self.rates).unwrap_or_default();
+        let memory = median(&self.memory).map(|mib| format!(", {mib:.1} MiB"));
+        let detail = format!("{low:.0} to {high:.0}{}", memory.unwrap_or_default());
+        report.figure(subject, median(&self.rates), "MB/s", detail);
+    }
+}
+
+/// An empty folder for one round.
+fn folder(session: &Session) -> Result<PathBuf> {
+    let folder = session.scratch.join("logs");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).context("remove the last round")?;
+    }
+    fs::create_dir_all(&folder).context("make a folder for a round")?;
+    Ok(folder)
+}
+
+fn chatter<'a>(command: &'a mut Command, folder: &Path, bytes: u64) -> &'a mut Command {
+    command.env("STARTED", folder.join("started")).env("BYTES", bytes.to_string())
+}
+
+/// What has been written since the program began, in MB/s.
+fn rate(folder: &Path, bytes: u64, ended: SystemTime) -> Result<f64> {
+    let began = fs::read_to_string(folder.join("started")).context("read when it began")?;
+    let began = UNIX_EPOCH + Duration::from_micros(began.parse().context("read when it began")?);
+    let time = ended.duration_since(began).context("a clock that went back")?;
+    #[expect(clippy::cast_precision_loss, reason = "megabytes are enough")]
+    Ok(bytes as f64 / 1e6 / time.as_secs_f64())
+}
+
+fn through_cat(session: &Session) -> Result<Round> {
+    let folder = folder(session)?;
+    let out = fs::File::create(folder.join("out.log")).context("make a file")?;
+    let mut command = Command::new(session.chatter());
+    let command = chatter(&mut command, &folder, BYTES).stdin(Stdio::null());
+    let mut child = command.stdout(Stdio::piped()).spawn().context("start a program")?;
+    let pipe = child.stdout.take().context("its pipe")?;
+    let cat = Command::new("cat").stdin(pipe).stdout(out).status().context("run cat")?;
+    let ended = SystemTime::now();
+    ensure!(cat.success() && child.wait()?.success(), "a program failed");
+    ensure!(written(&folder) >= BYTES - BYTES % 8000, "something was lost");
+    Ok((rate(&folder, BYTES, ended)?, None))
+}
+
+fn through_tine(session: &Session, rotate: bool) -> Result<Round> {
+    let folder = folder(session)?;
+    let mut command = Command::new(session.log_writer());
+    let command = chatter(&mut command, &folder, BYTES).stdin(Stdio::null());
+    command.env("PROGRAM", session.chatter()).env("OUT", folder.join("out.log"));
+    if rotate {
+        command.env("ROTATE", "1");
+    }
+    let output = command.output().context("run the log writer")?;
+    let ended = SystemTime::now();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success() && complaint.is_empty(), "it failed: {}", complaint.trim());
+    ensure!(rotate || written(&folder) >= BYTES - BYTES % 8000, "something was lost");
+    let peak = said.trim().strip_prefix("peak ").and_then(|kib| kib.parse::<f64>().ok());
+    Ok((rate(&folder, BYTES, ended)?, peak.map(|kib| kib / 1024.0)))
+}
+
+/// `pm2 start` of the same program, with a home of its own.
+fn through_pm2(session: &Session) -> Result<Round> {
+    let folder = folder(session)?;
+    let home = folder.join("pm2");
+    let mut command = Command::new("node");
+    let command = chatter(command.arg(session.pm2()?), &folder, PM2_BYTES);
+    command.arg("start").arg(session.chatter()).args(["--interpreter", "none"]);
+    command.args(["--no-autorestart", "--merge-logs", "--output"]).arg(folder.join("out.log"));
+    let outcome = run(command.env("PM2_HOME", &home));
+    // The daemon may be there although the command failed, so it is taken charge of first.
+    let daemon = Running::adopt(&session.guard, pid_in_file(&home.join("pm2.pid"))?)?;
+    outcome?;
+    let (began, mut peak) = (Instant::now(), 0.0_f64);
+    while written(&folder) < PM2_BYTES - PM2_BYTES % 8000 {
+        ensure!(began.elapsed() < PATIENCE, "pm2 wrote {} bytes", written(&folder));
+        peak = peak.max(resident_mib(daemon.pid())?);
+        // How often it is looked; there is nothing to wait on.
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok((rate(&folder, PM2_BYTES, SystemTime::now())?, Some(peak)))
+}
+
+fn written(folder: &Path) -> u64 {
+    fs::metadata(folder.join("out.log")).map_or(0, |metadata| metadata.len())
+}
