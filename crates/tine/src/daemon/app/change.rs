@@ -150,7 +150,7 @@ impl App {
         let parallel = parallel.map_or(1, |parallel| parallel as usize);
         let pace = Pace { parallel, patience };
         let settings = launch.settings.clone();
-        let reload = Reload { program: Some(launch.settings.program), pace };
+        let reload = Reload { program: Some(launch.settings.program), only: None, pace };
         let work = async {
             cluster.configure(settings.tuning()).await?;
             cluster.reload(reload).await
@@ -208,7 +208,7 @@ fn replaced(error: &ReloadError) -> u32 {
 }
 
 /// The default is short, and meant for those who say that they are ready.
-fn patience(spec: &AppSpec) -> Duration {
+pub(super) fn patience(spec: &AppSpec) -> Duration {
     let unsaid = spec.listen_timeout == AppSpec::default().listen_timeout && !spec.wait_ready;
     let Millis(said) = spec.listen_timeout;
     if unsaid { UNHURRIED } else { Duration::from_millis(said) }

@@ -1,10 +1,17 @@
 //! What an app does unasked: by the calendar, when files change, when workers are ill or too large.
 
+use std::collections::BTreeSet;
+
 use rustix::process::Pid;
-use tine_cluster::{address::Endpoint, primary::Program};
+use tine_cluster::{
+    address::Endpoint,
+    core::rollout::Pace,
+    id::Instance,
+    primary::{Program, Reload},
+};
 use tokio::sync::mpsc;
 
-use super::App;
+use super::{App, change::patience, heard::causes};
 use crate::{
     daemon::{
         order::{Alter, Which},
@@ -69,17 +76,26 @@ impl App {
             }
             Demand::Replace { workers, why, text } => {
                 self.note(None, why.word(), text);
-                let everybody = self.slots.values().all(|slot| workers.contains(&slot.id));
-                if everybody {
-                    self.renew(Action::Reload, reason(why)).await;
-                } else {
-                    // The others serve meanwhile.
-                    let which = Which::Ids(workers);
-                    self.restart(&which, Alter::default(), reason(why)).await;
-                }
+                self.replace(&workers, reason(why)).await;
             }
         }
         self.publish();
+    }
+
+    /// Gives these workers' instances new ones, each before the old one goes. The others stay.
+    async fn replace(&mut self, workers: &BTreeSet<u32>, reason: Reason) {
+        let Some(runs) = &self.runs else { return };
+        let cluster = runs.cluster.clone();
+        let mut only = BTreeSet::new();
+        for slot in self.slots.values_mut().filter(|slot| workers.contains(&slot.id)) {
+            slot.renewal = reason;
+            only.insert(Instance(slot.instance));
+        }
+        let pace = Pace { patience: patience(&self.spec), ..Pace::default() };
+        let reload = Reload { program: None, only: Some(only), pace };
+        if let Err(error) = self.during(async move { cluster.reload(reload).await }).await {
+            self.note(None, "trouble", causes(&error));
+        }
     }
 
     async fn renew(&mut self, how: Action, reason: Reason) {
