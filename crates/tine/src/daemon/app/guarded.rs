@@ -3,16 +3,12 @@
 use std::collections::BTreeSet;
 
 use rustix::process::Pid;
-use tine_cluster::{
-    address::Endpoint,
-    core::rollout::Pace,
-    id::Instance,
-    primary::{Program, Reload},
-};
+use tine_cluster::{address::Endpoint, id::Instance, primary::Program};
 use tokio::sync::mpsc;
 
-use super::{App, change::patience, heard::causes};
+use super::{App, change::Turn};
 use crate::{
+    api::apps::Outcome,
     daemon::{
         order::{Alter, Which},
         slot::{Reason, Running},
@@ -76,33 +72,30 @@ impl App {
             }
             Demand::Replace { workers, why, text } => {
                 self.note(None, why.word(), text);
-                self.replace(&workers, reason(why)).await;
+                let slots = self.slots.iter().filter(|(_, slot)| workers.contains(&slot.id));
+                let only = slots.map(|(instance, _)| Instance(*instance)).collect();
+                self.replace(Some(only), reason(why)).await;
             }
         }
         self.publish();
     }
 
-    /// Gives these workers' instances new ones, each before the old one goes. The others stay.
-    async fn replace(&mut self, workers: &BTreeSet<u32>, reason: Reason) {
-        let Some(runs) = &self.runs else { return };
-        let cluster = runs.cluster.clone();
-        let mut only = BTreeSet::new();
-        for slot in self.slots.values_mut().filter(|slot| workers.contains(&slot.id)) {
-            slot.renewal = reason;
-            only.insert(Instance(slot.instance));
-        }
-        let pace = Pace { patience: patience(&self.spec), ..Pace::default() };
-        let reload = Reload { program: None, only: Some(only), pace };
-        if let Err(error) = self.during(async move { cluster.reload(reload).await }).await {
-            self.note(None, "trouble", causes(&error));
-        }
-    }
-
     async fn renew(&mut self, how: Action, reason: Reason) {
         let outcome = match how {
             Action::Restart => self.restart(&Which::All, Alter::default(), reason).await,
-            Action::Reload => self.reload(Alter::default(), None, reason).await,
+            Action::Reload => return self.replace(None, reason).await,
         };
+        self.told(outcome);
+    }
+
+    /// New before old: all, or only those of some instances.
+    async fn replace(&mut self, only: Option<BTreeSet<Instance>>, reason: Reason) {
+        let turn = Turn { parallel: None, only };
+        let outcome = self.reload(Alter::default(), turn, reason).await;
+        self.told(outcome);
+    }
+
+    fn told(&mut self, outcome: Outcome) {
         if let Some(error) = outcome.error {
             self.note(None, "trouble", error);
         }
