@@ -1,6 +1,7 @@
 //! What the manager does for its apps without being asked: schedules, files, health, memory.
 #![forbid(unsafe_code)]
 
+#[expect(dead_code, reason = "the other tests use more of it")]
 mod manager;
 
 use std::fs;
