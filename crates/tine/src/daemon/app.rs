@@ -250,7 +250,10 @@ impl App {
             Todo::Start(which) => self.start(&which).await,
             Todo::Stop(which) => self.stop(&which).await,
             Todo::Restart { which, alter, reason } => self.restart(&which, alter, reason).await,
-            Todo::Reload { alter, parallel } => self.reload(alter, parallel, Reason::Reload).await,
+            Todo::Reload { alter, parallel } => {
+                let turn = change::Turn { parallel, only: None };
+                self.reload(alter, turn, Reason::Reload).await
+            }
             Todo::Scale(to) => self.scale(to).await,
             Todo::Delete => self.delete().await,
             Todo::End => self.stop(&Which::All).await,

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tine_cluster::{
     core::rollout::Pace,
+    id::Instance,
     primary::{Reload, ReloadError, Settings, Stdio},
 };
 
@@ -113,12 +114,7 @@ impl App {
         Ok((launch, recounted))
     }
 
-    pub(super) async fn reload(
-        &mut self,
-        alter: Alter,
-        parallel: Option<u32>,
-        reason: Reason,
-    ) -> Outcome {
+    pub(super) async fn reload(&mut self, alter: Alter, turn: Turn, reason: Reason) -> Outcome {
         let all = Which::All;
         let altered = match altered(&self.spec, alter) {
             Ok(altered) => altered,
@@ -137,20 +133,24 @@ impl App {
                          workers of before and after cannot share a port";
             return self.failed(error, &all);
         }
-        self.slots.values_mut().for_each(|slot| slot.renewal = reason);
-        self.roll(altered, launch, parallel).await
+        for (instance, slot) in &mut self.slots {
+            if turn.only.as_ref().is_none_or(|only| only.contains(&Instance(*instance))) {
+                slot.renewal = reason;
+            }
+        }
+        self.roll(altered, launch, turn).await
     }
 
-    async fn roll(&mut self, altered: AppSpec, launch: Launch, parallel: Option<u32>) -> Outcome {
+    async fn roll(&mut self, altered: AppSpec, launch: Launch, turn: Turn) -> Outcome {
         let Some(runs) = &self.runs else { return self.failed("it does not run", &Which::All) };
         let (cluster, before) = (runs.cluster.clone(), runs.settings.tuning());
         let patience = patience(&altered);
         self.note = Some("reloading".to_owned());
         self.note(None, "reload", "is reloaded".to_owned());
-        let parallel = parallel.map_or(1, |parallel| parallel as usize);
+        let parallel = turn.parallel.map_or(1, |parallel| parallel as usize);
         let pace = Pace { parallel, patience };
         let settings = launch.settings.clone();
-        let reload = Reload { program: Some(launch.settings.program), pace };
+        let reload = Reload { program: Some(launch.settings.program), only: turn.only, pace };
         let work = async {
             cluster.configure(settings.tuning()).await?;
             cluster.reload(reload).await
@@ -195,6 +195,15 @@ impl App {
         };
         Outcome { last_lines, ..self.failed(text, &Which::All) }
     }
+}
+
+/// Who gets a new worker, and how many at a time.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// One, when not said.
+    pub(super) parallel: Option<u32>,
+    /// All, when not said.
+    pub(super) only: Option<BTreeSet<Instance>>,
 }
 
 fn replaced(error: &ReloadError) -> u32 {

@@ -1,12 +1,8 @@
 //! What a manager leaves for the next one, and lists that are saved, brought back and applied.
-#![forbid(unsafe_code)]
-
-#[expect(dead_code, reason = "the other tests use more of it")]
-mod manager;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
-use manager::{Manager, ids, is_there, pids, sleeper, targets};
+use crate::manager::{Manager, ids, is_there, pids, sleeper, targets};
 use rustix::process::{Pid, Signal, kill_process};
 use tine::{
     api::apps::{AppRequest, AppView, Detail, Status},
@@ -19,7 +15,7 @@ const SAVE: AppRequest = AppRequest::Save { force: false, no_env: false };
 fn end(manager: &Manager) {
     let pid = manager.pid().unwrap();
     manager.done(&AppRequest::KillManager);
-    manager::gone(pid);
+    crate::manager::gone(pid);
 }
 
 /// What a list is to be again after it was brought back.
@@ -94,7 +90,7 @@ fn after_a_kill_of_the_manager_the_next_one_runs_everything_again_and_nothing_tw
     assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o600);
     let pid = manager.pid().unwrap();
     kill_process(pid, Signal::KILL).unwrap();
-    manager::gone(pid);
+    crate::manager::gone(pid);
     let after = manager.until("it runs again", |apps| {
         apps.iter().any(|app| app.workers.iter().all(|it| it.status == Status::Online))
     });
@@ -133,7 +129,7 @@ fn a_file_is_applied_what_is_unchanged_is_untouched_and_what_is_gone_goes() {
     let manager = Manager::new();
     let origin = PathBuf::from("/etc/tine.toml");
     let apply = |apps: Vec<Patch>, prune: bool, dry_run: bool| {
-        let inherited = manager::start(Vec::new()).inherited;
+        let inherited = crate::manager::start(Vec::new()).inherited;
         let origin = origin.clone();
         let request = AppRequest::Apply { apps, inherited, prune, origin, dry_run };
         let mut said = Vec::new();
