@@ -237,7 +237,7 @@ fn the_manager_ends_with_all_its_apps_when_it_is_told_to() {
     let worker = rustix::process::Pid::from_raw(pids(&manager.list()[0])[0].unwrap()).unwrap();
     let pid = manager.pid().unwrap();
     manager.done(&AppRequest::KillManager);
-    manager.gone(pid);
+    crate::manager::gone(pid);
     assert!(!crate::manager::is_there(worker));
     assert!(tine::client::Client::connect(&manager.home).unwrap().is_none());
 }

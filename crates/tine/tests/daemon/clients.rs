@@ -176,7 +176,7 @@ fn a_signal_ends_the_manager_with_its_apps_and_a_hangup_does_not() {
     }
     assert_eq!(manager.list().len(), 1);
     kill_process(pid, Signal::TERM).unwrap();
-    manager.gone(pid);
+    crate::manager::gone(pid);
     assert!(!crate::manager::is_there(worker));
     assert!(!manager.home.state_file().exists());
 }

@@ -107,15 +107,6 @@ impl Manager {
         let text = fs::read_to_string(self.home.root().join("run/daemon.lock")).ok()?;
         Pid::from_raw(text.trim().parse().ok()?)
     }
-
-    /// Waits until the manager is gone.
-    pub(crate) fn gone(&self, pid: Pid) {
-        let deadline = Instant::now() + SOON;
-        while is_there(pid) {
-            assert!(Instant::now() < deadline, "the manager is still there");
-            std::thread::yield_now();
-        }
-    }
 }
 
 impl Drop for Manager {
@@ -123,9 +114,18 @@ impl Drop for Manager {
         if let Some(pid) = self.pid().filter(|pid| is_manager(*pid)) {
             // The watchdog kills what is left.
             let _ = kill_process(pid, Signal::KILL);
-            self.gone(pid);
+            gone(pid);
         }
         let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+/// Waits until the process is gone.
+pub(crate) fn gone(pid: Pid) {
+    let deadline = Instant::now() + SOON;
+    while is_there(pid) {
+        assert!(Instant::now() < deadline, "process {pid} is still there");
+        std::thread::yield_now();
     }
 }
 

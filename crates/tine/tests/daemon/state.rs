@@ -15,7 +15,7 @@ const SAVE: AppRequest = AppRequest::Save { force: false, no_env: false };
 fn end(manager: &Manager) {
     let pid = manager.pid().unwrap();
     manager.done(&AppRequest::KillManager);
-    manager.gone(pid);
+    crate::manager::gone(pid);
 }
 
 /// What a list is to be again after it was brought back.
@@ -90,7 +90,7 @@ fn after_a_kill_of_the_manager_the_next_one_runs_everything_again_and_nothing_tw
     assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o600);
     let pid = manager.pid().unwrap();
     kill_process(pid, Signal::KILL).unwrap();
-    manager.gone(pid);
+    crate::manager::gone(pid);
     let after = manager.until("it runs again", |apps| {
         apps.iter().any(|app| app.workers.iter().all(|it| it.status == Status::Online))
     });
