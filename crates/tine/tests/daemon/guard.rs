@@ -1,11 +1,8 @@
 //! What the manager does for its apps without being asked: schedules, files, health, memory.
-#![forbid(unsafe_code)]
-
-mod manager;
 
 use std::fs;
 
-use manager::{Manager, pids, server, shell, sleeper, targets};
+use crate::manager::{Manager, pids, server, shell, sleeper, targets};
 use tine::{
     api::apps::{AppRequest, AppView, Status, WorkerView},
     spec::{Action, Health, HealthProbe, Millis, Watch},
@@ -42,7 +39,7 @@ fn what_workers_take_is_shown_and_what_does_not_run_takes_nothing() {
 #[test]
 fn a_worker_that_uses_too_much_memory_is_replaced_and_the_others_stay() {
     let manager = Manager::new();
-    let mut hungry = manager::shell("hungry", "");
+    let mut hungry = crate::manager::shell("hungry", "");
     // The second instance takes 60 MB, but only the first time.
     let mark = manager.root.join("was-hungry");
     let program = format!(
