@@ -11,7 +11,7 @@ use tine::logs::{LogSettings, LogTrouble, LogWriter, Source, Stream};
 use tine::spec::{LogSpec, Rotation};
 
 /// Far longer than anything here takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(crate) struct Folder(pub(crate) PathBuf);
 
