@@ -67,7 +67,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // Not waited for yet, so the number is the child's.
+            let pid = self.child.id().try_into().ok().and_then(Pid::from_raw);
+            let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
+        }
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.directory);
     }

@@ -129,10 +129,18 @@ fn of_apps(
 
 /// Watches the app's own directory, or nothing any more.
 fn toggled(change: &Change, app: &AppView) -> Change {
+    if !app.watching {
+        return watched(change, app);
+    }
     let mut patch = change.patch.clone();
-    if app.watching {
-        patch.unset("watch");
-    } else if let Some(spec) = &app.spec {
+    patch.unset("watch");
+    Change { targets: vec![app.name.clone()], patch, ..change.clone() }
+}
+
+/// Watches the app's own directory.
+pub(super) fn watched(change: &Change, app: &AppView) -> Change {
+    let mut patch = change.patch.clone();
+    if let Some(spec) = &app.spec {
         patch.merge(watching(&patch, &spec.cwd));
     }
     Change { targets: vec![app.name.clone()], patch, ..change.clone() }

@@ -12,7 +12,9 @@ Examples:
 
 const SEND: &str = "\
 Examples:
-  tine send 0 reload-templates  a line on worker 0's standard input, or a message if it is a node worker";
+  tine send 0 reload-templates  process.on('message') of worker 0 gets the string
+  tine send 0 '{\"level\": 3}'   what is JSON arrives as what it says
+Only node and programs with tine-cluster hear messages.";
 
 /// The arguments of `tine sendSignal`.
 #[derive(Debug, clap::Args)]
@@ -35,7 +37,7 @@ pub struct SendArgs {
     /// A worker's id
     #[arg(value_name = "ID")]
     id: u32,
-    /// What it is told
+    /// What it is told: a string, or JSON
     #[arg(
         required = true,
         value_name = "WORDS",
@@ -59,7 +61,7 @@ pub fn signal(args: SignalArgs, screen: Screen) -> anyhow::Result<ExitCode> {
     session.tell(&outcomes)
 }
 
-/// Writes a line to a worker.
+/// Sends a message to a worker.
 ///
 /// # Errors
 ///

@@ -75,6 +75,7 @@ pub fn run(mut args: Args, screen: Screen) -> anyhow::Result<ExitCode> {
     let apps = session.apps(Detail::Row, &[])?;
     let requests = Plan { args: &args, place: &place, apps: &apps }.requests()?;
     session.start_manager()?;
+    let requests = at_home(requests, &args.options, &mut session)?;
     let outcomes = carry_out(&mut session, &requests)?;
     let started: Vec<String> = outcomes.iter().map(|outcome| outcome.app.clone()).collect();
     let code = session.finish(&outcomes)?;
@@ -82,6 +83,26 @@ pub fn run(mut args: Args, screen: Screen) -> anyhow::Result<ExitCode> {
         return super::follow::apps(started, screen);
     }
     Ok(code)
+}
+
+/// A bare `--watch` means the directory of each app that is there, not that of whoever types.
+fn at_home(
+    requests: Vec<AppRequest>,
+    options: &AppOptions,
+    session: &mut Session,
+) -> anyhow::Result<Vec<AppRequest>> {
+    let mut all = Vec::new();
+    for request in requests {
+        match request {
+            AppRequest::Restart(change) if options.toggles_watch() => {
+                let apps = session.apps(Detail::Spec, &change.targets)?;
+                let each = apps.iter().map(|app| super::change::watched(&change, app));
+                all.extend(each.map(AppRequest::Restart));
+            }
+            request => all.push(request),
+        }
+    }
+    Ok(all)
 }
 
 fn carry_out(session: &mut Session, requests: &[AppRequest]) -> anyhow::Result<Vec<Outcome>> {

@@ -170,14 +170,6 @@ impl Guard {
         Ok(Self { task: tokio::spawn(work.run()), subjects })
     }
 
-    /// Whether there is anything to watch over.
-    #[must_use]
-    pub const fn is_needed(spec: &AppSpec, runs: bool) -> bool {
-        let of_running =
-            spec.watch.is_some() || spec.health.is_some() || spec.max_memory_restart.is_some();
-        spec.cron_restart.is_some() || (runs && of_running)
-    }
-
     /// Who is to be asked and measured from now on: workers that are ready and stay.
     pub fn watch_over(&self, subjects: Subjects) {
         self.subjects.send_if_modified(|known| {

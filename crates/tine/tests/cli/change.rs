@@ -112,3 +112,36 @@ fn the_manager_ends_with_its_apps_and_without_one_nothing_is_there() {
     assert_eq!(shell.ok("kill"), "");
     assert_eq!(shell.ok("prettylist"), "[]");
 }
+
+#[test]
+fn a_bare_watch_is_the_apps_own_directory_and_is_turned_off_by_another() {
+    let shell = Shell::new();
+    std::fs::create_dir(shell.work().join("sub")).expect("the directory is this test's own");
+    shell.write("sub/app.js", "setInterval(() => {}, 1000)");
+    shell.ok("start app.js --cwd sub --silent");
+    let watch = || -> serde_json::Value {
+        let apps: serde_json::Value =
+            serde_json::from_str(&shell.ok("describe app --json")).expect("it is JSON");
+        apps[0]["spec"]["watch"]["paths"].clone()
+    };
+    let own = serde_json::json!([shell.work().join("sub")]);
+    shell.ok("restart app --watch");
+    assert_eq!(
+        (watch(), shell.values("app", "/pm2_env/watch")),
+        (own.clone(), vec!["true".into()])
+    );
+    shell.ok("restart app --watch");
+    assert_eq!(watch(), serde_json::Value::Null);
+    shell.ok("start app --watch");
+    assert_eq!(watch(), own);
+}
+
+#[test]
+fn what_is_typed_reaches_the_worker_that_is_attached_to() {
+    let shell = Shell::new();
+    shell.write("app.js", "process.on('message', m => console.log('heard', m))");
+    shell.ok("start app.js --silent");
+    assert!(shell.hears("attach 0", "good evening\n", "heard good evening"));
+    assert!(shell.hears("start app --attach", "", "heard good evening"), "the earlier lines");
+    assert!(shell.hears("ls --watch", "", "online"));
+}

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     net::{Ipv4Addr, TcpListener, TcpStream},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -121,10 +122,29 @@ impl Shell {
 
     /// A command with this on its standard input.
     pub(crate) fn fed(&self, line: &str, input: &str) -> Said {
+        said(&self.feeding(line, input).output().expect("timeout(1) is there"))
+    }
+
+    /// The same for one that goes on: whether these words come; then it is ended.
+    pub(crate) fn hears(&self, line: &str, input: &str, words: &str) -> bool {
+        let mut child = self.feeding(line, input).stdout(Stdio::piped()).spawn();
+        let child = child.as_mut().expect("timeout(1) is there");
+        let out = BufReader::new(child.stdout.take().expect("it is piped"));
+        let heard = out.lines().map_while(Result::ok).any(|line| line.contains(words));
+        // timeout(1) passes it on.
+        let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let pid = pid.expect("a child has a pid");
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        child.wait().expect("it is this test's child");
+        heard
+    }
+
+    fn feeding(&self, line: &str, input: &str) -> Command {
         let file = self.write("standard-input", input);
         let words: Vec<&str> = line.split_whitespace().collect();
-        let input = fs::File::open(file).expect("it was written just now");
-        said(&self.command(&words).stdin(input).output().expect("timeout(1) is there"))
+        let mut command = self.command(&words);
+        command.stdin(fs::File::open(file).expect("it was written just now"));
+        command
     }
 
     fn command(&self, words: &[&str]) -> Command {

@@ -82,7 +82,7 @@ fn the_list_becomes_what_the_file_says() {
     let file = |text: &str| shell.write("tine.toml", text);
     file("[[apps]]\nname = 'a'\nscript = 'app.js'\n[[apps]]\nname = 'b'\nscript = 'app.js'\n");
     let dry = shell.ok("apply tine.toml --dry-run");
-    assert!(dry.contains("a") && shell.jlist().is_empty(), "{dry}");
+    assert!(dry.starts_with("a: ") && dry.contains("b: ") && shell.jlist().is_empty(), "{dry}");
     shell.ok("apply");
     let pids = shell.values("a", "/pid");
     file("[[apps]]\nname = 'a'\nscript = 'app.js'\n");
