@@ -162,3 +162,26 @@ fn a_file_is_applied_what_is_unchanged_is_untouched_and_what_is_gone_goes() {
     assert!(answer.unwrap_err().to_string().starts_with("bad: "));
     assert_eq!(manager.list()[0].name, "one", "refused as a whole");
 }
+
+#[test]
+fn after_a_kill_of_the_watchdog_and_the_manager_nothing_runs_twice_either() {
+    let manager = Manager::new();
+    let mut patch = sleeper("one", 1);
+    patch.set("args", ["-c", "sleep 1000 & exec sleep 1000"]);
+    patch.set("script", "/bin/sh");
+    manager.start(vec![patch]).unwrap();
+    until_noted(&manager, "\"wanted\":true");
+    let before = manager.list();
+    let old = pids(&before[0])[0].and_then(Pid::from_raw).unwrap();
+    let pid = manager.pid().unwrap();
+    let watchdog = tine_linux::tree::entry(pid).unwrap().parent.unwrap();
+    for one in [watchdog, pid] {
+        kill_process(one, Signal::KILL).unwrap();
+    }
+    crate::manager::gone(pid);
+    let after = manager.until("it runs again", |apps| {
+        apps.iter().any(|app| app.workers.iter().all(|it| it.status == Status::Online))
+    });
+    assert!(!is_there(old));
+    assert_eq!(shape(&after), shape(&before));
+}
