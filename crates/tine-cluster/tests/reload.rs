@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal};
 use server::{Clients, connect, finish, free_port, program};
 use tine_cluster::{
     core::rollout::Pace,
+    id::Instance,
     policy::{Abilities, Mechanism, Policy},
     primary::{Reload, ReloadError, Reloaded, Settings, What},
 };
@@ -112,7 +113,7 @@ async fn a_canary_that_never_listens_is_removed_when_its_time_is_up() {
     let mut tested = start("plain", port, |_| {}).await;
     let before = pids(&tested).await;
     let pace = Pace { patience: Duration::from_millis(300), ..Pace::default() };
-    let reload = Reload { program: Some(program("idle", port)), pace };
+    let reload = Reload { program: Some(program("idle", port)), pace, ..Reload::default() };
     let cluster = tested.cluster.clone();
     let reload = tokio::spawn(async move { cluster.reload(reload).await });
     tested.until(|event| matches!(event.what, What::Exited { .. }).then_some(())).await;
@@ -145,7 +146,8 @@ async fn a_worker_that_is_to_say_so_is_ready_when_it_has_said_so() {
     let mut tested = start("native", port, |settings| settings.wait_ready = true).await;
     let pace = Pace { patience: Duration::from_millis(500), ..Pace::default() };
     let cluster = tested.cluster.clone();
-    let silent = tokio::spawn(async move { cluster.reload(Reload { program: None, pace }).await });
+    let silent =
+        tokio::spawn(async move { cluster.reload(Reload { pace, ..Reload::default() }).await });
     tested.until(|event| matches!(event.what, What::Exited { .. }).then_some(())).await;
     let error = soon(silent).await.unwrap().unwrap_err();
     assert!(matches!(error, ReloadError::TooLate { .. }), "{error:?}");
@@ -157,6 +159,19 @@ async fn a_worker_that_is_to_say_so_is_ready_when_it_has_said_so() {
         tested.until(|event| matches!(event.what, What::Exited { .. }).then_some(())).await;
     }
     assert_eq!(soon(reload).await.unwrap().unwrap(), Reloaded { replaced: 2 });
+}
+
+#[tokio::test]
+async fn a_single_instance_is_replaced_new_before_old_and_the_others_stay() {
+    let port = free_port();
+    let tested = start("plain", port, |_| {}).await;
+    let before = pids(&tested).await;
+    let only = Some([Instance(1)].into());
+    let done = tested.cluster.reload(Reload { only, ..Reload::default() }).await;
+    assert_eq!(done.unwrap(), Reloaded { replaced: 1 });
+    let after = pids(&tested).await;
+    assert_eq!(after.len(), before.len());
+    assert_eq!(before.difference(&after).count(), 1, "{before:?} {after:?}");
 }
 
 #[tokio::test]

@@ -63,9 +63,14 @@ impl Parent {
     /// Removes the cgroups below whose names begin with `prefix` and in which nobody is: left behind
     /// by a process that was killed.
     pub fn sweep(&self, prefix: &str) {
+        self.sweep_where(|name| name.starts_with(prefix));
+    }
+
+    /// Removes the cgroups below with names that `is_left` knows and in which nobody is.
+    pub fn sweep_where(&self, is_left: impl Fn(&str) -> bool) {
         let Ok(entries) = fs::read_dir(&self.path) else { return };
         for entry in entries.flatten() {
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix)) {
+            if entry.file_name().to_str().is_some_and(&is_left) {
                 // The kernel refuses (`EBUSY`) while somebody is in it.
                 let _ = fs::remove_dir(entry.path());
             }

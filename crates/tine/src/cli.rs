@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod ecosystem;
 mod exit;
 mod file;
+pub mod follow;
 pub mod ids;
 pub mod import;
 mod inherited;
@@ -59,12 +60,13 @@ Apps:
 
 What is there:
   ls           every worker: status, restarts, memory, ports
+  logs         the last lines of apps, and what they write from now on
   describe     everything about an app
   ports        who listens where, and how busy they are
   env, pid, id, jlist, prettylist
 
 Words for workers:
-  sendSignal, send, reset, flush, reloadLogs
+  attach, sendSignal, send, reset, flush, reloadLogs
 
 The manager:
   save         write the list of apps to disk
@@ -115,6 +117,8 @@ pub struct Cli {
 pub enum Command {
     /// Make the list of apps what a file says
     Apply(Box<apply::Args>),
+    /// Show what a worker writes, and write to it what is typed
+    Attach(follow::AttachArgs),
     /// Forget the saved list of apps
     #[command(alias = "clear-dump")]
     Cleardump(save::ClearArgs),
@@ -148,6 +152,9 @@ pub enum Command {
     /// Show every worker of every app
     #[command(name = "ls", visible_aliases = ["list", "l", "ps", "status"])]
     List(list::Args),
+    /// Show the last lines of apps, and what they write from now on
+    #[command(visible_alias = "log", after_help = follow::LOGS)]
+    Logs(logs::Args),
     /// Write the pages of the manual
     Man(man::Args),
     /// Print the pids of an app's workers, or the manager's
@@ -217,9 +224,10 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let screen = Screen { colour: of_stdout.colour && !cli.no_color, ..of_stdout };
     match cli.command {
         Command::Apply(args) => apply::run(&args, screen),
+        Command::Attach(args) => follow::attach(&args, screen),
         Command::Cleardump(args) => save::clear(&args, screen),
         Command::Completion(args) => completion::run(&args),
-        Command::Daemon(args) => daemon::run(args),
+        Command::Daemon(args) => daemon::run(&args),
         Command::Delete(args) => stop::delete(&args, screen),
         Command::Describe(args) => describe::run(&args, screen),
         Command::Doctor(args) => doctor::run(&args, screen),
@@ -231,6 +239,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Jlist(args) => jlist::jlist(&args, screen),
         Command::Kill(args) => kill::kill(&args, screen),
         Command::List(args) => list::run(&args, screen),
+        Command::Logs(args) => follow::logs(&args, screen),
         Command::Man(args) => man::run(&args),
         Command::Pid(args) => ids::pid(&args, screen),
         Command::Ping(args) => kill::ping(&args, screen),
@@ -292,7 +301,7 @@ mod tests {
 
     /// What pm2's users type.
     const PM2: &str = "start stop restart reload delete del scale list ls l ps status jlist prettylist \
-        describe desc info show env pid id flush reloadLogs reset sendSignal send save dump cleardump \
+        describe desc info show env pid id logs log attach flush reloadLogs reset sendSignal send save dump cleardump \
         resurrect startOrRestart startOrReload startOrGracefulReload kill ping report ecosystem init \
         completion";
 

@@ -1,6 +1,5 @@
 //! `tine man`: the pages that are written.
 #![forbid(unsafe_code)]
-#![expect(clippy::expect_used, reason = "the helpers of a test")]
 
 use std::{fs, process::Command};
 

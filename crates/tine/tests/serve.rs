@@ -1,6 +1,5 @@
 //! `tine serve --foreground`: a real server, asked over a real socket.
 #![forbid(unsafe_code)]
-#![expect(clippy::expect_used, reason = "the helpers of a test")]
 
 use std::{
     fs,

@@ -1,6 +1,5 @@
 //! `tine startup` and `tine unstartup`, as far as they go without touching this machine.
 #![forbid(unsafe_code)]
-#![expect(clippy::expect_used, reason = "the helpers of a test")]
 
 use std::{
     fs,

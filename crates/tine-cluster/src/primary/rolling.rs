@@ -5,6 +5,7 @@
 //! new one is ready, and not before.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,6 +28,9 @@ use crate::{
 pub struct Reload {
     /// What runs from now on; the program as it is when not said.
     pub program: Option<Program>,
+    /// Only the workers of these instances are replaced; those of all when not said. Replacements of the
+    /// others run the new program all the same.
+    pub only: Option<BTreeSet<Instance>>,
     /// How fast.
     pub pace: Pace,
 }
@@ -163,11 +167,12 @@ impl Task {
         if let Some(program) = reload.program {
             self.program = Arc::new(program);
         }
-        let places = (0u32..).zip(&self.places);
-        let places = places.filter_map(|(number, place)| match place.filling() {
-            Filling::Worker(worker) => Some((Instance(number), Some(worker))),
+        let chosen = |it: &Instance| reload.only.as_ref().is_none_or(|only| only.contains(it));
+        let places = (0u32..).map(Instance).zip(&self.places).filter(|(it, _)| chosen(it));
+        let places = places.filter_map(|(instance, place)| match place.filling() {
+            Filling::Worker(worker) => Some((instance, Some(worker))),
             Filling::Waiting { .. } | Filling::Finished | Filling::GivenUp => {
-                Some((Instance(number), None))
+                Some((instance, None))
             }
             // Its owner wants nobody there.
             Filling::Empty => None,

@@ -14,8 +14,9 @@ use std::{
 };
 
 use rustix::{
+    io::Errno,
     pipe::{PipeFlags, pipe_with},
-    process::Signal,
+    process::{Pid, Signal, test_kill_process},
 };
 use tine_linux::{
     cgroup::{self, Cgroup, Controller},
@@ -53,7 +54,12 @@ impl Means {
         let cluster = CLUSTERS.fetch_add(1, Ordering::Relaxed);
         // Where sockets of workers cannot be looked at, one more call tells what is needed.
         let v6only = tine_linux::host::pidfd_getfd() != tine_linux::host::Ability::Yes;
-        Self { cluster, cgroups: cgroup::Parent::own().ok(), trap: Trap { v6only } }
+        let cgroups = cgroup::Parent::own().ok();
+        if let Some(parent) = cgroups.clone().filter(|_| cluster == 0) {
+            // Thousands may have come together: not on the task's thread.
+            tokio::task::spawn_blocking(move || parent.sweep_where(is_orphaned));
+        }
+        Self { cluster, cgroups, trap: Trap { v6only } }
     }
 
     /// What marks the worker's processes: its number, which is enough in the first cluster of a process.
@@ -70,6 +76,13 @@ impl Means {
         let name = format!("{}{}", cgroup_prefix(manager), self.mark(worker));
         self.cgroups.as_ref()?.create(&name).ok()
     }
+}
+
+/// Whether this is a worker's cgroup whose manager was killed, with nobody to sweep up after it.
+fn is_orphaned(name: &str) -> bool {
+    let manager = name.strip_prefix("tine-").and_then(|rest| rest.split_once('-'));
+    let manager = manager.and_then(|(pid, _)| Pid::from_raw(pid.parse().ok()?));
+    manager.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
 }
 
 /// How the cgroups of a manager's workers begin, for whoever sweeps up after it.
@@ -341,4 +354,21 @@ fn place<'a>(spawn: &mut Spawn<'a>, parts: &'a Parts, declared: &[BorrowedFd<'a>
         spawn.fd(*fd, number);
     }
     spawn.fd(parts.channel.1.as_fd(), environment::channel_place(declared.len()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_is_orphaned_when_its_manager_is_gone() {
+        let mut child = std::process::Command::new("true").spawn().expect("a child");
+        let gone = child.id();
+        child.wait().expect("a child");
+        let own = cgroup_prefix(rustix::process::getpid());
+        assert!(is_orphaned(&format!("tine-{gone}-7.1")));
+        for name in [&*format!("{own}1"), "tine-1-1", "tine-x-1", "tine-", "other"] {
+            assert!(!is_orphaned(name), "{name}");
+        }
+    }
 }

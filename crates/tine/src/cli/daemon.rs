@@ -29,7 +29,7 @@ pub struct Args {
 /// # Errors
 ///
 /// When it cannot be started.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let home = Home::from_env()?;
     if !args.foreground && !args.detached {
         let client = Client::connect_or_start(&home)?;

@@ -44,8 +44,8 @@ pub struct Args {
     #[arg(long, value_name = "FORM", num_args = 0..=1, default_missing_value = TIMESTAMP)]
     pub timestamp: Option<String>,
     /// Turn these letters over wherever they are
-    #[arg(long, value_name = "TEXT", num_args = 0..=1)]
-    pub highlight: Option<Option<String>>,
+    #[arg(long, value_name = "TEXT", num_args = 0..=1, default_missing_value = "")]
+    pub highlight: Option<String>,
     /// Show what there is, and do not wait for more
     #[arg(long)]
     pub nostream: bool,

@@ -47,6 +47,11 @@ impl Session {
         Ok(())
     }
 
+    /// That somebody can be asked.
+    pub(super) fn require_manager(&self) -> anyhow::Result<()> {
+        if self.has_manager() { Ok(()) } else { Err(no_manager()) }
+    }
+
     /// Whether anybody can be asked.
     pub(super) const fn has_manager(&self) -> bool {
         self.client.is_some()

@@ -47,6 +47,9 @@ pub struct Args {
     /// Start it once more, although it is there already
     #[arg(short, long)]
     force: bool,
+    /// Follow its output afterwards, until Ctrl-C
+    #[arg(long)]
+    attach: bool,
     /// That is `tine run`
     #[arg(long, hide = true)]
     no_daemon: bool,
@@ -73,7 +76,12 @@ pub fn run(mut args: Args, screen: Screen) -> anyhow::Result<ExitCode> {
     let requests = Plan { args: &args, place: &place, apps: &apps }.requests()?;
     session.start_manager()?;
     let outcomes = carry_out(&mut session, &requests)?;
-    session.finish(&outcomes)
+    let started: Vec<String> = outcomes.iter().map(|outcome| outcome.app.clone()).collect();
+    let code = session.finish(&outcomes)?;
+    if args.attach && code == ExitCode::SUCCESS {
+        return super::follow::apps(started, screen);
+    }
+    Ok(code)
 }
 
 fn carry_out(session: &mut Session, requests: &[AppRequest]) -> anyhow::Result<Vec<Outcome>> {

@@ -250,7 +250,10 @@ impl App {
             Todo::Start(which) => self.start(&which).await,
             Todo::Stop(which) => self.stop(&which).await,
             Todo::Restart { which, alter, reason } => self.restart(&which, alter, reason).await,
-            Todo::Reload { alter, parallel } => self.reload(alter, parallel, Reason::Reload).await,
+            Todo::Reload { alter, parallel } => {
+                let turn = change::Turn { parallel, only: None };
+                self.reload(alter, turn, Reason::Reload).await
+            }
             Todo::Scale(to) => self.scale(to).await,
             Todo::Delete => self.delete().await,
             Todo::End => self.stop(&Which::All).await,
@@ -355,6 +358,9 @@ impl App {
     /// So long a worker that is started may take until it serves.
     fn patience(&self) -> Duration {
         let said = self.spec.listen_timeout.duration();
+        // Many at once take their time to start at all.
+        let many = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let said = said + Duration::from_millis(200) * many;
         said + self.spec.min_uptime.duration() + Duration::from_secs(1)
     }
 }

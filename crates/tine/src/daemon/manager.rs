@@ -149,8 +149,8 @@ impl Manager {
             Word::Noted(error) => self.noted(error),
             // Dropped replies tell that the manager is stopping.
             Word::Checked(..) | Word::Applicable(..) if self.ending.is_some() => {}
-            Word::Checked(start, replies) => self.start_checked(*start, replies),
-            Word::Applicable(wish, replies) => self.apply_checked(*wish, replies),
+            Word::Checked(start, replies) => self.start_checked(&start, replies),
+            Word::Applicable(wish, replies) => self.apply_checked(&wish, replies),
         }
     }
 

@@ -1,6 +1,5 @@
 //! One log file that is being written: whole lines in, rotated in time, and a full disk waited for.
 
-use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -54,26 +53,6 @@ pub enum LogTrouble {
     },
 }
 
-impl fmt::Display for LogTrouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full { path, error } => {
-                write!(f, "no room for {}: {error}; its workers wait", path.display())
-            }
-            Self::Lost { path, error } => {
-                write!(f, "cannot write {}: {error}; its lines go nowhere", path.display())
-            }
-            Self::Works { path, lost: 0 } => write!(f, "{} is written again", path.display()),
-            Self::Works { path, lost } => {
-                write!(f, "{} is written again; {lost} bytes went nowhere", path.display())
-            }
-            Self::Archive { path, error } => {
-                write!(f, "cannot set aside {}: {error}; it is still written", path.display())
-            }
-        }
-    }
-}
-
 /// The moment of a piece of work, and what it goes by.
 pub(super) struct Moment<'a> {
     pub(super) settings: &'a LogSettings,
@@ -85,6 +64,19 @@ pub(super) struct Moment<'a> {
     pub(super) troubles: Vec<LogTrouble>,
     /// Something was set aside.
     pub(super) rotated: bool,
+}
+
+/// What a moment left for others to do.
+#[must_use = "troubles are to be told, and what was set aside is to be compressed"]
+pub(super) struct Aftermath {
+    pub(super) troubles: Vec<LogTrouble>,
+    pub(super) rotated: bool,
+}
+
+impl Moment<'_> {
+    pub(super) fn over(self) -> Aftermath {
+        Aftermath { troubles: self.troubles, rotated: self.rotated }
+    }
 }
 
 /// A file, open or to be opened again.
@@ -291,11 +283,9 @@ impl LogFile {
         let before = self.failing.take();
         if before.as_ref().is_none_or(|before| before.waits != waits) {
             let (path, error) = (self.path.clone(), error.to_string());
-            moment.troubles.push(if waits {
-                LogTrouble::Full { path, error }
-            } else {
-                LogTrouble::Lost { path, error }
-            });
+            let full = |path, error| LogTrouble::Full { path, error };
+            let lost = |path, error| LogTrouble::Lost { path, error };
+            moment.troubles.push(if waits { full(path, error) } else { lost(path, error) });
         }
         let delay = before.as_ref().map_or(RETRY.0, |before| RETRY.1.min(before.delay * 2));
         let mut lost = before.map_or(0, |before| before.lost);

@@ -124,11 +124,11 @@ fn a_file_of_another_day_is_set_aside_before_the_next_line() {
     let local = DateTime::<Local>::from(writing.now).naive_local();
     let midnight = (local.date() + chrono::Days::new(1)).and_time(chrono::NaiveTime::MIN);
     let left = (midnight - local).to_std().unwrap();
-    writing.pass(left.checked_sub(Duration::from_secs(1)).unwrap());
+    writing.pass(left / 2);
     writing.write("still\n");
-    writing.pass(Duration::from_secs(2));
+    writing.pass(left);
     writing.write("tomorrow\n");
-    writing.pass(Duration::from_hours(168));
+    writing.pass(Duration::from_hours(7 * 24));
     writing.write("next week\n");
     assert_eq!(writing.texts(), ["today\nstill\n", "tomorrow\n", "next week\n"]);
 }

@@ -183,6 +183,8 @@ impl Merge {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::super::file::tests::Folder;
     use super::*;
 
@@ -194,7 +196,8 @@ mod tests {
     fn merged(logs: Vec<Lines>) -> String {
         let (mut merge, mut all) = (Merge::of(logs).unwrap(), String::new());
         while let Some((at, line)) = merge.next_line().unwrap() {
-            all += &format!("{at}{};", String::from_utf8_lossy(&line[line.len().min(20)..]));
+            let text = String::from_utf8_lossy(&line[line.len().min(20)..]);
+            write!(all, "{at}{text};").unwrap();
         }
         all
     }

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::pipe::fcntl_setpipe_size;
 
-use super::file::{LogFile, Moment};
+use super::file::{Aftermath, LogFile, Moment};
 use super::keeper;
 use super::splitter::Splitter;
 use super::style::Style;
@@ -39,7 +39,7 @@ pub(super) struct Scribe {
     report: Box<dyn Fn(LogTrouble) + Send>,
     clock: LogClock,
     tails: SharedTails,
-    room: Option<Box<Room>>,
+    room: Option<Room>,
     keeping: Keeping,
 }
 
@@ -178,8 +178,8 @@ impl Scribe {
             let file = self.files.entry(path.clone()).or_insert_with(|| LogFile::new(path.clone()));
             let mut moment = moment(&self.settings, &self.clock);
             file.touch(&mut moment);
-            let (troubles, rotated) = (moment.troubles, moment.rotated);
-            self.after(troubles, rotated, own);
+            let aftermath = moment.over();
+            self.after(aftermath, own);
         }
     }
 
@@ -191,8 +191,8 @@ impl Scribe {
                     let mut moment = moment(&self.settings, &self.clock);
                     let file = self.files.entry(path.clone());
                     file.or_insert_with(|| LogFile::new(path)).flush(&mut moment);
-                    let (troubles, rotated) = (moment.troubles, moment.rotated);
-                    self.after(troubles, rotated, own);
+                    let aftermath = moment.over();
+                    self.after(aftermath, own);
                 }
             }
         }
@@ -230,8 +230,8 @@ impl Scribe {
         for file in self.files.values_mut() {
             act(file, &mut moment);
         }
-        let (troubles, rotated) = (moment.troubles, moment.rotated);
-        self.after(troubles, rotated, own);
+        let aftermath = moment.over();
+        self.after(aftermath, own);
     }
 
     /// Reads up to about so many bytes from one pipe, and writes what is whole of them.
@@ -279,12 +279,13 @@ impl Scribe {
                 }
             }
         }
-        let (troubles, rotated) = (moment.troubles, moment.rotated);
-        self.after(troubles, rotated, own);
+        let aftermath = moment.over();
+        self.after(aftermath, own);
     }
 
     /// Tells what went wrong, and sees to what was set aside.
-    fn after(&mut self, mut troubles: Vec<LogTrouble>, rotated: bool, own: &Commands) {
+    fn after(&mut self, aftermath: Aftermath, own: &Commands) {
+        let Aftermath { mut troubles, rotated } = aftermath;
         if rotated {
             if let Err(error) = keeper::prune_app(&self.settings) {
                 let path = self.settings.home.clone();
@@ -292,7 +293,9 @@ impl Scribe {
             }
             self.keep(own);
         }
-        troubles.into_iter().for_each(|trouble| (self.report)(trouble));
+        for trouble in troubles {
+            (self.report)(trouble);
+        }
     }
 
     fn keep(&mut self, own: &Commands) {
@@ -369,9 +372,9 @@ fn enlarge(pipe: &OwnedFd) {
 }
 
 impl Room {
-    fn new() -> Box<Self> {
+    fn new() -> Self {
         let (head, dressed) = (Vec::new(), Vec::new());
-        Box::new(Self { read: vec![0; READ], head, dressed, used: Instant::now() })
+        Self { read: vec![0; READ], head, dressed, used: Instant::now() }
     }
 }
 

@@ -55,12 +55,14 @@ impl LogSettings {
         let default = |kind: &str| home.join("logs").join(format!("{}-{kind}.log", tame(app)));
         let out = spec.out_file.clone().unwrap_or_else(|| default("out"));
         let error = spec.error_file.clone().unwrap_or_else(|| default("error"));
+        // One that is not absolute is named after the app, beside the others.
+        let combined = spec.combined_file.as_ref().map(|path| home.join("logs").join(path));
         let written = |path: PathBuf| Some(path).filter(|path| !spec.disabled && somewhere(path));
         Self {
             app: app.to_owned(),
             out: written(out),
             error: written(error),
-            combined: spec.combined_file.clone().and_then(written),
+            combined: combined.and_then(written),
             merge: spec.merge.unwrap_or(instances <= 1),
             kind: spec.kind,
             date_format: spec.date_format.clone(),
@@ -150,6 +152,9 @@ mod tests {
         let error = one.file(Stream::Error, 7).unwrap();
         assert_eq!(error, Path::new("/home/a/.tine/logs/-shop-api-error.log"));
         assert_eq!(one.combined_file(7), None);
+        let spec = LogSpec { combined_file: Some("api.log".into()), ..LogSpec::default() };
+        let both = settings(1, &spec).combined_file(7).unwrap();
+        assert_eq!(both, Path::new("/home/a/.tine/logs/api.log"));
     }
 
     #[test]

@@ -36,7 +36,7 @@ use crate::spec::{Action, AppSpec};
 use task::{Sources, Work};
 
 /// Why there are to be new workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
     /// It is time.
     Cron,
@@ -168,6 +168,14 @@ impl Guard {
             _held: (None, None),
         };
         Ok(Self { task: tokio::spawn(work.run()), subjects })
+    }
+
+    /// Whether there is anything to watch over.
+    #[must_use]
+    pub const fn is_needed(spec: &AppSpec, runs: bool) -> bool {
+        let of_running =
+            spec.watch.is_some() || spec.health.is_some() || spec.max_memory_restart.is_some();
+        spec.cron_restart.is_some() || (runs && of_running)
     }
 
     /// Who is to be asked and measured from now on: workers that are ready and stay.

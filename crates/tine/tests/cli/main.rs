@@ -8,3 +8,4 @@ mod list;
 mod pm2;
 mod shell;
 mod start;
+mod upkeep;

@@ -51,7 +51,7 @@ impl<'a> Show<'a> {
         let look = Look {
             form: args.form(),
             timestamp: args.stamp(),
-            highlight: args.highlight.clone().flatten(),
+            highlight: args.highlight.clone(),
             colour: Screen::of_stdout().colour,
             width: 0,
         };

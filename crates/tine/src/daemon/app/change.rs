@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tine_cluster::{
     core::rollout::Pace,
+    id::Instance,
     primary::{Reload, ReloadError, Settings, Stdio},
 };
 
@@ -12,7 +13,7 @@ use crate::{
     api::apps::Outcome,
     daemon::{
         order::{Alter, Which},
-        slot::Reason,
+        slot::{Reason, Slot},
     },
     spec::{AppSpec, Millis},
     supervise::{
@@ -80,17 +81,22 @@ impl App {
     }
 
     pub(super) async fn restart(&mut self, which: &Which, alter: Alter, reason: Reason) -> Outcome {
-        let launch = match self.change(alter).await {
-            Ok(launch) => launch,
+        let (launch, recounted) = match self.change(alter).await {
+            Ok(changed) => changed,
             Err(error) => return self.failed(error, which),
         };
+        let runs = self.adopt(&launch).await;
+        let count = launch.settings.instances;
+        // They have what is new from the start.
+        let added = if recounted { self.resize(count).await } else { BTreeSet::new() };
         let mut instances = BTreeSet::new();
-        for slot in self.slots.values_mut().filter(|slot| which.has(slot.id)) {
+        let concerned = |slot: &&mut Slot| which.has(slot.id) && !added.contains(&slot.instance);
+        for slot in self.slots.values_mut().filter(concerned) {
             slot.wants(reason);
             instances.insert(slot.instance);
         }
         self.note(None, "restart", format!("is restarted: {}", reason.word()));
-        if self.adopt(&launch).await {
+        if runs {
             self.each(&instances, Single::Restart).await;
         } else {
             self.begin(launch.settings);
@@ -98,25 +104,17 @@ impl App {
         self.await_readiness("restarted", which).await
     }
 
-    /// Becomes what it is to be, if that can be had here.
-    async fn change(&mut self, alter: Alter) -> Result<Launch, String> {
+    /// Becomes what it is to be, if that can be had here. Whether the count of instances is another one.
+    async fn change(&mut self, alter: Alter) -> Result<(Launch, bool), String> {
         let altered = altered(&self.spec, alter)?;
         let launch = self.prepare(altered.clone()).await?;
         let recounted = altered.instances != self.spec.instances;
         self.spec = altered.into();
-        if recounted {
-            self.resize(launch.settings.instances).await;
-        }
         self.publish();
-        Ok(launch)
+        Ok((launch, recounted))
     }
 
-    pub(super) async fn reload(
-        &mut self,
-        alter: Alter,
-        parallel: Option<u32>,
-        reason: Reason,
-    ) -> Outcome {
+    pub(super) async fn reload(&mut self, alter: Alter, turn: Turn, reason: Reason) -> Outcome {
         let all = Which::All;
         let altered = match altered(&self.spec, alter) {
             Ok(altered) => altered,
@@ -135,20 +133,24 @@ impl App {
                          workers of before and after cannot share a port";
             return self.failed(error, &all);
         }
-        self.slots.values_mut().for_each(|slot| slot.renewal = reason);
-        self.roll(altered, launch, parallel).await
+        for (instance, slot) in &mut self.slots {
+            if turn.only.as_ref().is_none_or(|only| only.contains(&Instance(*instance))) {
+                slot.renewal = reason;
+            }
+        }
+        self.roll(altered, launch, turn).await
     }
 
-    async fn roll(&mut self, altered: AppSpec, launch: Launch, parallel: Option<u32>) -> Outcome {
+    async fn roll(&mut self, altered: AppSpec, launch: Launch, turn: Turn) -> Outcome {
         let Some(runs) = &self.runs else { return self.failed("it does not run", &Which::All) };
         let (cluster, before) = (runs.cluster.clone(), runs.settings.tuning());
         let patience = patience(&altered);
         self.note = Some("reloading".to_owned());
         self.note(None, "reload", "is reloaded".to_owned());
-        let parallel = parallel.map_or(1, |parallel| parallel as usize);
+        let parallel = turn.parallel.map_or(1, |parallel| parallel as usize);
         let pace = Pace { parallel, patience };
         let settings = launch.settings.clone();
-        let reload = Reload { program: Some(launch.settings.program), pace };
+        let reload = Reload { program: Some(launch.settings.program), only: turn.only, pace };
         let work = async {
             cluster.configure(settings.tuning()).await?;
             cluster.reload(reload).await
@@ -193,6 +195,15 @@ impl App {
         };
         Outcome { last_lines, ..self.failed(text, &Which::All) }
     }
+}
+
+/// Who gets a new worker, and how many at a time.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// One, when not said.
+    pub(super) parallel: Option<u32>,
+    /// All, when not said.
+    pub(super) only: Option<BTreeSet<Instance>>,
 }
 
 fn replaced(error: &ReloadError) -> u32 {

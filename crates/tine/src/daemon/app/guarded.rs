@@ -1,11 +1,14 @@
 //! What an app does unasked: by the calendar, when files change, when workers are ill or too large.
 
+use std::collections::BTreeSet;
+
 use rustix::process::Pid;
-use tine_cluster::{address::Endpoint, primary::Program};
+use tine_cluster::{address::Endpoint, id::Instance, primary::Program};
 use tokio::sync::mpsc;
 
-use super::App;
+use super::{App, change::Turn};
 use crate::{
+    api::apps::Outcome,
     daemon::{
         order::{Alter, Which},
         slot::{Reason, Running},
@@ -60,6 +63,7 @@ impl App {
     }
 
     pub(super) async fn meet(&mut self, demand: Demand) {
+        self.interrupted = false;
         match demand {
             Demand::Note { what, text, worker } => self.note(worker, what, text),
             Demand::Renew { how, why, text } => {
@@ -68,14 +72,9 @@ impl App {
             }
             Demand::Replace { workers, why, text } => {
                 self.note(None, why.word(), text);
-                let everybody = self.slots.values().all(|slot| workers.contains(&slot.id));
-                if everybody {
-                    self.renew(Action::Reload, reason(why)).await;
-                } else {
-                    // The others serve meanwhile.
-                    let which = Which::Ids(workers);
-                    self.restart(&which, Alter::default(), reason(why)).await;
-                }
+                let slots = self.slots.iter().filter(|(_, slot)| workers.contains(&slot.id));
+                let only = slots.map(|(instance, _)| Instance(*instance)).collect();
+                self.replace(Some(only), reason(why)).await;
             }
         }
         self.publish();
@@ -84,8 +83,19 @@ impl App {
     async fn renew(&mut self, how: Action, reason: Reason) {
         let outcome = match how {
             Action::Restart => self.restart(&Which::All, Alter::default(), reason).await,
-            Action::Reload => self.reload(Alter::default(), None, reason).await,
+            Action::Reload => return self.replace(None, reason).await,
         };
+        self.told(outcome);
+    }
+
+    /// New before old: all, or only those of some instances.
+    async fn replace(&mut self, only: Option<BTreeSet<Instance>>, reason: Reason) {
+        let turn = Turn { parallel: None, only };
+        let outcome = self.reload(Alter::default(), turn, reason).await;
+        self.told(outcome);
+    }
+
+    fn told(&mut self, outcome: Outcome) {
         if let Some(error) = outcome.error {
             self.note(None, "trouble", error);
         }

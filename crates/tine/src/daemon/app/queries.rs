@@ -10,7 +10,7 @@ use crate::{
     api::apps::{AppDetails, AppView, Detail, WorkerView},
     daemon::{
         order::{Query, Which},
-        slot::{Empty, Slot},
+        slot::{Counts, Empty, Slot},
     },
     foreground::ports,
     logs::{LogSettings, Stream},
@@ -23,7 +23,7 @@ impl App {
             Query::Ports(answer) => self.report_ports(answer),
             Query::Reset(which, answer) => {
                 let slots = self.slots.values_mut().filter(|slot| which.has(slot.id));
-                slots.for_each(|slot| slot.counts = Default::default());
+                slots.for_each(|slot| slot.counts = Counts::default());
                 let _ = answer.send(());
             }
             Query::Signal { which, signal, answer } => {

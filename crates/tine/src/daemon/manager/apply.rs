@@ -33,9 +33,9 @@ pub(super) struct Wish {
 
 /// What is to be done for one app.
 enum Step {
-    Start(AppSpec),
+    Start(Box<AppSpec>),
     /// The app's number, what it becomes, what is different.
-    Change(u32, AppSpec, Vec<String>),
+    Change(u32, Box<AppSpec>, Vec<String>),
     /// It stands still, and is what it is to be.
     Run(u32, String),
     Leave(u32, String),
@@ -50,7 +50,7 @@ impl Manager {
     pub(super) fn apply(&self, wish: Wish, replies: Replies) {
         let specs = match self.steps(&wish) {
             Ok(steps) => steps.into_iter().filter_map(Step::wanted).collect::<Vec<_>>(),
-            Err(error) => return refuse(replies, error),
+            Err(error) => return refuse(&replies, error),
         };
         let (place, words) = (self.shared.place.clone(), self.words.clone());
         tokio::spawn(async move {
@@ -63,10 +63,10 @@ impl Manager {
         });
     }
 
-    pub(super) fn apply_checked(&mut self, wish: Wish, replies: Replies) {
-        let steps = match self.steps(&wish) {
+    pub(super) fn apply_checked(&mut self, wish: &Wish, replies: Replies) {
+        let steps = match self.steps(wish) {
             Ok(steps) => steps,
-            Err(error) => return refuse(replies, error),
+            Err(error) => return refuse(&replies, error),
         };
         for line in steps.iter().flat_map(Step::told) {
             let _ = replies.try_send(AppResponse::Progress(line));
@@ -113,7 +113,7 @@ impl Manager {
             Step::Start(spec) => {
                 let which = if spec.autostart { Which::All } else { Which::Ids(BTreeSet::new()) };
                 let count = launch::count(spec.instances).unwrap_or(1).max(1);
-                let number = self.add(spec, count);
+                let number = self.add(*spec, count);
                 self.work(number, Todo::Start(which))
             }
             Step::Change(number, spec, changed) => self.work(number, converge(&spec, &changed)),
@@ -141,7 +141,7 @@ impl Step {
     /// What is to be had on this machine for it.
     fn wanted(self) -> Option<AppSpec> {
         match self {
-            Self::Start(spec) | Self::Change(_, spec, _) => Some(spec),
+            Self::Start(spec) | Self::Change(_, spec, _) => Some(*spec),
             Self::Run(..) | Self::Leave(..) | Self::Delete(..) => None,
         }
     }
@@ -169,11 +169,11 @@ impl Step {
 
 fn step(spec: AppSpec, cards: &[Card]) -> Step {
     let Some(card) = cards.iter().find(|card| card.spec.name == spec.name) else {
-        return Step::Start(spec);
+        return Step::Start(spec.into());
     };
     let changed = differences(&card.spec, &spec);
     if !changed.is_empty() {
-        return Step::Change(card.number, spec, changed);
+        return Step::Change(card.number, spec.into(), changed);
     }
     let stands_still = spec.autostart && card.workers.iter().all(|worker| !worker.wanted);
     if stands_still {

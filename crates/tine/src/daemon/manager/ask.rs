@@ -28,14 +28,14 @@ impl Manager {
             AppRequest::List { detail, targets } => self.list(detail, &targets, replies),
             AppRequest::Reset(targets) => self.simply(&targets, replies, "reset", Query::Reset),
             AppRequest::Signal { targets, signal } => self.signal(&targets, &signal, replies),
-            AppRequest::Send { id, line } => self.send(id, line, replies),
+            AppRequest::Send { id, line } => self.send(id, &line, replies),
             AppRequest::Watch => self.watch(replies),
             AppRequest::Ports => self.ports(replies),
             AppRequest::Ping => drop(replies.try_send(AppResponse::Pong(self.view()))),
             AppRequest::KillManager => self.end(Some(replies)),
             AppRequest::Save { force, no_env } => self.save((force, no_env), replies),
             AppRequest::Resurrect => self.resurrect(replies),
-            AppRequest::ClearDump => self.clear_dump(replies),
+            AppRequest::ClearDump => self.clear_dump(&replies),
             AppRequest::Apply { apps, inherited, prune, origin, dry_run } => {
                 self.apply(Wish { apps, inherited, prune, origin, dry_run }, replies);
             }
@@ -57,7 +57,7 @@ impl Manager {
                 let works = meant.into_iter().filter_map(|(it, which)| self.work(it, todo(which)));
                 self.dispatch(works.collect(), replies);
             }
-            Err(error) => refuse(replies, error),
+            Err(error) => refuse(&replies, error),
         }
     }
 
@@ -65,7 +65,7 @@ impl Manager {
         let Change { targets, patch, inherited, .. } = change;
         let alter = Alter { patch, whole: false, inherited };
         if let Err(error) = self.check_name(&targets, &alter) {
-            return refuse(replies, error);
+            return refuse(&replies, error);
         }
         self.each(&Targets { targets }, replies, |which| Todo::Restart {
             which,
@@ -78,7 +78,7 @@ impl Manager {
         let Change { targets, patch, inherited, parallel, force } = change;
         let alter = Alter { patch, whole: false, inherited };
         if let Err(error) = self.check_name(&targets, &alter) {
-            return refuse(replies, error);
+            return refuse(&replies, error);
         }
         if force && let Ok(meant) = self.meant(&targets) {
             for app in meant.keys().filter_map(|number| self.apps.get(number)) {
@@ -108,7 +108,7 @@ impl Manager {
     fn scale(&self, target: Target, to: &str, replies: Replies) {
         let Some(scale) = scale_of(to) else {
             let error = format!("`{to}` is no number of instances: write 3, +1 or -1");
-            return refuse(replies, error);
+            return refuse(&replies, error);
         };
         self.each(&Targets { targets: vec![target] }, replies, |_| Todo::Scale(scale));
     }
@@ -119,7 +119,7 @@ impl Manager {
         let meant = if targets.is_empty() { Ok(all()) } else { self.meant(targets) };
         let meant: Meant = match meant {
             Ok(meant) => meant,
-            Err(error) => return refuse(replies, error),
+            Err(error) => return refuse(&replies, error),
         };
         let apps = meant
             .into_iter()
@@ -179,18 +179,18 @@ impl Manager {
     fn signal(&self, targets: &[Target], signal: &str, replies: Replies) {
         let Some(signal) = tine_linux::process::signal_from_name(signal) else {
             let error = format!("`{signal}` is no signal; write SIGTERM, TERM or 15");
-            return refuse(replies, error);
+            return refuse(&replies, error);
         };
         let query = |which, answer| Query::Signal { which, signal, answer };
         self.query(targets, replies, "signalled", query);
     }
 
-    fn send(&self, id: u32, line: String, replies: Replies) {
+    fn send(&self, id: u32, line: &str, replies: Replies) {
         let cards = self.cards();
         let Some(card) = cards.iter().find(|card| card.ids.contains(&id)) else {
-            return refuse(replies, format!("there is no worker `{id}`"));
+            return refuse(&replies, format!("there is no worker `{id}`"));
         };
-        let query = |_, answer| Query::Send { id, line: line.clone(), answer };
+        let query = |_, answer| Query::Send { id, line: line.to_owned(), answer };
         self.query_of([(card.number, Which::All)].into(), replies, "sent", query);
     }
 
@@ -203,7 +203,7 @@ impl Manager {
     ) {
         match self.meant(targets) {
             Ok(meant) => self.query_of(meant, replies, done, query),
-            Err(error) => refuse(replies, error),
+            Err(error) => refuse(&replies, error),
         }
     }
 

@@ -47,7 +47,7 @@ impl Manager {
     pub(super) fn save(&self, (force, no_env): (bool, bool), replies: Replies) {
         if self.apps.is_empty() && !force {
             let error = "there is no app to save; with --force an empty list is saved".to_owned();
-            return refuse(replies, error);
+            return refuse(&replies, error);
         }
         let home = self.shared.home.clone();
         let mut saved = self.saved();
@@ -64,7 +64,7 @@ impl Manager {
         });
     }
 
-    pub(super) fn clear_dump(&self, replies: Replies) {
+    pub(super) fn clear_dump(&self, replies: &Replies) {
         let home = &self.shared.home;
         let cleared = [home.dump_file(), home.dump_backup()].iter().try_for_each(|path| {
             state::remove(path).map_err(|error| format!("remove {}: {error}", path.display()))?;
@@ -86,7 +86,7 @@ impl Manager {
         }
         let Some(saved) = saved else {
             let nothing = || "there is no saved list; `tine save` makes one".to_owned();
-            return refuse(replies, complaints.into_iter().next().unwrap_or_else(nothing));
+            return refuse(&replies, complaints.into_iter().next().unwrap_or_else(nothing));
         };
         let works = self.bring_back(saved);
         self.dispatch(works, replies);

@@ -20,7 +20,7 @@ use crate::{
 
 /// What is to be done for one patch.
 enum Step {
-    New(AppSpec),
+    New(Box<AppSpec>),
     Change(u32, Alter),
 }
 
@@ -29,7 +29,7 @@ impl Manager {
     pub(super) fn start(&mut self, start: Start, replies: Replies) {
         let steps = match steps(&start, &self.cards()) {
             Ok(steps) => steps,
-            Err(error) => return refuse(replies, error),
+            Err(error) => return refuse(&replies, error),
         };
         let (place, words) = (self.shared.place.clone(), self.words.clone());
         tokio::spawn(async move {
@@ -43,10 +43,10 @@ impl Manager {
     }
 
     /// Others may have started the same meanwhile, so it is looked at once more who is known.
-    pub(super) fn start_checked(&mut self, start: Start, replies: Replies) {
-        let steps = match steps(&start, &self.cards()) {
+    pub(super) fn start_checked(&mut self, start: &Start, replies: Replies) {
+        let steps = match steps(start, &self.cards()) {
             Ok(steps) => steps,
-            Err(error) => return refuse(replies, error),
+            Err(error) => return refuse(&replies, error),
         };
         let works = steps.into_iter().filter_map(|step| self.begin(step, start.known)).collect();
         let works = self.in_order(works);
@@ -58,7 +58,7 @@ impl Manager {
             Step::New(spec) => {
                 let which = if spec.autostart { Which::All } else { Which::Ids(BTreeSet::new()) };
                 let count = launch::count(spec.instances).unwrap_or(1).max(1);
-                let number = self.add(spec, count);
+                let number = self.add(*spec, count);
                 self.work(number, Todo::Start(which))
             }
             Step::Change(number, alter) if known == Known::Reload => {
@@ -83,7 +83,7 @@ impl Manager {
     }
 }
 
-pub(super) fn refuse(replies: Replies, error: String) {
+pub(super) fn refuse(replies: &Replies, error: String) {
     let _ = replies.try_send(AppResponse::Error(error));
 }
 
@@ -98,7 +98,7 @@ fn steps(start: &Start, cards: &[Card]) -> Result<Vec<Step>, String> {
         steps.extend(steps_of(&name, patch, (start, cards))?);
     }
     let new = steps.iter().filter_map(|step| match step {
-        Step::New(spec) => Some(spec),
+        Step::New(spec) => Some(&**spec),
         Step::Change(..) => None,
     });
     check_after(new, cards)?;
@@ -117,7 +117,7 @@ fn steps_of(
 ) -> Result<Vec<Step>, String> {
     let known: Vec<&Card> = cards.iter().filter(|card| card.spec.name == name).collect();
     if known.is_empty() || start.known == Known::Double {
-        return Ok(vec![Step::New(fresh(patch, &start.inherited)?)]);
+        return Ok(vec![Step::New(fresh(patch, &start.inherited)?.into())]);
     }
     if start.known == Known::Refuse {
         return Err(format!(
@@ -158,7 +158,7 @@ pub(super) fn check_after<'a>(
 /// Whether this machine has all that the new apps need.
 fn check(steps: &[Step], place: &Placement) -> Result<(), String> {
     let new = steps.iter().filter_map(|step| match step {
-        Step::New(spec) => Some(spec),
+        Step::New(spec) => Some(&**spec),
         Step::Change(..) => None,
     });
     check_specs(new, place)

@@ -1,11 +1,8 @@
 //! Apps in the background: started, listed, stopped, changed, by many at once.
-#![forbid(unsafe_code)]
-
-mod manager;
 
 use std::{thread, time::Instant};
 
-use manager::{Manager, SOON, ids, pids, server, shell, sleeper, start, targets};
+use crate::manager::{Manager, SOON, ids, pids, server, shell, sleeper, start, targets};
 use tine::api::apps::{AppRequest, AppResponse, Change, Detail, Known, Status};
 
 #[test]
@@ -34,7 +31,7 @@ fn an_app_is_started_listed_stopped_started_again_and_deleted() {
     let apps = manager.list();
     let worker = &apps[0].workers[1];
     assert_eq!((worker.id, worker.instance, worker.status), (1, 1, Status::Online));
-    assert!(manager::is_there(rustix::process::Pid::from_raw(worker.pid.unwrap()).unwrap()));
+    assert!(crate::manager::is_there(rustix::process::Pid::from_raw(worker.pid.unwrap()).unwrap()));
     manager.done(&AppRequest::Stop(targets(&["one"])));
     let apps = manager.list();
     assert_eq!((pids(&apps[0]), apps[0].workers[0].status), (vec![None, None], Status::Stopped));
@@ -241,7 +238,7 @@ fn the_manager_ends_with_all_its_apps_when_it_is_told_to() {
     let pid = manager.pid().unwrap();
     manager.done(&AppRequest::KillManager);
     manager.gone(pid);
-    assert!(!manager::is_there(worker));
+    assert!(!crate::manager::is_there(worker));
     assert!(tine::client::Client::connect(&manager.home).unwrap().is_none());
 }
 

@@ -1,12 +1,8 @@
 //! What a manager leaves for the next one, and lists that are saved, brought back and applied.
-#![forbid(unsafe_code)]
-
-#[expect(dead_code, reason = "the other tests use more of it")]
-mod manager;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
-use manager::{Manager, ids, is_there, pids, sleeper, targets};
+use crate::manager::{Manager, ids, is_there, pids, sleeper, targets};
 use rustix::process::{Pid, Signal, kill_process};
 use tine::{
     api::apps::{AppRequest, AppView, Detail, Status},
@@ -133,7 +129,7 @@ fn a_file_is_applied_what_is_unchanged_is_untouched_and_what_is_gone_goes() {
     let manager = Manager::new();
     let origin = PathBuf::from("/etc/tine.toml");
     let apply = |apps: Vec<Patch>, prune: bool, dry_run: bool| {
-        let inherited = manager::start(Vec::new()).inherited;
+        let inherited = crate::manager::start(Vec::new()).inherited;
         let origin = origin.clone();
         let request = AppRequest::Apply { apps, inherited, prune, origin, dry_run };
         let mut said = Vec::new();

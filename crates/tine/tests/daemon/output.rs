@@ -1,12 +1,8 @@
 //! What workers of the background manager write: files, last lines, pid files; and what watches them.
-#![forbid(unsafe_code)]
-
-#[expect(dead_code, reason = "the other tests use more of it")]
-mod manager;
 
 use std::fs;
 
-use manager::{Manager, shell, sleeper, targets};
+use crate::manager::{Manager, shell, sleeper, targets};
 use tine::{
     api::apps::{AppRequest, Change, Status},
     spec::{Action, Instances, Watch},

@@ -1,8 +1,4 @@
 //! The background manager with clients that do everything wrong, and homes that cannot be used.
-#![forbid(unsafe_code)]
-
-#[expect(dead_code, reason = "the other tests use more of it")]
-mod manager;
 
 use std::{
     fs,
@@ -15,7 +11,7 @@ use std::{
     thread,
 };
 
-use manager::{Manager, SOON, sleeper};
+use crate::manager::{Manager, SOON, sleeper};
 use rustix::process::{Pid, Signal, kill_process};
 use tine::{
     api::apps::{AppRequest, Known, Status},
@@ -86,7 +82,7 @@ fn a_request_without_end_is_cut_off_and_silent_clients_hold_up_nobody() {
 fn a_client_that_leaves_in_the_middle_of_its_request_changes_nothing_about_it() {
     let manager = Manager::new();
     let mut raw = Raw::new(&manager);
-    let start = AppRequest::Start(manager::start(vec![sleeper("one", 2)]));
+    let start = AppRequest::Start(crate::manager::start(vec![sleeper("one", 2)]));
     raw.write(&serde_json::to_vec(&start).unwrap());
     raw.write(b"\n");
     drop(raw);
@@ -110,7 +106,7 @@ fn many_clients_ask_at_once_and_each_gets_its_own_answer() {
         }
     });
     let apps = manager.list();
-    let mut ids: Vec<u32> = apps.iter().flat_map(manager::ids).collect();
+    let mut ids: Vec<u32> = apps.iter().flat_map(crate::manager::ids).collect();
     ids.sort_unstable();
     assert_eq!(ids, (0..8).collect::<Vec<_>>());
 }
@@ -181,7 +177,7 @@ fn a_signal_ends_the_manager_with_its_apps_and_a_hangup_does_not() {
     assert_eq!(manager.list().len(), 1);
     kill_process(pid, Signal::TERM).unwrap();
     manager.gone(pid);
-    assert!(!manager::is_there(worker));
+    assert!(!crate::manager::is_there(worker));
     assert!(!manager.home.state_file().exists());
 }
 
@@ -266,7 +262,7 @@ fn a_full_disk_ends_nothing_and_is_said_where_something_is_to_be_saved() {
     let error = manager.ask(&save).unwrap_err().to_string();
     assert!(error.contains("dump.json") && error.contains("No space left"), "{error}");
     assert_eq!(fs::read(manager.home.dump_file()).unwrap(), saved, "the old one is whole");
-    let mut again = manager::start(vec![sleeper("one", 2)]);
+    let mut again = crate::manager::start(vec![sleeper("one", 2)]);
     again.known = Known::Restart;
     manager.done(&AppRequest::Start(again));
     assert_eq!(manager.list()[0].workers.len(), 2);
