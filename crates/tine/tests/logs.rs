@@ -1,6 +1,5 @@
 //! Logs from pipe to file to reader, with real pipes, files and threads.
 #![forbid(unsafe_code)]
-#![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
 #[path = "logs/common.rs"]
 mod common;
