@@ -20,6 +20,7 @@
 
 mod build;
 mod client;
+mod desk;
 mod output;
 mod port;
 mod primary;
@@ -32,6 +33,7 @@ mod who;
 
 pub use build::{example, file};
 pub use client::{KeepAlive, get, get_from, pid_in};
+pub use desk::Desk;
 pub use output::{Line, Listening, Stream, Worker};
 pub use port::free_port;
 pub use primary::{

@@ -91,7 +91,8 @@ impl Run {
         self.look_for_python();
         let scratch = self.furnish().expect("/tmp is writable");
         let launcher = Launcher::new((self.who, self.denied), self.env, &scratch);
-        let (child, output) = launcher.spawn(&scratch, &self.through, &self.args);
+        let (child, output) =
+            launcher.spawn((scratch.path(), &scratch.mark()), &self.through, &self.args);
         Tine::new(child, output, scratch, launcher)
     }
 
@@ -119,7 +120,7 @@ impl Run {
 }
 
 /// Starts any number of `tine` commands for one user, in one folder, with one home.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Launcher {
     who: Who,
     env: Vec<(OsString, OsString)>,
@@ -147,12 +148,12 @@ impl Launcher {
 
     pub(crate) fn spawn(
         &self,
-        scratch: &Scratch,
+        (folder, mark): (&Path, &str),
         through: &[OsString],
         args: &[OsString],
     ) -> (std::process::Child, Output) {
-        let mut command = self.command(scratch.path(), through);
-        command.args(args).env(MARK, scratch.mark());
+        let mut command = self.command(folder, through);
+        command.args(args).env(MARK, mark);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = child.stdout.take().expect("it was asked to be a pipe");
         let stderr = child.stderr.take().expect("it was asked to be a pipe");

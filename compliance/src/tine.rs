@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
+use crate::desk::Desk;
 use crate::output::{Line, Listening, Output, Silence, Stream, Worker};
 use crate::process::{self, Process};
 use crate::run::{Launcher, Run};
@@ -67,13 +68,20 @@ impl Tine {
     /// Another `tine` command of the same user with the same home, run to its end.
     #[must_use]
     pub fn ask(&self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Exit {
-        let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-        let (mut child, mut output) = self.launcher.spawn(&self.scratch, &[], &args);
-        let status = wait(&mut child).unwrap_or_else(|| {
-            Process::read(child.id()).expect("not waited for").signal(Signal::KILL);
-            panic!("tine {args:?} has not ended:\n{}", output.transcript())
-        });
-        exit(status, &mut output)
+        self.desk().ask(args)
+    }
+
+    /// Where any thread can ask.
+    #[must_use]
+    pub fn desk(&self) -> Desk {
+        let folder = self.scratch.path().to_owned();
+        Desk { launcher: self.launcher.clone(), folder, mark: self.scratch.mark() }
+    }
+
+    /// The pids of all that it started and that runs, also of what has left its tree.
+    #[must_use]
+    pub fn started(&self) -> Vec<u32> {
+        self.family().into_iter().map(|process| process.pid).collect()
     }
 
     /// The pid of `tine` itself.
@@ -252,7 +260,7 @@ impl Drop for Tine {
 }
 
 /// `None` when it has not ended in time.
-fn wait(child: &mut Child) -> Option<ExitStatus> {
+pub(crate) fn wait(child: &mut Child) -> Option<ExitStatus> {
     let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).expect("a child's pidfd");
     let limit = Timespec::try_from(DEADLINE).expect("some seconds fit");
     let ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit));
@@ -260,7 +268,7 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
 }
 
 /// Reads what is still in the pipes.
-fn exit(status: ExitStatus, output: &mut Output) -> Exit {
+pub(crate) fn exit(status: ExitStatus, output: &mut Output) -> Exit {
     let deadline = Instant::now() + DEADLINE;
     while output.read(deadline).is_ok() {}
     Exit {

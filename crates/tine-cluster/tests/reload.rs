@@ -17,7 +17,7 @@ use tine_cluster::{
     core::rollout::Pace,
     id::Instance,
     policy::{Abilities, Mechanism, Policy},
-    primary::{Reload, ReloadError, Reloaded, Settings, What},
+    primary::{Program, Reload, ReloadError, Reloaded, Settings, What},
 };
 use tine_linux::process::Exit;
 
@@ -203,4 +203,18 @@ async fn an_old_worker_that_crashes_meanwhile_is_replaced_like_the_others() {
     assert_eq!(result.unwrap(), Reloaded { replaced: 2 });
     let after = pids(&tested).await;
     assert!(after.len() == 2 && after.is_disjoint(&before), "{before:?} {after:?}");
+}
+
+/// Nobody looks at seats every second where there are none.
+#[tokio::test]
+async fn a_reload_of_what_does_not_listen_is_over_when_nothing_is_left_of_the_old_worker() {
+    let mut program = Program::new("/bin/sh");
+    // The child is found after the shell has gone.
+    program.args = ["-c", "sleep 1000 & wait"].map(Into::into).into();
+    let mut settings = Settings::new(program, 1);
+    settings.limits.min_uptime = Duration::from_millis(50);
+    let mut tested = Tested::start(settings);
+    tested.until(|event| matches!(event.what, What::Ready).then_some(())).await;
+    let done = soon(tested.cluster.reload(Reload::default())).await;
+    assert_eq!(done.unwrap(), Reloaded { replaced: 1 });
 }

@@ -18,18 +18,16 @@ use super::report::{Report, Target};
 use super::session::{Session, run};
 use super::stats::{median, ratio, spread};
 
-/// Written in one round.
-const BYTES: u64 = 512 << 20;
-/// The same through pm2, which would take minutes.
-const PM2_BYTES: u64 = 32 << 20;
-/// For pm2 to have written them.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Written in one round, by each. Much more would measure the disk.
+const BYTES: u64 = 128 << 20;
+/// For pm2 to have written them: now and then it loses some when its program ends.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One contender's rounds.
 #[derive(Default)]
 struct Rates {
     /// Megabytes a second.
-    rates: Vec<f64>,
+    speeds: Vec<f64>,
     /// Of the process in between, at its peak, in MiB.
     memory: Vec<f64>,
     failure: Option<anyhow::Error>,
@@ -52,9 +50,9 @@ pub(crate) fn measure(session: &Session, rounds: usize) -> Report {
     plain.tell("tine", &mut report);
     rotated.tell("tine, setting aside and compressing", &mut report);
     pm2.tell("pm2", &mut report);
-    report.claim("tine / cat", ratio(&plain.rates, &cat.rates), Target::Above(0.5));
-    report.claim("tine / pm2", ratio(&plain.rates, &pm2.rates), Target::Above(10.0));
-    let rotated_rate = ratio(&rotated.rates, &pm2.rates);
+    report.claim("tine / cat", ratio(&plain.speeds, &cat.speeds), Target::Above(0.5));
+    report.claim("tine / pm2", ratio(&plain.speeds, &pm2.speeds), Target::Above(10.0));
+    let rotated_rate = ratio(&rotated.speeds, &pm2.speeds);
     report.claim("tine, setting aside / pm2", rotated_rate, Target::Above(10.0));
     report.claim("tine's memory, MiB", median(&rotated.memory), Target::Below(16.0));
     report
@@ -64,7 +62,7 @@ impl Rates {
     fn add(&mut self, round: Result<Round>) {
         match round {
             Ok((rate, memory)) => {
-                self.rates.push(rate);
+                self.speeds.push(rate);
                 self.memory.extend(memory);
             }
             Err(error) => self.failure = Some(error),
@@ -75,10 +73,10 @@ impl Rates {
         if let Some(why) = &self.failure {
             report.not_run(subject, why);
         }
-        let (low, high) = spread(&self.rates).unwrap_or_default();
+        let (low, high) = spread(&self.speeds).unwrap_or_default();
         let memory = median(&self.memory).map(|mib| format!(", {mib:.1} MiB"));
         let detail = format!("{low:.0} to {high:.0}{}", memory.unwrap_or_default());
-        report.figure(subject, median(&self.rates), "MB/s", detail);
+        report.figure(subject, median(&self.speeds), "MB/s", detail);
     }
 }
 
@@ -142,7 +140,7 @@ fn through_pm2(session: &Session) -> Result<Round> {
     let folder = folder(session)?;
     let home = folder.join("pm2");
     let mut command = Command::new("node");
-    let command = chatter(command.arg(session.pm2()?), &folder, PM2_BYTES);
+    let command = chatter(command.arg(session.pm2()?), &folder, BYTES);
     command.arg("start").arg(session.chatter()).args(["--interpreter", "none"]);
     command.args(["--no-autorestart", "--merge-logs", "--output"]).arg(folder.join("out.log"));
     let outcome = run(command.env("PM2_HOME", &home));
@@ -150,13 +148,14 @@ fn through_pm2(session: &Session) -> Result<Round> {
     let daemon = Running::adopt(&session.guard, pid_in_file(&home.join("pm2.pid"))?)?;
     outcome?;
     let (began, mut peak) = (Instant::now(), 0.0_f64);
-    while written(&folder) < PM2_BYTES - PM2_BYTES % 8000 {
-        ensure!(began.elapsed() < PATIENCE, "pm2 wrote {} bytes", written(&folder));
+    while written(&folder) < BYTES - BYTES % 8000 {
+        let so_far = written(&folder);
+        ensure!(began.elapsed() < PATIENCE, "pm2 wrote {so_far} of {BYTES} bytes");
         peak = peak.max(resident_mib(daemon.pid())?);
         // How often it is looked; there is nothing to wait on.
         thread::sleep(Duration::from_millis(2));
     }
-    Ok((rate(&folder, PM2_BYTES, SystemTime::now())?, Some(peak)))
+    Ok((rate(&folder, BYTES, SystemTime::now())?, Some(peak)))
 }
 
 fn written(folder: &Path) -> u64 {

@@ -136,6 +136,8 @@ pub(super) struct Rolling {
     rollout: Rollout,
     /// When it was gone over last.
     looked: Instant,
+    /// Something about it is different since then.
+    stale: bool,
     /// What ran before.
     before: Arc<Program>,
     /// Why no worker could be started.
@@ -178,8 +180,9 @@ impl Task {
             Filling::Empty => None,
         });
         let rollout = Rollout::new(places, reload.pace);
-        let (looked, error, last_words) = (Instant::now(), None, None);
-        self.rolling = Some(Rolling { rollout, looked, before, error, last_words, done });
+        let (looked, stale) = (Instant::now(), false);
+        let (error, last_words) = (None, None);
+        self.rolling = Some(Rolling { rollout, looked, stale, before, error, last_words, done });
     }
 
     pub(super) fn cancel_reload(&mut self) {
@@ -199,6 +202,7 @@ impl Task {
     pub(super) fn roll(&mut self, now: Instant) {
         let Some(mut rolling) = self.rolling.take() else { return };
         rolling.looked = now;
+        rolling.stale = false;
         let candidates: Vec<_> = rolling.rollout.candidates().collect();
         for (new, old) in candidates {
             if self.can_replace(new, old) {
@@ -261,6 +265,10 @@ impl Task {
     /// due at once.
     pub(super) fn rolling_timeout(&self) -> Option<Instant> {
         let rolling = self.rolling.as_ref()?;
+        // That nothing is left of a worker is seen after the reload was gone over, and no news follows.
+        if rolling.stale {
+            return Some(rolling.looked);
+        }
         let min_uptime = self.settings.limits.min_uptime;
         let settled = rolling.rollout.candidates().filter_map(|(new, _)| {
             let at = self.workers.get(&new)?.started + min_uptime;
@@ -329,6 +337,7 @@ impl Task {
     pub(super) fn gone_from_the_reload(&mut self, id: WorkerId) {
         if let Some(rolling) = &mut self.rolling {
             rolling.rollout.gone(id);
+            rolling.stale = true;
         }
     }
 
@@ -336,6 +345,7 @@ impl Task {
     pub(super) fn filled_beside_the_reload(&mut self, instance: Instance, id: WorkerId) {
         if let Some(rolling) = &mut self.rolling {
             rolling.rollout.filled(instance, id);
+            rolling.stale = true;
         }
     }
 }

@@ -9,23 +9,30 @@ use tine::logs::{LogReader, Stream};
 use crate::common::{Folder, keep_all, pipe_of, settle, writer};
 
 fn last(path: &Path, count: usize) -> Vec<String> {
-    let mut lines = LogReader::open(path).unwrap().last(count).unwrap();
+    let mut lines = LogReader::open(path)
+        .expect("a log that can be read")
+        .last(count)
+        .expect("a log that can be read");
     let mut texts = Vec::new();
-    while lines.advance().unwrap() {
-        texts.push(String::from_utf8(lines.line().to_vec()).unwrap());
+    while lines.advance().expect("a log that can be read") {
+        texts.push(String::from_utf8(lines.line().to_vec()).expect("a log that can be read"));
     }
     texts
 }
 
 fn news(reader: &mut LogReader) -> Vec<String> {
     let mut texts = Vec::new();
-    while reader.follow(&mut |line| texts.push(String::from_utf8_lossy(line).into())).unwrap() {}
+    while reader
+        .follow(&mut |line| texts.push(String::from_utf8_lossy(line).into()))
+        .expect("a log that can be read")
+    {}
     texts
 }
 
 fn append(path: &Path, text: &str) {
-    let mut file = File::options().append(true).create(true).open(path).unwrap();
-    file.write_all(text.as_bytes()).unwrap();
+    let mut file =
+        File::options().append(true).create(true).open(path).expect("a log that can be read");
+    file.write_all(text.as_bytes()).expect("a log that can be read");
 }
 
 #[test]

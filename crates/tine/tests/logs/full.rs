@@ -45,7 +45,7 @@ fn a_full_disk_holds_up_its_app_alone_and_nothing_is_lost() {
     let rotation = Rotation { size: 0, ..Rotation::default() };
     let (held_up, troubles) = writer(folder.settings(|spec| spec.rotation = rotation));
     let mut pipe = pipe_of(&held_up, 0, 1, Stream::Out);
-    let text = (0..300_000).fold(String::new(), |text, number| text + &format!("line {number}\n"));
+    let text: String = (0..300_000).map(|number| number.to_string() + ": a line\n").collect();
     let wanted = text.clone();
     let (sender, written) = mpsc::channel();
     let producer = thread::spawn(move || {

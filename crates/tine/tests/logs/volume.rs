@@ -61,16 +61,20 @@ fn not_a_line_is_lost_or_split_with_a_file_for_each_worker() {
 }
 
 fn has_all_lines(worker: u32, path: &Path) {
-    let reader = LogReader::open(path).unwrap();
-    let (mut all, mut wanted) = (reader.since(UNIX_EPOCH).unwrap(), Vec::new());
+    let reader = LogReader::open(path).expect("a log that can be read");
+    let (mut all, mut wanted) =
+        (reader.since(UNIX_EPOCH).expect("a log that can be read"), Vec::new());
     for number in 0..lines() {
         line(worker, number, &mut wanted);
-        assert!(all.advance().unwrap(), "worker {worker}: line {number} is missing");
+        assert!(
+            all.advance().expect("a log that can be read"),
+            "worker {worker}: line {number} is missing"
+        );
         assert!(all.line() == wanted, "worker {worker}: not line {number}");
     }
-    assert!(!all.advance().unwrap(), "worker {worker}: more than it wrote");
-    let mut last = reader.last(1).unwrap();
-    assert!(last.advance().unwrap() && last.line() == wanted);
+    assert!(!all.advance().expect("a log that can be read"), "worker {worker}: more than it wrote");
+    let mut last = reader.last(1).expect("a log that can be read");
+    assert!(last.advance().expect("a log that can be read") && last.line() == wanted);
 }
 
 #[test]
