@@ -210,27 +210,29 @@ fn a_home_that_cannot_be_used_is_named() {
 }
 
 /// A small file system of its own, which goes with the test.
-struct Mount(std::path::PathBuf);
+struct Mount<'a>(&'a Manager, std::path::PathBuf);
 
-impl Mount {
+impl<'a> Mount<'a> {
     /// `None` without the right to mount.
-    fn new(manager: &Manager, options: &str) -> Option<Self> {
+    fn new(manager: &'a Manager, options: &str) -> Option<Self> {
         let path = manager.root.join("home");
         fs::create_dir(&path).unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&path);
-        mount.status().is_ok_and(|status| status.success()).then_some(Self(path))
+        mount.status().is_ok_and(|status| status.success()).then_some(Self(manager, path))
     }
 
     fn remount(&self, options: &str) {
-        let status = Command::new("mount").args(["-o", options]).arg(&self.0).status().unwrap();
+        let status = Command::new("mount").args(["-o", options]).arg(&self.1).status().unwrap();
         assert!(status.success());
     }
 }
 
-impl Drop for Mount {
+impl Drop for Mount<'_> {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        // Its pid is in there.
+        self.0.kill();
+        let _ = Command::new("umount").arg("-l").arg(&self.1).status();
     }
 }
 

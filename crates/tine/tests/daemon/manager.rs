@@ -109,13 +109,19 @@ impl Manager {
     }
 }
 
-impl Drop for Manager {
-    fn drop(&mut self) {
+impl Manager {
+    /// Ends it in whatever way; the watchdog kills what is left.
+    pub(crate) fn kill(&self) {
         if let Some(pid) = self.pid().filter(|pid| is_manager(*pid)) {
-            // The watchdog kills what is left.
             let _ = kill_process(pid, Signal::KILL);
             gone(pid);
         }
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        self.kill();
         let _ = fs::remove_dir_all(&self.root);
     }
 }

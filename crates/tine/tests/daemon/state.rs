@@ -166,10 +166,10 @@ fn a_file_is_applied_what_is_unchanged_is_untouched_and_what_is_gone_goes() {
 #[test]
 fn after_a_kill_of_the_watchdog_and_the_manager_nothing_runs_twice_either() {
     let manager = Manager::new();
-    let mut patch = sleeper("one", 1);
-    patch.set("args", ["-c", "sleep 1000 & exec sleep 1000"]);
-    patch.set("script", "/bin/sh");
-    manager.start(vec![patch]).unwrap();
+    let child = manager.root.join("child");
+    let line = format!("sleep 1000 & echo $! >{}; exec sleep 1000", child.display());
+    manager.start(vec![crate::manager::shell("one", &line)]).unwrap();
+    let child = fs::read_to_string(child).unwrap().trim().parse().ok().and_then(Pid::from_raw);
     until_noted(&manager, "\"wanted\":true");
     let before = manager.list();
     let old = pids(&before[0])[0].and_then(Pid::from_raw).unwrap();
@@ -182,6 +182,6 @@ fn after_a_kill_of_the_watchdog_and_the_manager_nothing_runs_twice_either() {
     let after = manager.until("it runs again", |apps| {
         apps.iter().any(|app| app.workers.iter().all(|it| it.status == Status::Online))
     });
-    assert!(!is_there(old));
+    assert!(!is_there(old) && !is_there(child.unwrap()), "with what it had started");
     assert_eq!(shape(&after), shape(&before));
 }

@@ -54,16 +54,29 @@ fn sweep_cgroups(manager: Mark) {
     let (Ok(parent), Some(pid)) = (cgroup::Parent::own(), Pid::from_raw(manager.pid)) else {
         return;
     };
-    let still_there = tree::entry(pid).is_ok_and(|entry| entry.started == manager.started);
-    if still_there && pid != rustix::process::getpid() {
+    // The number may have come to mean somebody else, who has cgroups of that name now.
+    let is_another = |entry: tree::Entry| entry.started != manager.started && !entry.zombie;
+    if tree::entry(pid).is_ok_and(is_another) {
         return;
     }
     let prefix = tine_cluster::primary::cgroup_prefix(pid);
-    let Ok(entries) = fs::read_dir(parent.path()) else { return };
-    for entry in entries.flatten() {
-        if entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)) {
-            let _ = fs::write(entry.path().join("cgroup.kill"), "1");
-        }
+    let until = Instant::now() + PATIENCE;
+    while kill_cgroups(&parent, &prefix) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+        parent.sweep(&prefix);
     }
-    parent.sweep(&prefix);
+}
+
+/// Whether there are any.
+fn kill_cgroups(parent: &cgroup::Parent, prefix: &str) -> bool {
+    let Ok(entries) = fs::read_dir(parent.path()) else { return false };
+    let ours = entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix)));
+    let mut found = false;
+    for entry in ours {
+        found = true;
+        let _ = fs::write(entry.path().join("cgroup.kill"), "1");
+    }
+    found
 }
