@@ -30,9 +30,32 @@ pub(super) struct Archive {
     pub(super) size: u64,
 }
 
+/// Looks at a folder that changes all the time are given up after so many.
+const LOOKS: usize = 100;
+
 /// The archives of one file, the oldest first. Of one that is there twice, after a crash, the
 /// compressed one is complete and is the one that counts.
+///
+/// One that is compressed while the folder is read may be missed under both of its names, `readdir(3)`
+/// promises nothing about names that come and go meanwhile: the next look finds it. So there are two that
+/// found the same.
 pub(super) fn archives_of(file: &Path) -> Vec<Archive> {
+    let stamps = |found: &[Archive]| -> Vec<String> {
+        found.iter().map(|archive| archive.stamp.clone()).collect()
+    };
+    let mut before = seen_of(file);
+    for _ in 0..LOOKS {
+        let now = seen_of(file);
+        if stamps(&now) == stamps(&before) {
+            return now;
+        }
+        before = now;
+    }
+    before
+}
+
+/// What one look shows.
+fn seen_of(file: &Path) -> Vec<Archive> {
     let Some(name) = file.file_name().map(|name| name.to_string_lossy().into_owned()) else {
         return Vec::new();
     };
