@@ -112,6 +112,8 @@ pub(super) struct Slot {
     pub exit_code: Option<i32>,
     /// Why there is no worker that serves, in words; since the last order.
     pub failure: Option<String>,
+    /// The worker that the failure is about, where its end would explain nothing more.
+    pub explained: Option<WorkerId>,
     /// Ends before their time since the last order.
     pub early_ends: u32,
     /// Somebody wants it filled.
@@ -133,6 +135,7 @@ impl Slot {
             counts: Counts::default(),
             exit_code: None,
             failure: None,
+            explained: None,
             early_ends: 0,
             wanted: false,
         }

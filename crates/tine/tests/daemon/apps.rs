@@ -127,6 +127,17 @@ fn a_program_that_ends_at_once_fails_to_start_and_that_is_told() {
 }
 
 #[test]
+fn a_worker_that_is_not_ready_in_time_is_told_as_that_and_not_as_its_stop() {
+    let manager = Manager::new();
+    let mut patch = sleeper("late", 1);
+    patch.set("wait_ready", true);
+    patch.set("listen_timeout", 100);
+    patch.set("max_restarts", 1);
+    let error = manager.start(vec![patch]).unwrap()[0].error.clone().unwrap();
+    assert!(error.contains("was not ready within 100 ms"), "{error}");
+}
+
+#[test]
 fn a_crash_is_followed_and_counted_and_reset() {
     let manager = Manager::new();
     manager.start(vec![sleeper("one", 1)]).unwrap();

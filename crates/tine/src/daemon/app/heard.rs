@@ -28,6 +28,7 @@ impl App {
             }
             What::Listening { key, .. } => self.listens(&key.endpoint),
             What::NotReady { after } => {
+                slot.explained = Some(worker);
                 let text = format!("was not ready within {}, and is stopped", spoken(after));
                 self.trouble(instance.0, "not-ready", text);
             }
@@ -85,7 +86,7 @@ impl App {
         let asked = asked || !slot.wanted || slot.due.is_some();
         let in_place = slot.ended(worker, exit, (!asked).then_some(early));
         let text = format!("{exit} after {}", spoken(lived));
-        if in_place && !asked {
+        if in_place && !asked && slot.explained != Some(worker) {
             slot.failure = Some(text.clone());
         }
         let id = slot.id;
