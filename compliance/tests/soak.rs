@@ -146,7 +146,9 @@ impl Kills {
         while load.left() > 0 {
             // The pace of the kills is what is tested; nothing is waited for here.
             thread::sleep(next.saturating_duration_since(Instant::now()));
-            next += PACE;
+            // Where workers take longer to start than the others live, nobody would serve.
+            tine.wait_listening(WORKERS / 2);
+            next = Instant::now() + PACE;
             let worker = tine.workers().get(self.killed.len() % WORKERS).copied();
             let Some(Worker { pid, .. }) = worker else { continue };
             if self.killed.insert(pid) {
