@@ -73,7 +73,7 @@ pub enum ClientError {
     /// A manager of another version of tine.
     #[error(
         "the manager (pid {pid}) speaks version {version} of the protocol, and this tine speaks {VERSION}: \
-         run `tine update` to replace it by this one, or `tine kill` with the tine that started it"
+         with the tine that started it run `tine save` and `tine kill`, then with this one `tine resurrect`"
     )]
     Version {
         /// Of the manager.

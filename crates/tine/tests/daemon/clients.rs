@@ -161,7 +161,7 @@ fn a_manager_of_another_version_is_named_with_what_to_do() {
     });
     let error = Client::connect(&manager.home).unwrap_err();
     assert!(matches!(error, ClientError::Version { pid: 42, version: 7 }), "{error}");
-    assert!(error.to_string().contains("run `tine update`"), "{error}");
+    assert!(error.to_string().contains("run `tine save` and `tine kill`"), "{error}");
     old.join().unwrap();
 }
 
