@@ -38,7 +38,7 @@ pub mod upkeep;
 mod values;
 pub mod words;
 
-use std::{io::Write, process::ExitCode};
+use std::{ffi::OsString, io::Write, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -212,6 +212,40 @@ pub enum Command {
     Startup(startup::Args),
     /// Have nothing started any more when the machine starts
     Unstartup(startup::Args),
+}
+
+/// `tine run` and nothing else.
+#[derive(Debug, Parser)]
+#[command(name = "tine")]
+struct RunAlone {
+    #[command(subcommand)]
+    command: RunCommand,
+    /// No colours, as with the variable `NO_COLOR`
+    #[arg(long, global = true)]
+    no_color: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum RunCommand {
+    /// Run a program N times on one port, in the foreground
+    Run(Box<run::Args>),
+}
+
+impl Cli {
+    /// Reads a command line. The forty other commands are not made for `tine run`: that would take as
+    /// long as all else it does before it starts a program.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, or the help that it asks for.
+    pub fn read(words: Vec<OsString>) -> Result<Self, clap::Error> {
+        if words.get(1).is_none_or(|word| word != "run") {
+            return Self::try_parse_from(words);
+        }
+        let RunAlone { command: RunCommand::Run(args), no_color } =
+            RunAlone::try_parse_from(words)?;
+        Ok(Self { command: Command::Run(args), no_color, version: None })
+    }
 }
 
 /// Carries out the command; its exit code is 0, or 1 for a user's trouble told on the way.

@@ -3,12 +3,12 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use tine::cli::{self, Cli};
 
 fn main() -> ExitCode {
     let words = cli::words::of_process(Cli::command);
-    let cli = match Cli::try_parse_from(words) {
+    let cli = match Cli::read(words) {
         Ok(cli) => cli,
         Err(usage) => {
             // Help and version go to standard output and are no error.

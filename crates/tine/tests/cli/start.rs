@@ -8,7 +8,7 @@ fn a_script_is_started_listed_and_served_by_all_its_workers() {
     let port = free_port();
     shell.set("PORT", &port.to_string());
     shell.node_server("server.js");
-    let out = shell.ok("start server.js -i 2 --name api -- --colour red");
+    let out = shell.ok("start server.js -i 2 --name api --min-uptime 60s -- --colour red");
     assert!(out.starts_with("api (0, 1): started\n"), "{out}");
     let rows: Vec<&str> = out.lines().filter(|line| line.contains(" online ")).collect();
     assert_eq!(rows.len(), 2, "{out}");
@@ -25,7 +25,7 @@ fn a_python_server_has_n_workers_on_one_port() {
     let port = free_port();
     shell.set("PORT", &port.to_string());
     shell.python_server("server.py");
-    shell.ok("start server.py -i 2");
+    shell.ok("start server.py -i 2 --min-uptime 60s");
     let answer = get(port).expect("it serves");
     assert!(answer.starts_with("python "), "{answer}");
     assert_eq!(shell.values("server", "/pm2_env/exec_interpreter"), ["python3"; 2]);

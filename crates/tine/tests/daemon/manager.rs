@@ -182,6 +182,8 @@ pub(crate) fn server(name: &str, port: u16, instances: u32) -> Patch {
     patch.set("args", ["-m", "http.server", "--bind", "127.0.0.1", &port.to_string()]);
     patch.set("cwd", "/usr/share");
     patch.set("instances", Instances::Count(instances));
+    // Ready when it listens: one that merely runs on counts as ready after this.
+    patch.set("min_uptime", 60_000);
     patch
 }
 
