@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod boot;
+mod causes;
 pub mod cli;
 pub mod client;
 pub mod config;

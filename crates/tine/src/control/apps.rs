@@ -15,10 +15,10 @@ use tokio::{
 
 use super::{
     line::{LineError, next_line},
-    server::{ACCEPT_PAUSE, CLIENT_PATIENCE, ControlSocket, is_trusted, send},
+    server::{ACCEPT_PAUSE, CLIENT_PATIENCE, ControlSocket, send, welcome},
 };
 use crate::api::{
-    Hello, Response, VERSION,
+    Response,
     apps::{AppRequest, AppResponse},
 };
 
@@ -68,18 +68,7 @@ pub async fn serve_apps(socket: ControlSocket, questions: mpsc::Sender<AppQuesti
 }
 
 async fn talk(stream: UnixStream, questions: mpsc::Sender<AppQuestion>) {
-    let trusted = is_trusted(&stream);
-    let (reader, mut writer) = stream.into_split();
-    if !trusted {
-        let refusal = Response::Error("this manager belongs to another user".into());
-        let _ = send(&mut writer, &refusal).await;
-        return;
-    }
-    let mut reader = BufReader::new(reader);
-    let hello = Hello { hello: "tine".into(), version: VERSION, manager_pid: std::process::id() };
-    if send(&mut writer, &hello).await.is_err() {
-        return;
-    }
+    let Some((mut reader, mut writer)) = welcome(stream).await else { return };
     let mut patience = CLIENT_PATIENCE;
     while let Some(line) = next_request(&mut reader, &mut writer, (patience, &questions)).await {
         if converse(&line, (&mut reader, &mut writer), &questions).await.is_none() {

@@ -5,7 +5,10 @@ use std::{fs, io, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 use thiserror::Error;
 use tokio::{
     io::{AsyncWriteExt, BufReader},
-    net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
+    net::{
+        UnixListener, UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
     sync::{mpsc, oneshot},
     task::JoinSet,
     time::{sleep, timeout},
@@ -151,16 +154,8 @@ pub async fn serve(socket: ControlSocket, questions: mpsc::Sender<Question>) {
 }
 
 async fn talk(stream: UnixStream, questions: mpsc::Sender<Question>) {
-    let trusted = is_trusted(&stream);
-    let (reader, mut writer) = stream.into_split();
-    if !trusted {
-        let refusal = Response::Error("this manager belongs to another user".into());
-        let _ = send(&mut writer, &refusal).await;
-        return;
-    }
-    let mut reader = BufReader::new(reader);
-    let hello = Hello { hello: "tine".into(), version: VERSION, manager_pid: std::process::id() };
-    let mut sent = send(&mut writer, &hello).await;
+    let Some((mut reader, mut writer)) = welcome(stream).await else { return };
+    let mut sent = Ok(());
     while sent.is_ok() {
         // Too late, gone, or failed: in each case there is nobody to tell.
         let Ok(line) = timeout(CLIENT_PATIENCE, next_line(&mut reader, LONGEST_REQUEST)).await
@@ -178,8 +173,24 @@ async fn talk(stream: UnixStream, questions: mpsc::Sender<Question>) {
     }
 }
 
+/// Greets whoever has come. `None`: it is another user, who is told so, or has gone already.
+pub(super) async fn welcome(
+    stream: UnixStream,
+) -> Option<(BufReader<OwnedReadHalf>, OwnedWriteHalf)> {
+    let trusted = is_trusted(&stream);
+    let (reader, mut writer) = stream.into_split();
+    if !trusted {
+        let refusal = Response::Error("this manager belongs to another user".into());
+        let _ = send(&mut writer, &refusal).await;
+        return None;
+    }
+    let hello = Hello { hello: "tine".into(), version: VERSION, manager_pid: std::process::id() };
+    send(&mut writer, &hello).await.ok()?;
+    Some((BufReader::new(reader), writer))
+}
+
 /// The directory is private already; this holds even when somebody has opened it by hand.
-pub(super) fn is_trusted(stream: &UnixStream) -> bool {
+fn is_trusted(stream: &UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
     stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
 }

@@ -10,7 +10,6 @@ mod queries;
 mod scale;
 
 pub(super) use change::altered;
-pub(super) use heard::causes;
 
 use std::{
     collections::BTreeMap,

@@ -220,7 +220,7 @@ fn watcher(
     match Watcher::start(watch, told) {
         Ok(watcher) => (Some(watcher), Some(notices)),
         Err(error) => {
-            let text = task::with_causes(&error);
+            let text = crate::causes::causes(&error);
             let _ = tell.send(Demand::Note { what: "watch", text, worker: None });
             (None, None)
         }

@@ -8,9 +8,10 @@ use tine_cluster::{
     primary::{Reload, ReloadError, Settings, Stdio},
 };
 
-use super::{App, Facts, heard::causes, orders::Single};
+use super::{App, Facts, orders::Single};
 use crate::{
     api::apps::Outcome,
+    causes::causes,
     daemon::{
         order::{Alter, Which},
         slot::{Reason, Slot},

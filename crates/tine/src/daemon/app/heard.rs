@@ -6,7 +6,7 @@ use tine_cluster::primary::{Event, What};
 use tine_linux::process::Exit;
 
 use super::{App, Slot, pid_file};
-use crate::{daemon::slot::Empty, units::spoken};
+use crate::{causes::causes, daemon::slot::Empty, units::spoken};
 
 impl App {
     pub(super) fn heard(&mut self, event: Event) {
@@ -111,17 +111,6 @@ impl App {
         };
         self.trouble(instance, "given-up", text);
     }
-}
-
-/// An error with all that caused it.
-pub(in crate::daemon) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 impl Slot {

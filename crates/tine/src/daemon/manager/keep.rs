@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::atomic::Ordering};
 use super::{Manager, Word, dispatch::Work, start::refuse};
 use crate::{
     api::apps::{AppResponse, Outcome},
+    causes::causes,
     control::Replies,
     daemon::{
         app::{self, Plan},
@@ -151,7 +152,7 @@ fn first_readable(paths: [PathBuf; 2]) -> (Option<Saved>, Vec<String>) {
         match state::read(&path) {
             Ok(Some(saved)) => return (Some(saved), complaints),
             Ok(None) => {}
-            Err(error) => complaints.push(app::causes(&error)),
+            Err(error) => complaints.push(causes(&error)),
         }
     }
     (None, complaints)

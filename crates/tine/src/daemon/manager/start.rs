@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Manager, Word, dispatch::Work};
 use crate::{
     api::apps::{AppResponse, Known, Start},
+    causes::causes,
     control::Replies,
     daemon::{
-        app::{Card, altered, causes},
+        app::{Card, altered},
         order::{Alter, Todo, Which},
         slot::Reason,
     },

@@ -1,6 +1,6 @@
 //! Waits for whatever comes first, and says what follows from it.
 
-use std::{error::Error, time::SystemTime};
+use std::time::SystemTime;
 
 use rustix::process::Pid;
 use tokio::{
@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{Demand, Notices, Why, now};
 use crate::{
+    causes::causes,
     spec::Action,
     supervise::{
         cron::Alarm,
@@ -123,7 +124,7 @@ impl Work {
             Notice::Changed(changed) => {
                 Demand::Renew { how: self.action, why: Why::Watch, text: files(&changed) }
             }
-            Notice::Failed(error) => note(with_causes(&error)),
+            Notice::Failed(error) => note(causes(&error)),
         }
     }
 
@@ -178,15 +179,4 @@ fn files(changed: &Changed) -> String {
 fn megabytes(bytes: u64) -> String {
     let tenths = bytes * 10 / (1 << 20);
     format!("{}.{} MB", tenths / 10, tenths % 10)
-}
-
-/// The error and what led to it, in one sentence.
-pub(super) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
