@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     os::unix::{
         fs::PermissionsExt,
         net::{UnixListener, UnixStream},
@@ -249,6 +249,18 @@ fn a_home_that_is_read_only_is_named_with_the_file() {
     assert!(said.contains("Read-only file system"), "{said}");
 }
 
+/// The state that is written in the background would give back the room of the state before, after
+/// the disk was filled. Where its new file is to be made is a directory from now on.
+fn hold_state_file(manager: &Manager) -> std::path::PathBuf {
+    let path = manager.home.root().join("state.json.new");
+    while let Err(error) = fs::create_dir(&path) {
+        // One is being written just now.
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        thread::yield_now();
+    }
+    path
+}
+
 #[test]
 fn a_full_disk_ends_nothing_and_is_said_where_something_is_to_be_saved() {
     let manager = Manager::new();
@@ -260,10 +272,14 @@ fn a_full_disk_ends_nothing_and_is_said_where_something_is_to_be_saved() {
     manager.done(&save);
     let saved = fs::read(manager.home.dump_file()).unwrap();
     let mut filler = fs::File::create(manager.home.root().join("filler")).unwrap();
-    while filler.write_all(&[0; 4096]).is_ok() {}
+    let mut fill = || while filler.write_all(&[0; 4096]).is_ok() {};
+    let held = hold_state_file(&manager);
+    fill();
     let error = manager.ask(&save).unwrap_err().to_string();
     assert!(error.contains("dump.json") && error.contains("No space left"), "{error}");
     assert_eq!(fs::read(manager.home.dump_file()).unwrap(), saved, "the old one is whole");
+    fs::remove_dir(held).unwrap();
+    fill();
     let mut again = crate::manager::start(vec![sleeper("one", 2)]);
     again.known = Known::Restart;
     manager.done(&AppRequest::Start(again));
