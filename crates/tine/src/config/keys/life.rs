@@ -78,7 +78,7 @@ pub const LIFE: &[Key] = &[
         "",
         "When the app is restarted whatever happens, as five or six cron fields.",
     ),
-    key("cron_timezone", &["cron_tz", "timezone"], Kind::Zone, "", "In which time zone."),
+    key("cron_timezone", &["cron_tz", "timezone"], Kind::Zone, "", "In which time zone; by the rules of the machine, or those compiled in."),
     key(
         "watch",
         &[],
