@@ -54,12 +54,15 @@ impl Means {
         let cluster = CLUSTERS.fetch_add(1, Ordering::Relaxed);
         // Where sockets of workers cannot be looked at, one more call tells what is needed.
         let v6only = tine_linux::host::pidfd_getfd() != tine_linux::host::Ability::Yes;
-        let cgroups = cgroup::Parent::own().ok();
-        if let Some(parent) = cgroups.clone().filter(|_| cluster == 0) {
+        Self { cluster, cgroups: cgroup::Parent::own().ok(), trap: Trap { v6only } }
+    }
+
+    /// Removes the cgroups of managers that were killed; once in a process.
+    pub(super) fn sweep(&self) {
+        if let Some(parent) = self.cgroups.clone().filter(|_| self.cluster == 0) {
             // Thousands may have come together: not on the task's thread.
             tokio::task::spawn_blocking(move || parent.sweep_where(is_orphaned));
         }
-        Self { cluster, cgroups, trap: Trap { v6only } }
     }
 
     /// What marks the worker's processes: its number, which is enough in the first cluster of a process.
