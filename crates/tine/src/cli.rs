@@ -187,7 +187,7 @@ pub enum Command {
     Save(save::SaveArgs),
     /// Change how many workers an app has
     Scale(scale::Args),
-    /// Send a message to a worker
+    /// Write a line to a worker's standard input
     Send(send::SendArgs),
     /// Send a signal to workers
     #[command(name = "sendSignal", visible_alias = "signal", alias = "send-signal")]

@@ -64,8 +64,8 @@ pub struct Program {
     pub inspect_port: Option<u16>,
 }
 
-/// Where the output of workers goes. Their input is always empty: they lead sessions of their own, and
-/// could not read a terminal.
+/// Where the output of workers goes. Their input is empty, unless the owner writes it: they lead sessions
+/// of their own, and could not read a terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stdio {
     /// Line by line to the owner of the cluster ([`What::Output`](super::What::Output)). Node's
@@ -75,7 +75,10 @@ pub enum Stdio {
     /// To the owner as it comes: [`What::Started`](super::What::Started) has the pipes' read ends. There
     /// are no [`What::Output`](super::What::Output) and no last lines, and a worker's end is told
     /// whether or not its output was read.
-    Pipes,
+    Pipes {
+        /// Standard input is a pipe too, and its write end comes with the others.
+        input: bool,
+    },
     /// Where this process's own goes.
     Inherited,
     /// Nowhere.

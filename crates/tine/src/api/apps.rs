@@ -49,12 +49,15 @@ pub enum AppRequest {
         /// `SIGUSR2`, `USR2` or `12`.
         signal: String,
     },
-    /// Writes a line to a worker: a message on its channel if it has one.
+    /// Writes a line to a worker's standard input.
     Send {
         /// A worker's id.
         id: u32,
-        /// Without the newline.
+        /// Without the newline; 64 KiB at most.
         line: String,
+        /// Instead, a message on its channel: what is JSON arrives as what it says.
+        #[serde(default)]
+        message: bool,
     },
     /// Empties log files.
     Flush(Targets),

@@ -8,8 +8,10 @@ mod output;
 mod pid_file;
 mod queries;
 mod scale;
+mod stdin;
 
 pub(super) use change::altered;
+use stdin::Stdins;
 
 use std::{
     collections::BTreeMap,
@@ -103,6 +105,7 @@ struct App {
     runs: Option<Runs>,
     guard: Option<Guard>,
     logs: Option<LogWriter>,
+    stdins: Stdins,
     /// How many it has had.
     clusters: u32,
     /// The first one that it listens on.
@@ -194,6 +197,7 @@ pub(super) fn spawn(plan: Plan, shared: Shared) -> Handle {
         runs: None,
         guard: None,
         logs: None,
+        stdins: Stdins::default(),
         clusters: 0,
         address: None,
         inputs: Inputs {
@@ -280,6 +284,7 @@ impl App {
     fn ended(&mut self) {
         self.inputs.events = None;
         self.runs = None;
+        self.stdins.clear();
         self.slots.values_mut().for_each(Slot::abandoned);
         self.publish();
     }

@@ -98,9 +98,11 @@ pub(super) enum Query {
         signal: Signal,
         answer: oneshot::Sender<Result<(), String>>,
     },
+    /// A line for its standard input, or a message for its channel.
     Send {
         id: u32,
         line: String,
+        message: bool,
         answer: oneshot::Sender<Result<(), String>>,
     },
     /// What waits for readiness waits no longer: something else is wanted by now.

@@ -139,7 +139,7 @@ fn a_bare_watch_is_the_apps_own_directory_and_is_turned_off_by_another() {
 #[test]
 fn what_is_typed_reaches_the_worker_that_is_attached_to() {
     let shell = Shell::new();
-    shell.write("app.js", "process.on('message', m => console.log('heard', m))");
+    shell.write("app.js", "process.stdin.on('data', m => console.log('heard', String(m)))");
     shell.ok("start app.js --silent");
     assert!(shell.hears("attach 0", "good evening\n", "heard good evening"));
     assert!(shell.hears("start app --attach", "", "heard good evening"), "the earlier lines");

@@ -8,4 +8,5 @@ mod list;
 mod pm2;
 mod shell;
 mod start;
+mod stdin;
 mod upkeep;

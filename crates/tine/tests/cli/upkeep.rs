@@ -36,10 +36,10 @@ fn log_files_are_emptied_and_opened_anew() {
 }
 
 #[test]
-fn a_node_worker_hears_what_is_typed() {
+fn a_node_worker_hears_a_message() {
     let shell = chatty();
-    shell.ok("send 0 good morning");
-    assert!(wait_until(|| shell.ok("logs --nostream --out --raw").contains("good morning")));
+    shell.ok("send --message 0 good morning");
+    assert!(wait_until(|| shell.ok("logs --nostream --out --raw").contains("heard good morning")));
 }
 
 #[test]

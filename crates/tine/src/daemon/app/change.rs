@@ -229,7 +229,7 @@ fn managed(settings: &mut Settings) {
     settings.lives_on = true;
     // There is nobody yet who could take them over.
     settings.workers_die_with_manager = true;
-    settings.program.stdio = Stdio::Pipes;
+    settings.program.stdio = Stdio::Pipes { input: true };
 }
 
 /// Whether workers under the one and under the other can share their ports.

@@ -90,6 +90,7 @@ impl App {
             slot.failure = Some(text.clone());
         }
         let id = slot.id;
+        self.stdins.remove(worker);
         if slot.current.is_none() {
             pid_file::remove(&pid_file::path(&self.spec, id, &self.shared.home));
         }

@@ -1,11 +1,11 @@
 //! What is answered at once.
 
 use rustix::process::Signal;
-use tine_cluster::{json::Json, primary::Cluster};
+use tine_cluster::{id::WorkerId, json::Json, primary::Cluster};
 use tine_linux::process::Process;
 use tokio::sync::oneshot;
 
-use super::{App, pid_file};
+use super::{App, pid_file, stdin::Told};
 use crate::{
     api::apps::{AppDetails, AppView, Detail, WorkerView},
     daemon::{
@@ -29,7 +29,7 @@ impl App {
             Query::Signal { which, signal, answer } => {
                 let _ = answer.send(self.signal(&which, signal));
             }
-            Query::Send { id, line, answer } => self.send(id, &line, answer),
+            Query::Send { id, line, message, answer } => self.send((id, message), line, answer),
             Query::Flush(which, answer) => {
                 self.flush(&which);
                 let _ = answer.send(());
@@ -167,21 +167,26 @@ impl App {
         Ok(())
     }
 
-    fn send(&self, id: u32, line: &str, answer: oneshot::Sender<Result<(), String>>) {
+    fn send(&mut self, (id, message): (u32, bool), line: String, answer: Told) {
         let running = self.slots.values().find(|slot| slot.id == id).and_then(|slot| slot.current);
         let (Some(running), Some(runs)) = (running, &self.runs) else {
             let _ = answer.send(Err(format!("worker {id} does not run")));
             return;
         };
-        let (cluster, line) = (runs.cluster.clone(), line.to_owned());
-        tokio::spawn(async move {
-            // What is JSON arrives as what it says, all else as a string.
-            let message = serde_json::from_str(&line).unwrap_or(serde_json::Value::String(line));
-            let sent = match Json::of(&message) {
-                Ok(message) => cluster.send(running.worker, &message).await,
-                Err(error) => Err(error.into()),
-            };
-            let _ = answer.send(sent.map_err(|error| error.to_string()));
-        });
+        if message {
+            tokio::spawn(tell(runs.cluster.clone(), running.worker, line, answer));
+        } else {
+            self.stdins.write(running.worker, &line, answer);
+        }
     }
+}
+
+/// A message on its channel: what is JSON arrives as what it says, all else as a string.
+async fn tell(cluster: Cluster, worker: WorkerId, line: String, answer: Told) {
+    let message = serde_json::from_str(&line).unwrap_or(serde_json::Value::String(line));
+    let sent = match Json::of(&message) {
+        Ok(message) => cluster.send(worker, &message).await,
+        Err(error) => Err(error.into()),
+    };
+    let _ = answer.send(sent.map_err(|error| error.to_string()));
 }

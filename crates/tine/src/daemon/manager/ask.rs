@@ -28,7 +28,7 @@ impl Manager {
             AppRequest::List { detail, targets } => self.list(detail, &targets, replies),
             AppRequest::Reset(targets) => self.simply(&targets, replies, "reset", Query::Reset),
             AppRequest::Signal { targets, signal } => self.signal(&targets, &signal, replies),
-            AppRequest::Send { id, line } => self.send(id, &line, replies),
+            AppRequest::Send { id, line, message } => self.send((id, message), &line, replies),
             AppRequest::Watch => self.watch(replies),
             AppRequest::Ports => self.ports(replies),
             AppRequest::Ping => drop(replies.try_send(AppResponse::Pong(self.view()))),
@@ -185,12 +185,12 @@ impl Manager {
         self.query(targets, replies, "signalled", query);
     }
 
-    fn send(&self, id: u32, line: &str, replies: Replies) {
+    fn send(&self, (id, message): (u32, bool), line: &str, replies: Replies) {
         let cards = self.cards();
         let Some(card) = cards.iter().find(|card| card.ids.contains(&id)) else {
             return refuse(&replies, format!("there is no worker `{id}`"));
         };
-        let query = |_, answer| Query::Send { id, line: line.to_owned(), answer };
+        let query = |_, answer| Query::Send { id, line: line.to_owned(), message, answer };
         self.query_of([(card.number, Which::All)].into(), replies, "sent", query);
     }
 
