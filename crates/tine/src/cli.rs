@@ -34,6 +34,7 @@ pub mod startup;
 pub mod stop;
 mod table;
 mod targets;
+pub mod trigger;
 pub mod upkeep;
 mod values;
 pub mod words;
@@ -66,7 +67,7 @@ What is there:
   env, pid, id, jlist, prettylist
 
 Words for workers:
-  attach, sendSignal, send, reset, flush, reloadLogs
+  attach, sendSignal, send, trigger, reset, flush, reloadLogs
 
 The manager:
   save         write the list of apps to disk
@@ -210,6 +211,8 @@ pub enum Command {
     Stop(stop::Args),
     /// Have the saved apps started when the machine starts
     Startup(startup::Args),
+    /// Have programs carry out an action that they offer by `@pm2/io`
+    Trigger(trigger::Args),
     /// Have nothing started any more when the machine starts
     Unstartup(startup::Args),
 }
@@ -298,6 +301,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Start(args) => start::run(*args, screen),
         Command::Stop(args) => stop::stop(&args, screen),
         Command::Startup(args) => startup::run(&args),
+        Command::Trigger(args) => trigger::run(args, screen),
         Command::Unstartup(args) => startup::undo(&args),
     }
 }
@@ -335,7 +339,7 @@ mod tests {
 
     /// What pm2's users type.
     const PM2: &str = "start stop restart reload delete del scale list ls l ps status jlist prettylist \
-        describe desc info show env pid id logs log attach flush reloadLogs reset sendSignal send save dump cleardump \
+        describe desc info show env pid id logs log attach flush reloadLogs reset sendSignal send trigger save dump cleardump \
         resurrect startOrRestart startOrReload startOrGracefulReload kill ping report ecosystem init \
         completion";
 

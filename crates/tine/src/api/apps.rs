@@ -4,8 +4,11 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ListenerReport, PortsReport};
-use crate::spec::{AppSpec, Env, Patch};
+use super::{
+    ListenerReport, PortsReport,
+    told::{ActionReply, Told},
+};
+use crate::spec::{AppSpec, Env, Millis, Patch};
 
 /// Which apps or workers: a name, a worker's id, a namespace, `all`, or `/a regular expression/`. A name goes
 /// before an id, an id before a namespace.
@@ -58,6 +61,18 @@ pub enum AppRequest {
         /// Instead, a message on its channel: what is JSON arrives as what it says.
         #[serde(default)]
         message: bool,
+    },
+    /// Has programs carry out an action that they offer.
+    Trigger {
+        /// Whose.
+        target: Target,
+        /// As the programs call it.
+        action: String,
+        /// What it gets.
+        #[serde(default)]
+        parameters: Option<String>,
+        /// How long an answer is waited for.
+        wait: Millis,
     },
     /// Empties log files.
     Flush(Targets),
@@ -177,6 +192,8 @@ pub enum AppResponse {
     Pong(ManagerView),
     /// To [`AppRequest::Ports`]: one for each app that listens.
     Ports(Vec<PortsReport>),
+    /// To [`AppRequest::Trigger`]: one for each worker.
+    Replies(Vec<ActionReply>),
     /// One of many, to [`AppRequest::Watch`].
     Event(AppEvent),
     /// The request was refused, and nothing was done; the sentence says why.
@@ -291,6 +308,9 @@ pub struct WorkerView {
     pub exec_path: PathBuf,
     /// See [`Self::exec_path`].
     pub interpreter: String,
+    /// What its program says of itself; with [`Detail::Spec`] and [`Detail::Full`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Box<Told>>,
 }
 
 /// pm2's words for how a worker is.

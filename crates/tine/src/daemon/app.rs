@@ -1,5 +1,6 @@
 //! The task of one app: it alone has the app's cluster, and carries out orders one by one.
 
+mod actions;
 mod change;
 mod guarded;
 mod heard;
@@ -10,6 +11,8 @@ mod queries;
 mod scale;
 mod stdin;
 
+pub(super) use actions::Action;
+use actions::Programs;
 pub(super) use change::altered;
 use stdin::Stdins;
 
@@ -106,6 +109,7 @@ struct App {
     guard: Option<Guard>,
     logs: Option<LogWriter>,
     stdins: Stdins,
+    programs: Programs,
     /// How many it has had.
     clusters: u32,
     /// The first one that it listens on.
@@ -198,6 +202,7 @@ pub(super) fn spawn(plan: Plan, shared: Shared) -> Handle {
         guard: None,
         logs: None,
         stdins: Stdins::default(),
+        programs: Programs::default(),
         clusters: 0,
         address: None,
         inputs: Inputs {
@@ -285,6 +290,7 @@ impl App {
         self.inputs.events = None;
         self.runs = None;
         self.stdins.clear();
+        self.programs.clear();
         self.slots.values_mut().for_each(Slot::abandoned);
         self.publish();
     }

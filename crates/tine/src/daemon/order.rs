@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use rustix::process::Signal;
 use tokio::sync::oneshot;
 
-use super::slot::Reason;
+use super::{app::Action, slot::Reason};
 use crate::{
     api::{
         PortsReport,
         apps::{AppView, Detail, Outcome},
+        told::ActionReply,
     },
     control::Replies,
     spec::{Env, Patch},
@@ -104,6 +105,12 @@ pub(super) enum Query {
         line: String,
         message: bool,
         answer: oneshot::Sender<Result<(), String>>,
+    },
+    /// Programs carry out an action.
+    Trigger {
+        which: Which,
+        action: Action,
+        answer: oneshot::Sender<Vec<ActionReply>>,
     },
     /// What waits for readiness waits no longer: something else is wanted by now.
     Interrupt,

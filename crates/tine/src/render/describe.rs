@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 use super::{Screen, amount, harmless, list, ports, settings};
 use crate::{
     api::{
@@ -24,6 +26,7 @@ fn one(app: &AppView, now: u64, screen: Screen) -> String {
     text += &workers(&app.workers, now, screen);
     for worker in &app.workers {
         text += &files(worker);
+        text += &told(worker);
     }
     if let Some(full) = &app.full {
         text += &details(app, full, now, screen);
@@ -84,6 +87,32 @@ fn files(worker: &WorkerView) -> String {
         }
     }
     text
+}
+
+/// What its program says of itself.
+fn told(worker: &WorkerView) -> String {
+    let Some(told) = &worker.told else { return String::new() };
+    let mut text = String::new();
+    let actions: Vec<&str> = told.action_names().collect();
+    if !actions.is_empty() {
+        let _ = writeln!(text, "{}: actions   {}", worker.id, harmless(&actions.join(", ")));
+    }
+    for (name, metric) in &told.metrics {
+        let _ = writeln!(text, "{}: metric    {}", worker.id, harmless(&measured(name, metric)));
+    }
+    text
+}
+
+/// `HTTP: 12 req/min`.
+fn measured(name: &str, metric: &Value) -> String {
+    let word = |key: &str| match metric.get(key)? {
+        Value::String(text) => Some(text.clone()),
+        Value::Null => None,
+        other => Some(other.to_string()),
+    };
+    let value = word("value").unwrap_or_else(|| "-".to_owned());
+    word("unit")
+        .map_or_else(|| format!("{name}: {value}"), |unit| format!("{name}: {value} {unit}"))
 }
 
 fn details(app: &AppView, full: &AppDetails, now: u64, screen: Screen) -> String {

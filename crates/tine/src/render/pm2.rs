@@ -56,6 +56,7 @@ pub fn worker(app: &AppView, spec: &AppSpec, worker: &WorkerView, facts: Facts<'
     env.extend(options(app, spec));
     env.extend(state(worker));
     env.extend(constants(spec));
+    env.extend(told(worker));
     Process {
         pid: worker.pid.unwrap_or(0),
         name: app.name.clone(),
@@ -183,6 +184,15 @@ fn state(worker: &WorkerView) -> Keys {
     all
 }
 
+fn told(worker: &WorkerView) -> Keys {
+    let told = worker.told.as_deref().cloned().unwrap_or_default();
+    keys([
+        ("axm_actions", json!(told.actions)),
+        ("axm_monitor", json!(told.metrics)),
+        ("axm_options", json!(told.options)),
+    ])
+}
+
 /// What pm2 always says, and what has no counterpart.
 fn constants(spec: &AppSpec) -> Keys {
     let filter = match &spec.filter_env {
@@ -202,9 +212,6 @@ fn constants(spec: &AppSpec) -> Keys {
         ("pmx", json!(false)),
         ("automation", json!(false)),
         ("_pm2_version", json!(concat!("tine ", env!("CARGO_PKG_VERSION")))),
-        ("axm_actions", json!([])),
-        ("axm_monitor", json!({})),
-        ("axm_options", json!({})),
         ("axm_dynamic", json!({})),
     ])
 }

@@ -31,6 +31,7 @@ pub(super) fn worker(id: u32, instance: u32, status: Status) -> WorkerView {
         combined_log: None,
         pid_file: Some(format!("/root/.tine/pids/api-{id}.pid").into()),
         exec_path: "/srv/api/server.js".into(),
+        told: None,
         interpreter: "node".into(),
     }
 }

@@ -9,4 +9,5 @@ mod pm2;
 mod shell;
 mod start;
 mod stdin;
+mod trigger;
 mod upkeep;

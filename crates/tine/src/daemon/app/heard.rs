@@ -37,6 +37,8 @@ impl App {
             }
             What::Unfit { reason } => self.trouble(instance.0, "error", reason.to_string()),
             What::Misbehaved { error } => self.trouble(instance.0, "error", error),
+            // Told every second by some, and of no interest to those who are told of changes.
+            What::Message { message, .. } => return self.programs.hear(worker, message.get()),
             What::Draining => slot.leaves(worker),
             What::Cut { connections } => {
                 let text = format!("{connections} connections did not end in time and were cut");
@@ -91,6 +93,7 @@ impl App {
         }
         let id = slot.id;
         self.stdins.remove(worker);
+        self.programs.remove(worker);
         if slot.current.is_none() {
             pid_file::remove(&pid_file::path(&self.spec, id, &self.shared.home));
         }

@@ -5,7 +5,7 @@ use tine_cluster::{id::WorkerId, json::Json, primary::Cluster};
 use tine_linux::process::Process;
 use tokio::sync::oneshot;
 
-use super::{App, pid_file, stdin::Told};
+use super::{App, actions::shown, pid_file, stdin::Told};
 use crate::{
     api::apps::{AppDetails, AppView, Detail, WorkerView},
     daemon::{
@@ -30,6 +30,7 @@ impl App {
                 let _ = answer.send(self.signal(&which, signal));
             }
             Query::Send { id, line, message, answer } => self.send((id, message), line, answer),
+            Query::Trigger { which, action, answer } => self.trigger(&which, &action, answer),
             Query::Flush(which, answer) => {
                 self.flush(&which);
                 let _ = answer.send(());
@@ -101,7 +102,7 @@ impl App {
             name: self.spec.name.clone(),
             namespace: self.spec.namespace.clone(),
             number: self.number,
-            workers: self.slots.values().map(|slot| self.worker(slot, &logs)).collect(),
+            workers: self.slots.values().map(|slot| self.worker(slot, &logs, detail)).collect(),
             ports: Vec::new(),
             watching: self.runs.is_some() && self.spec.watch.is_some(),
             note: self.note.clone(),
@@ -110,7 +111,9 @@ impl App {
         }
     }
 
-    fn worker(&self, slot: &Slot, logs: &LogSettings) -> WorkerView {
+    fn worker(&self, slot: &Slot, logs: &LogSettings, detail: Detail) -> WorkerView {
+        let told = slot.current.filter(|_| detail != Detail::Row);
+        let told = told.and_then(|running| self.programs.told(running.worker));
         let delay = match slot.empty {
             Empty::Waiting { until } if slot.current.is_none() => Some(until),
             Empty::Waiting { .. } | Empty::Stopped | Empty::GivenUp => None,
@@ -136,6 +139,7 @@ impl App {
             pid_file: Some(pid_file::path(&self.spec, slot.id, &self.shared.home)),
             exec_path: self.facts.exec_path.clone(),
             interpreter: self.facts.interpreter.clone(),
+            told: shown(told),
         }
     }
 
