@@ -175,6 +175,7 @@ fn restart(spec: &AppSpec) -> Restart {
     Restart {
         automatic: spec.autorestart,
         stop_exit_codes: spec.stop_exit_codes.iter().copied().collect(),
+        jobs_end: false,
         delay: match spec.restart_delay {
             Some(delay) => Delay::Fixed(delay.duration()),
             None => Delay::Growing,

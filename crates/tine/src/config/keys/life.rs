@@ -5,7 +5,14 @@ use super::{Key, Kind, Place, key};
 /// Starts, stops and restarts.
 pub const LIFE: &[Key] = &[
     key("autostart", &[], Kind::Bool, "true", "Whether it runs as soon as it is known."),
-    key("autorestart", &[], Kind::Bool, "true", "Whether a worker that ended is started again."),
+    key(
+        "autorestart",
+        &[],
+        Kind::Bool,
+        "true",
+        "Whether a worker that ended is started again, also with exit code 0. In `tine run` a program \
+         that never listened and ends with 0 has done its work.",
+    ),
     key(
         "max_restarts",
         &[],

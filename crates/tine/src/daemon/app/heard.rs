@@ -121,9 +121,14 @@ impl Slot {
     /// Why it does not serve.
     pub(super) fn complaint(&self) -> String {
         let failure = self.failure.clone().unwrap_or_else(|| "is not ready in time".to_owned());
+        // Of one that fails nobody thinks that it has done its work.
+        let is_job = self.early_ends > 0 && self.exit_code == Some(0);
+        let hint = if is_job { "; autorestart = false lets it end" } else { "" };
         match self.early_ends {
-            0 | 1 => format!("worker {} {failure}", self.id),
-            more => format!("worker {} ended {more} times at once, lately: {failure}", self.id),
+            0 | 1 => format!("worker {} {failure}{hint}", self.id),
+            more => {
+                format!("worker {} ended {more} times at once, lately: {failure}{hint}", self.id)
+            }
         }
     }
 }
