@@ -1,6 +1,12 @@
 //! What a cluster runs, and how.
 
-use std::{collections::BTreeSet, ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use rustix::process::Signal;
 
@@ -59,6 +65,8 @@ pub struct Program {
     pub instance_var: Option<OsString>,
     /// A variable with a number, of which each worker gets its own: that number, and its instance added.
     pub increment_var: Option<OsString>,
+    /// Variables that the workers of one instance have beside [`Self::env`], or instead.
+    pub instance_env: BTreeMap<Instance, Vec<(OsString, OsString)>>,
     /// For `node` with an inspector (`--inspect`, `--inspect-brk`): the port of every worker. When not
     /// said, each gets the next one after the port in its arguments, or after 9229.
     pub inspect_port: Option<u16>,
@@ -112,6 +120,7 @@ impl Program {
             cgroup_limits: CgroupLimits::default(),
             instance_var: None,
             increment_var: None,
+            instance_env: BTreeMap::new(),
             inspect_port: None,
         }
     }

@@ -145,3 +145,25 @@ fn what_is_typed_reaches_the_worker_that_is_attached_to() {
     assert!(shell.hears("start app --attach", "", "heard good evening"), "the earlier lines");
     assert!(shell.hears("ls --watch", "", "online"));
 }
+
+#[test]
+fn a_worker_knows_its_id_and_who_looks_after_it() {
+    let shell = Shell::new();
+    let told = "['pm_id', 'name', 'NODE_APP_INSTANCE', 'PM2_HOME'].map(it => process.env[it])";
+    shell.write("app.js", &format!("console.log({told}.join(' ')); setInterval(() => {{}}, 1000)"));
+    shell.ok("start app.js --name first --silent");
+    shell.ok("start app.js --name app -i 2 --silent");
+    let wrote = |id: u32, instance: u32| {
+        let line = format!("{id} app {instance} {}\n", shell.home().display());
+        wait_until(|| shell.ok(&format!("logs {id} --nostream --raw")).contains(&line))
+    };
+    assert!(wrote(1, 0) && wrote(2, 1));
+    shell.ok("scale app 3 --silent");
+    assert!(wrote(3, 2));
+    shell.ok("scale app 1 --silent");
+    shell.ok("scale app 2 --silent");
+    assert!(wrote(4, 0), "the place is another worker's now");
+    shell.ok("flush --silent");
+    shell.ok("reload app --silent");
+    assert!(wrote(3, 2) && wrote(4, 0));
+}

@@ -60,7 +60,15 @@ impl App {
         self.facts =
             Facts { exec_path: launch.exec_path.clone(), interpreter: launch.interpreter.clone() };
         managed(&mut launch.settings);
+        self.number(&mut launch.settings);
         Ok(launch)
+    }
+
+    /// Has each worker know its id.
+    pub(super) fn number(&self, settings: &mut Settings) {
+        let id = |slot: &Slot| vec![("pm_id".into(), slot.id.to_string().into())];
+        let ids = self.slots.values().map(|slot| (Instance(slot.instance), id(slot)));
+        settings.program.instance_env = ids.collect();
     }
 
     /// Has the cluster that runs go on with other settings; `false`: it cannot, or there is none. Then
