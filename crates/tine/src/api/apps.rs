@@ -8,7 +8,7 @@ use super::{
     ListenerReport, PortsReport,
     told::{ActionReply, Told},
 };
-use crate::spec::{AppSpec, Env, Millis, Patch};
+use crate::spec::{AppSpec, Env, Millis, Mode, Patch};
 
 /// Which apps or workers: a name, a worker's id, a namespace, `all`, or `/a regular expression/`. A name goes
 /// before an id, an id before a namespace.
@@ -242,6 +242,9 @@ pub struct AppView {
     pub number: u32,
     /// One for each instance, also for those that do not run.
     pub workers: Vec<WorkerView>,
+    /// pm2's word that was said for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec_mode: Option<Mode>,
     /// The addresses it listens on, as `0.0.0.0:8003`.
     pub ports: Vec<String>,
     /// Whether files are watched.
@@ -308,6 +311,9 @@ pub struct WorkerView {
     pub exec_path: PathBuf,
     /// See [`Self::exec_path`].
     pub interpreter: String,
+    /// The words after [`Self::exec_path`], where they are not those of the spec: a command line is bash's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub args: Option<Vec<String>>,
     /// What its program says of itself; with [`Detail::Spec`] and [`Detail::Full`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<Box<Told>>,

@@ -135,6 +135,8 @@ struct Runs {
 struct Facts {
     exec_path: PathBuf,
     interpreter: String,
+    /// Where they are not the spec's.
+    args: Option<Vec<String>>,
 }
 
 /// What comes in while no order is taken.

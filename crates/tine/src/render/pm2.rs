@@ -38,9 +38,8 @@ pub struct Facts<'a> {
 /// Whether pm2 would say `cluster_mode`: what was asked for, else several workers of Node.
 #[must_use]
 pub fn is_cluster(app: &AppView) -> bool {
-    let asked = app.spec.as_ref().and_then(|spec| spec.exec_mode);
     let node = app.workers.iter().any(|worker| matches!(&*worker.interpreter, "node" | "bun"));
-    asked.map_or(node && app.workers.len() > 1, |mode| mode == Mode::Cluster)
+    app.exec_mode.map_or(node && app.workers.len() > 1, |mode| mode == Mode::Cluster)
 }
 
 /// One worker of an app that was listed with its spec.
@@ -103,7 +102,7 @@ fn identity(app: &AppView, spec: &AppSpec, worker: &WorkerView, facts: Facts<'_>
         ("pm_id", json!(worker.id)),
         ("pm_exec_path", json!(worker.exec_path)),
         ("pm_cwd", json!(spec.cwd)),
-        ("args", json!(spec.args)),
+        ("args", json!(worker.args.as_ref().unwrap_or(&spec.args))),
         ("node_args", json!(spec.interpreter_args)),
         ("exec_interpreter", json!(worker.interpreter)),
         ("exec_mode", json!(if is_cluster(app) { "cluster_mode" } else { "fork_mode" })),
@@ -304,7 +303,7 @@ mod tests {
         let mut app = sample::app();
         app.workers.truncate(1);
         assert!(!is_cluster(&app));
-        app.spec = Some(Box::new(AppSpec { exec_mode: Some(Mode::Cluster), ..sample::spec() }));
+        app.exec_mode = Some(Mode::Cluster);
         assert!(is_cluster(&app));
     }
 

@@ -57,8 +57,7 @@ impl App {
         };
         let found = self.during(tokio::task::spawn_blocking(find)).await;
         let mut launch = found.map_err(|error| error.to_string())??;
-        self.facts =
-            Facts { exec_path: launch.exec_path.clone(), interpreter: launch.interpreter.clone() };
+        self.facts = facts(&launch);
         managed(&mut launch.settings);
         self.number(&mut launch.settings);
         Ok(launch)
@@ -230,6 +229,11 @@ fn patience(spec: &AppSpec) -> Duration {
     let unsaid = spec.listen_timeout == AppSpec::default().listen_timeout && !spec.wait_ready;
     let Millis(said) = spec.listen_timeout;
     if unsaid { UNHURRIED } else { Duration::from_millis(said) }
+}
+
+fn facts(launch: &Launch) -> Facts {
+    let (exec_path, interpreter) = (launch.exec_path.clone(), launch.interpreter.clone());
+    Facts { exec_path, interpreter, args: launch.shell_words.clone() }
 }
 
 /// What the manager wants of every cluster.

@@ -103,6 +103,7 @@ impl App {
             namespace: self.spec.namespace.clone(),
             number: self.number,
             workers: self.slots.values().map(|slot| self.worker(slot, &logs, detail)).collect(),
+            exec_mode: self.spec.exec_mode,
             ports: Vec::new(),
             watching: self.runs.is_some() && self.spec.watch.is_some(),
             note: self.note.clone(),
@@ -139,6 +140,7 @@ impl App {
             pid_file: Some(pid_file::path(&self.spec, slot.id, &self.shared.home)),
             exec_path: self.facts.exec_path.clone(),
             interpreter: self.facts.interpreter.clone(),
+            args: self.facts.args.clone(),
             told: shown(told),
         }
     }
