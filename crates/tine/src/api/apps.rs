@@ -1,6 +1,9 @@
 //! The apps of a background manager: what can be asked of them, and what is shown of them.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +25,8 @@ pub enum AppRequest {
     Start(Start),
     /// Stops workers, with their connections finished. They stay in the list.
     Stop(Targets),
+    /// Files of these apps are not watched any more, until somebody says so again.
+    Unwatch(Targets),
     /// Stops workers and starts them again.
     Restart(Change),
     /// Starts new workers, then stops the old ones, one by one.
@@ -133,6 +138,9 @@ pub struct Start {
     /// The patches say all that there is to say: a key that they do not name has its default. (A file;
     /// a command line leaves what it does not name.)
     pub whole: bool,
+    /// The names of new apps that are known from now on, and not started.
+    #[serde(default)]
+    pub idle: BTreeSet<String>,
 }
 
 /// What is done with an app that is known already.

@@ -91,6 +91,8 @@ pub(super) enum Query {
     Ports(oneshot::Sender<Option<PortsReport>>),
     /// Restarts are counted from zero.
     Reset(Which, oneshot::Sender<()>),
+    /// Files are not watched any more.
+    Unwatch(oneshot::Sender<()>),
     /// Log files are emptied.
     Flush(Which, oneshot::Sender<()>),
     ReopenLogs,

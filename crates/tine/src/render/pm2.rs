@@ -201,7 +201,7 @@ fn constants(spec: &AppSpec) -> Keys {
     };
     keys([
         ("filter_env", filter),
-        ("treekill", json!(true)),
+        ("treekill", json!(spec.treekill)),
         ("kill_retry_time", json!(100)),
         ("windowsHide", json!(true)),
         ("vizion", json!(false)),

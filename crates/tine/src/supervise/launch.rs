@@ -166,6 +166,7 @@ fn apply(spec: &AppSpec, place: &Placement, to: &mut Settings) -> Result<(), Lau
     to.listen.clone_from(&spec.listen);
     to.stop_signal = signal_from_name(&spec.kill_signal)
         .ok_or_else(|| LaunchError::Signal(spec.kill_signal.clone()))?;
+    to.stop_tree = spec.treekill;
     to.stop_by_message = spec.shutdown_with_message;
     to.patience =
         Patience { drain: spec.drain_timeout.duration(), kill: spec.kill_timeout.duration() };

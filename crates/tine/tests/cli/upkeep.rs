@@ -56,7 +56,11 @@ fn the_saved_list_comes_back_as_it_was() {
     assert_eq!(shell.values("one", "/pm2_env/status"), ["online", "online"]);
     assert_eq!(shell.values("two", "/pm2_env/status"), ["stopped"]);
     assert_eq!(shell.values("one", "/pm2_env/SECRET"), ["x", "x"]);
-    shell.ok("resurrect");
+    let said = shell.ok("resurrect");
+    assert!(
+        said.starts_with("one (0, 1): is there already\ntwo (2): is there already\n"),
+        "{said}"
+    );
     assert_eq!(shell.jlist().len(), 3, "nothing comes twice");
     shell.ok("cleardump");
     shell.ok("kill");

@@ -31,6 +31,10 @@ impl App {
             }
             Query::Send { id, line, message, answer } => self.send((id, message), line, answer),
             Query::Trigger { which, action, answer } => self.trigger(&which, &action, answer),
+            Query::Unwatch(answer) => {
+                self.unwatch();
+                let _ = answer.send(());
+            }
             Query::Flush(which, answer) => {
                 self.flush(&which);
                 let _ = answer.send(());

@@ -44,6 +44,9 @@ impl Manager {
             AppRequest::Apply { apps, inherited, prune, origin, dry_run } => {
                 self.apply(Wish { apps, inherited, prune, origin, dry_run }, replies);
             }
+            AppRequest::Unwatch(targets) => {
+                self.simply(&targets, replies, "not watched", |_, answer| Query::Unwatch(answer));
+            }
             AppRequest::Flush(targets) => self.simply(&targets, replies, "flushed", Query::Flush),
             AppRequest::ReopenLogs => {
                 self.reopen_logs();
