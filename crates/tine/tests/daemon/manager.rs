@@ -1,7 +1,7 @@
 //! A background manager of a test's own, which ends with the test.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::DirBuilderExt,
     path::PathBuf,
@@ -149,7 +149,14 @@ pub(crate) fn is_there(pid: Pid) -> bool {
 
 pub(crate) fn start(apps: Vec<Patch>) -> Start {
     let inherited = BTreeMap::from([("PATH".to_owned(), std::env::var("PATH").expect("a path"))]);
-    Start { apps, inherited, known: Known::Refuse, update_env: false, whole: false }
+    Start {
+        apps,
+        inherited,
+        known: Known::Refuse,
+        update_env: false,
+        whole: false,
+        idle: BTreeSet::new(),
+    }
 }
 
 pub(crate) fn targets(targets: &[&str]) -> Targets {

@@ -118,6 +118,7 @@ fn what_the_spec_says_arrives_in_the_settings() {
     spec.max_restarts = 9;
     spec.autorestart = false;
     spec.shutdown_with_message = true;
+    spec.treekill = false;
     (spec.umask, spec.nice) = (Some(0o27), Some(5));
     spec.stop_exit_codes = vec![3];
     spec.restart_delay = Some(Millis(10));
@@ -135,7 +136,7 @@ fn what_the_spec_says_arrives_in_the_settings() {
     assert!(!found.restart.automatic && found.restart.stop_exit_codes.contains(&3));
     assert_eq!(found.restart.delay, Delay::Fixed(ms(10)));
     assert_eq!((found.wait_ready, found.ready_timeout), (true, Some(ms(11))));
-    assert!(found.lives_on && found.stop_by_message);
+    assert!(found.lives_on && found.stop_by_message && !found.stop_tree);
     assert_eq!((found.program.umask, found.program.nice), (Some(0o27), Some(5)));
     assert_eq!((found.listen, found.file_limit), (spec.listen, Some((10, 20))));
 }
