@@ -22,7 +22,9 @@ use crate::{
 };
 
 /// A manager that does not even greet for so long hangs.
-const GREETING: Duration = Duration::from_secs(5);
+const GREETING: Duration = Duration::from_secs(10);
+/// A manager that was killed while it greeted is followed by another one, and so is that.
+const MANAGERS: usize = 4;
 /// So long an answer may take that needs no work.
 const GLANCE: Duration = Duration::from_secs(20);
 
@@ -101,16 +103,21 @@ impl Client {
     pub fn connect(home: &Home) -> Result<Option<Self>, ClientError> {
         let Some(directory) = home.run_dir_if_there()? else { return Ok(None) };
         let path = directory.daemon_socket();
-        let stream = match UnixStream::connect(&path) {
-            Ok(stream) => stream,
-            Err(error) => {
-                return match error.kind() {
-                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
-                    _ => Err(ClientError::Connect { path, source: error }),
-                };
+        for _ in 0..MANAGERS {
+            let stream = match UnixStream::connect(&path) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    return match error.kind() {
+                        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
+                        _ => Err(ClientError::Connect { path, source: error }),
+                    };
+                }
+            };
+            if let Some(client) = Self::greet(stream, home.daemon_log())? {
+                return Ok(Some(client));
             }
-        };
-        Self::greet(stream, home.daemon_log())
+        }
+        Ok(None)
     }
 
     /// Meets the manager of this home, and starts one if none runs.

@@ -185,3 +185,45 @@ fn after_a_kill_of_the_watchdog_and_the_manager_nothing_runs_twice_either() {
     assert!(!is_there(old) && !is_there(child.unwrap()), "with what it had started");
     assert_eq!(shape(&after), shape(&before));
 }
+
+/// Without anybody asking for it.
+fn another_manager(manager: &Manager, old: Pid) -> Pid {
+    let deadline = std::time::Instant::now() + crate::manager::SOON;
+    loop {
+        match manager.pid() {
+            Some(pid) if pid != old => return pid,
+            _ => assert!(std::time::Instant::now() < deadline, "nobody follows {old}"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_killed_manager_is_followed_by_another_one_unasked_again_and_again() {
+    let manager = Manager::new();
+    manager.start(vec![sleeper("one", 1)]).unwrap();
+    let (before, watchdog) = (shape(&manager.list()), manager.watchdog());
+    let mut pid = manager.pid().unwrap();
+    for _ in 0..5 {
+        kill_process(pid, Signal::KILL).unwrap();
+        pid = another_manager(&manager, pid);
+        assert_eq!(manager.watchdog(), watchdog);
+        let runs = |apps: &[AppView]| apps.iter().any(|it| it.workers[0].status == Status::Online);
+        assert_eq!(shape(&manager.until("it runs again", runs)), before);
+    }
+    end(&manager);
+    crate::manager::gone(watchdog);
+}
+
+#[test]
+fn a_manager_whose_watchdog_was_killed_becomes_the_next_one() {
+    let manager = Manager::new();
+    manager.start(vec![sleeper("one", 1)]).unwrap();
+    let (before, watchdog) = (shape(&manager.list()), manager.watchdog());
+    let old = manager.pid().unwrap();
+    kill_process(watchdog, Signal::KILL).unwrap();
+    another_manager(&manager, old);
+    assert_eq!(manager.watchdog(), old);
+    let runs = |apps: &[AppView]| apps.iter().any(|it| it.workers[0].status == Status::Online);
+    assert_eq!(shape(&manager.until("it runs again", runs)), before);
+}

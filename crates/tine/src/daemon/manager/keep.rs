@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::atomic::Ordering};
 
-use super::{Manager, Word, dispatch::Work, start::refuse};
+use super::{Manager, Word, dispatch::Work, leaving::Leaving, start::refuse};
 use crate::{
     api::apps::{AppResponse, Outcome},
     causes::causes,
     control::Replies,
     daemon::{
         app::{self, Plan},
+        left::{self, Left},
         order::{Todo, Which},
         say,
         slot::Slot,
@@ -17,8 +18,29 @@ use crate::{
 };
 
 impl Manager {
+    /// It is kept at once, and written down by and by.
+    pub(super) fn state_changed(&mut self) {
+        if self.leaving.as_ref().is_some_and(Leaving::is_settled) {
+            return;
+        }
+        self.keep_state();
+        if self.noting {
+            self.stale = true;
+        } else {
+            self.note_state();
+        }
+    }
+
+    /// For a manager that takes over.
+    pub(super) fn keep_state(&self) {
+        match serde_json::to_vec(&self.saved()) {
+            Ok(state) => self.keeper.put(left::STATE, &state, &[]),
+            Err(error) => say(&format!("the list of apps cannot be kept: {error}")),
+        }
+    }
+
     /// Writes down what is known now. Once more afterwards, if something has changed meanwhile.
-    pub(super) fn note_state(&mut self) {
+    fn note_state(&mut self) {
         self.noting = true;
         let (path, saved) = (self.shared.home.state_file(), self.saved());
         let words = self.words.clone();
@@ -35,6 +57,9 @@ impl Manager {
     /// What cannot be written is said once, until it can be written again.
     pub(super) fn noted(&mut self, error: Option<String>) {
         self.noting = false;
+        if std::mem::take(&mut self.stale) && self.leaving.is_none() {
+            self.note_state();
+        }
         if let Some(error) = error.as_ref().filter(|_| self.note_failed.is_none()) {
             say(&format!("{} cannot be written: {error}", self.shared.home.state_file().display()));
         }
@@ -42,7 +67,7 @@ impl Manager {
     }
 
     fn saved(&self) -> Saved {
-        Saved::of(&self.cards(), self.shared.ids.load(Ordering::Relaxed))
+        Saved::of(&self.cards(), self.shared.ids.load(Ordering::Relaxed), self.watchdog)
     }
 
     pub(super) fn save(&self, (force, no_env): (bool, bool), replies: Replies) {
@@ -94,8 +119,12 @@ impl Manager {
     }
 
     /// What ran when the manager before came to its end runs again.
-    pub(super) fn recover(&mut self, left: Option<Saved>) {
-        let Some(left) = left else { return };
+    pub(super) fn recover(&mut self, left: Left) {
+        let left = match left {
+            Left::Nothing => return,
+            Left::Alive(alive) => return self.take_over(alive),
+            Left::Ended(left) => left,
+        };
         let works = self.bring_back(left);
         tokio::spawn(super::dispatch::carry_out(works, None, self.words.clone()));
     }
@@ -139,7 +168,7 @@ impl Manager {
         let slots = slots.collect();
         let number = if same_numbers { app.number } else { self.next_number };
         self.next_number = self.next_number.max(number + 1);
-        let plan = Plan { number, spec, slots };
+        let plan = Plan { number, spec, slots, left: None };
         self.apps.insert(number, app::spawn(plan, self.shared.clone()));
         self.work(number, Todo::Start(Which::Ids(ids)))
     }
