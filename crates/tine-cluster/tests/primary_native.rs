@@ -108,6 +108,14 @@ async fn a_worker_knows_who_it_is_and_answers() {
 }
 
 #[tokio::test]
+async fn an_owner_that_waits_for_itself_is_told_so() {
+    let (tested, worker) = forked("floods").await;
+    // The answer would come behind more than may wait, and nobody takes an event meanwhile.
+    let error = soon(tested.cluster.request(worker, &1)).await.unwrap_err();
+    assert!(matches!(error, RequestError::Unheard(_)), "{error}");
+}
+
+#[tokio::test]
 async fn a_request_ends_with_its_worker() {
     let (mut tested, worker) = forked("echo").await;
     tested.message(worker).await;

@@ -36,14 +36,24 @@ use crate::{
     watchdog::{Charge, Keeper},
 };
 
+/// How a manager begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Begin {
+    /// Who is told that it answers.
+    pub ready: Ready,
+    /// The saved apps are to be started.
+    pub resurrect: bool,
+}
+
 /// Runs the background manager to its end. What it needs is kept by the watchdog that it comes from; what
 /// a manager before has had kept it goes on with.
 ///
 /// # Errors
 ///
-/// When it cannot work: the home cannot be used, or another manager has it. `ready` was told so.
-pub fn run(home: &Home, mut charge: Charge, ready: Ready) -> anyhow::Result<ExitCode> {
-    let begun = begin(home, &mut charge);
+/// When it cannot work: the home cannot be used, or another manager has it. Who waits for it was told so.
+pub fn run(home: &Home, mut charge: Charge, how: Begin) -> anyhow::Result<ExitCode> {
+    let Begin { ready, resurrect } = how;
+    let begun = prepare(home, &mut charge, resurrect);
     let signals = charge.signals;
     let (runtime, begun) = match begun {
         Ok(begun) => begun,
@@ -55,9 +65,10 @@ pub fn run(home: &Home, mut charge: Charge, ready: Ready) -> anyhow::Result<Exit
     runtime.block_on(manager::manage(begun, signals, ready))
 }
 
-fn begin(
+fn prepare(
     home: &Home,
     charge: &mut Charge,
+    resurrect: bool,
 ) -> anyhow::Result<(tokio::runtime::Runtime, manager::Begun)> {
     let directory = home.run_dir()?;
     let copies = charge.store.try_clone().context("copy what the manager before has left")?;
@@ -73,8 +84,16 @@ fn begin(
         .context("start the runtime")?;
     let keeper = Keeper::new(charge.line.try_clone().context("copy the line")?, copies);
     keeper.put(left::LOCK, b"", &[lock.as_fd()]);
-    let (home, watchdog) = (home.clone(), charge.watchdog);
-    let begun = manager::Begun { home, directory, lock, control, left, keeper, watchdog };
+    let begun = manager::Begun {
+        home: home.clone(),
+        directory,
+        lock,
+        control,
+        left,
+        resurrect,
+        keeper,
+        watchdog: charge.watchdog,
+    };
     Ok((runtime, begun))
 }
 

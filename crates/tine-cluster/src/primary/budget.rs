@@ -1,8 +1,11 @@
 //! How much of what a worker says may wait for the owner of the cluster.
 
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep_until},
+};
 
 use crate::json::Json;
 
@@ -12,6 +15,10 @@ const BUDGET: u32 = 1 << 20;
 const SMALLEST: u32 = 1024;
 /// What a descriptor counts, so that there are no more than 16 of them.
 const DESCRIPTOR: u32 = BUDGET / 16;
+
+/// So long a message may be held while somebody waits for the words behind it. Who waits may be who is to
+/// take it, and would wait for itself.
+const UNHEARD: Duration = Duration::from_secs(5);
 
 /// A part of a worker's budget. Dropped when the owner takes the message.
 pub(super) type Permit = OwnedSemaphorePermit;
@@ -45,12 +52,14 @@ impl Said {
 pub(super) struct Budget {
     room: Arc<Semaphore>,
     held: Option<Box<Said>>,
+    held_since: Instant,
     lifted: bool,
 }
 
 impl Budget {
     pub(super) fn new() -> Self {
-        Self { room: Arc::new(Semaphore::new(BUDGET as usize)), held: None, lifted: false }
+        let room = Arc::new(Semaphore::new(BUDGET as usize));
+        Self { room, held: None, held_since: Instant::now(), lifted: false }
     }
 
     /// The message, if there is room for it; otherwise it is held.
@@ -60,6 +69,7 @@ impl Budget {
             Err(_) if self.lifted => {}
             Err(_) => {
                 self.held = Some(said);
+                self.held_since = Instant::now();
                 return None;
             }
         }
@@ -75,6 +85,11 @@ impl Budget {
     pub(super) async fn room(&self) -> Option<Permit> {
         let cost = self.held.as_ref().map_or(0, |said| said.cost());
         Arc::clone(&self.room).acquire_many_owned(cost).await.ok()
+    }
+
+    /// Waits until the message has been held for too long. Cancel safe.
+    pub(super) async fn unheard(&self) {
+        sleep_until(self.held_since + UNHEARD).await;
     }
 
     /// The message that was held.

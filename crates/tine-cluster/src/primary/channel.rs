@@ -214,6 +214,8 @@ enum Wake {
     Letter(Letter),
     /// The owner has taken some of what the worker had said.
     Room(Option<Permit>),
+    /// The owner has taken nothing for too long.
+    Unheard,
     Readable,
     Writable,
 }
@@ -236,6 +238,7 @@ impl ChannelTask {
                 order = inbox.recv() => Wake::Order(order),
                 Some(letter) = self.mail.recv(), if takes => Wake::Letter(letter),
                 permit = self.budget.room(), if full => Wake::Room(permit),
+                () = self.budget.unheard(), if full && self.letters.awaits_words() => Wake::Unheard,
                 ready = self.socket.readable(), if !full => {
                     ready.map_err(in_words)?.retain_ready();
                     Wake::Readable
@@ -252,6 +255,10 @@ impl ChannelTask {
                 Wake::Room(permit) => {
                     let said = self.budget.release(permit);
                     self.tell_held(said).await?;
+                    true
+                }
+                Wake::Unheard => {
+                    self.letters.end_the_wait(self.worker);
                     true
                 }
                 Wake::Readable => true,

@@ -18,6 +18,18 @@ use crate::{
 /// Who waits for the fate of a message. Dropped when the channel closes.
 pub(super) type Outcome = oneshot::Sender<Result<(), SendError>>;
 
+/// Who waits for an answer. Dropped when there will be none.
+pub(super) type Asker = oneshot::Sender<Result<Json, Silence>>;
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// The worker said so.
+    Dropped,
+    /// It may have come, behind messages that the owner does not take.
+    Unheard,
+}
+
 /// A message to a worker's program.
 #[derive(Debug)]
 pub(super) struct Letter {
@@ -33,8 +45,8 @@ pub(super) enum Form {
     Plain,
     /// A socket goes with it.
     With(Descriptor),
-    /// It wants an answer; `None` if there will be none.
-    Request(oneshot::Sender<Option<Json>>),
+    /// It wants an answer.
+    Request(Asker),
     /// It is the answer to the worker's request of this number.
     Answer(u64),
 }
@@ -73,7 +85,7 @@ pub(super) struct Letters {
     /// Who waits until a worker of Node's has confirmed the socket of this number.
     arriving: BTreeMap<u64, Outcome>,
     /// Who waits for an answer to the request of this number.
-    requests: BTreeMap<u64, oneshot::Sender<Option<Json>>>,
+    requests: BTreeMap<u64, Asker>,
 }
 
 impl Letters {
@@ -93,7 +105,7 @@ impl Letters {
     }
 
     /// A request was.
-    pub(super) fn put_request(&mut self, number: u64, answer: oneshot::Sender<Option<Json>>) {
+    pub(super) fn put_request(&mut self, number: u64, answer: Asker) {
         // Those who asked may have given up, and a worker need not answer.
         if self.requests.len().is_multiple_of(LETTERS) {
             self.requests.retain(|_, asker| !asker.is_closed());
@@ -125,7 +137,22 @@ impl Letters {
     /// The request of this number is answered, or will never be.
     pub(super) fn answered(&mut self, number: u64, message: Option<Json>) {
         if let Some(asker) = self.requests.remove(&number) {
-            let _ = asker.send(message);
+            let _ = asker.send(message.ok_or(Silence::Dropped));
+        }
+    }
+
+    /// Whether somebody waits for words of the worker.
+    pub(super) fn awaits_words(&self) -> bool {
+        !self.arriving.is_empty() || self.requests.values().any(|asker| !asker.is_closed())
+    }
+
+    /// Nobody waits any longer for words of the worker: they are not heard.
+    pub(super) fn end_the_wait(&mut self, worker: WorkerId) {
+        for (_, outcome) in std::mem::take(&mut self.arriving) {
+            let _ = outcome.send(Err(SendError::Unheard(worker)));
+        }
+        for (_, asker) in std::mem::take(&mut self.requests) {
+            let _ = asker.send(Err(Silence::Unheard));
         }
     }
 }

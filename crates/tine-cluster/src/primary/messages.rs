@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::{
     Cluster,
     channel::{Dialect, Order},
-    letters::{Form, Letter, Mailbox},
+    letters::{Form, Letter, Mailbox, Silence},
 };
 use crate::{descriptor::Descriptor, id::WorkerId, json::Json};
 
@@ -42,6 +42,10 @@ pub enum SendError {
     /// number of a descriptor in the primary.
     #[error("a worker of Node's cannot take a UNIX listener")]
     NotForNode,
+    /// The worker was sent the socket, and its confirmation cannot be heard: for five seconds it has
+    /// waited behind messages that nobody took from [`Events`](super::Events).
+    #[error("what worker {0} says is not heard: the owner of the cluster takes no events")]
+    Unheard(WorkerId),
     /// The socket could not be made ready for the worker.
     #[error("prepare the socket")]
     Prepare(#[source] Errno),
@@ -60,6 +64,10 @@ pub enum RequestError {
     /// The worker dropped the request, or has gone.
     #[error("worker {0} does not answer")]
     Unanswered(WorkerId),
+    /// An answer cannot be heard: for five seconds the worker's words have waited behind messages that
+    /// nobody took from [`Events`](super::Events).
+    #[error("what worker {0} says is not heard: the owner of the cluster takes no events")]
+    Unheard(WorkerId),
 }
 
 /// A worker's wish for an answer, which comes with its message. Dropped, it tells the worker that there
@@ -93,11 +101,11 @@ impl Cluster {
     ///
     /// Returns when the kernel has it; with Node when the worker has confirmed that it arrived, and no
     /// other socket is sent before. Node's confirmation comes behind all that the worker has said
-    /// before, as an answer to [`Self::request`] does.
+    /// before, as an answer to [`Self::request`] does, and the wait for it has the same end.
     ///
     /// # Errors
     ///
-    /// Those of [`Self::send`]; [`SendError::NotForNode`]; [`SendError::NotReceived`] by a worker of Node's that has run out of
+    /// Those of [`Self::send`]; [`SendError::NotForNode`]; [`SendError::Unheard`]; [`SendError::NotReceived`] by a worker of Node's that has run out of
     /// descriptors.
     pub async fn send_with(
         &self,
@@ -119,8 +127,9 @@ impl Cluster {
     /// lives. Put a timeout around it; a late answer is dropped then.
     ///
     /// The answer comes behind all that the worker has said before, which waits to be taken from
-    /// [`Events`](super::Events). So whoever takes the events should not wait here in between: ask
-    /// from another task.
+    /// [`Events`](super::Events): 1 MiB or 1024 messages of one worker may. If more wait, and nobody
+    /// takes any of them for five seconds, the wait ends with [`RequestError::Unheard`]. So whoever takes
+    /// the events had better ask from another task, but is not held up for ever.
     ///
     /// # Errors
     ///
@@ -138,7 +147,11 @@ impl Cluster {
         let (answer, answered) = oneshot::channel();
         let message = Json::of(message).map_err(SendError::NotJson)?;
         mailbox.send(message, Form::Request(answer)).await?;
-        answered.await.ok().flatten().ok_or(RequestError::Unanswered(to))
+        match answered.await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(Silence::Unheard)) => Err(RequestError::Unheard(to)),
+            Ok(Err(Silence::Dropped)) | Err(_) => Err(RequestError::Unanswered(to)),
+        }
     }
 
     fn mailbox(&self, worker: WorkerId) -> Result<Mailbox, SendError> {

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use super::print;
 use crate::{
     client::Client,
-    daemon,
+    daemon::{self, Begin},
     home::Home,
     watchdog::{self, Keeping, Role},
 };
@@ -15,7 +15,10 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   tine daemon                starts the manager, as the first `tine start` would
-  tine daemon --foreground   for a service manager; SIGTERM ends it with all apps";
+  tine daemon --foreground   for a service manager; SIGTERM ends it with all apps
+  tine daemon --foreground --resurrect
+                             likewise, and starts what `tine save` has saved; systemd is told when
+                             that is done (Type=notify)";
 
 /// Arguments of `tine daemon`.
 #[derive(Debug, clap::Args)]
@@ -24,6 +27,9 @@ pub struct Args {
     /// Stay in the foreground, for a service manager such as systemd
     #[arg(long)]
     foreground: bool,
+    /// Start the saved apps, as `tine resurrect` does
+    #[arg(long, requires = "foreground")]
+    resurrect: bool,
     /// Become the manager, apart from the caller; says on standard output when it answers
     #[arg(long, hide = true, conflicts_with = "foreground")]
     detached: bool,
@@ -58,7 +64,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let mut keeping = Keeping::begin()?;
     if let Some(charge) = keeping.fork()? {
-        return daemon::run(&home, charge, ready);
+        return daemon::run(&home, charge, Begin { ready, resurrect: args.resurrect });
     }
     // Whoever waits for word of the manager must not wait for the watchdog.
     ready.forget();
@@ -69,7 +75,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn watch(keeping: Keeping, home: &Home) -> anyhow::Result<ExitCode> {
     match keeping.watch()? {
         Role::Over(code) => Ok(code),
-        Role::Manager(charge) => daemon::run(home, charge, daemon::Ready::Foreground),
+        Role::Manager(charge) => {
+            let begin = Begin { ready: daemon::Ready::Foreground, resurrect: false };
+            daemon::run(home, charge, begin)
+        }
     }
 }
 

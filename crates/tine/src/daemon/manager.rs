@@ -59,6 +59,8 @@ pub(super) struct Begun {
     pub left: Left,
     pub keeper: Keeper,
     pub watchdog: Pid,
+    /// The saved apps are to be started as well.
+    pub resurrect: bool,
 }
 
 /// What the manager's helpers tell it.
@@ -109,7 +111,7 @@ pub(super) async fn manage(
     };
     let (words, mut heard) = mpsc::channel(WORDS);
     let mut manager = Manager::new(&begun, words)?;
-    manager.recover(begun.left);
+    manager.set_out(begun.left, begun.resurrect);
     manager.keep_state();
     // From now on this manager is followed by another one if it does not end as it should.
     begun.keeper.put(left::CONTROL, b"", &[ways.control.as_fd()]);
