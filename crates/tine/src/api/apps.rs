@@ -209,10 +209,6 @@ pub struct ManagerView {
     pub home: PathBuf,
     /// Apps that it knows.
     pub apps: u32,
-    /// After what it has taken over workers that were there before it, if it has: "the manager was
-    /// killed by SIGKILL".
-    #[serde(default)]
-    pub taken_over_after: Option<String>,
 }
 
 /// One app.

@@ -3,9 +3,7 @@
 mod hearing;
 
 use std::{
-    collections::VecDeque,
     os::fd::OwnedFd,
-    path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -13,7 +11,7 @@ use std::{
 use anyhow::Context;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, setrlimit, wait},
+    process::{Resource, Rlimit, Signal, WaitOptions, getrlimit, setrlimit, wait},
 };
 use tine_linux::{
     process::{Exit, Process},
@@ -21,23 +19,18 @@ use tine_linux::{
 };
 
 use super::{
-    SIGNALS, Signals, handover,
-    message::Ended,
+    SIGNALS, Signals,
     pace::Pace,
     packet,
-    plain::{become_reaper, end_all_children, exit_of, leave_nothing, passed, said},
-    store::{Item, Store},
+    plain::{become_reaper, end_what_is_left, exit_of, leave_nothing, passed, said},
+    store::Store,
 };
 use crate::daemon::say;
 
 /// There by the time that a manager answers: before, it is not followed.
 const ANSWERS: &str = "control";
-/// What clusters keep is below this.
-const CLUSTERS: &str = "app/";
 /// A manager that could not be forked is tried again after this.
 const AGAIN: Duration = Duration::from_secs(1);
-/// More ends of children that nobody has heard of are not kept.
-const MOST_ENDS: usize = 16 << 10;
 
 /// Keeps what a manager puts, and forks a new one if it does not end as it should.
 #[derive(Debug)]
@@ -53,8 +46,6 @@ pub struct Keeping {
     due: Instant,
     /// After what the next one comes.
     before: Option<String>,
-    /// What this process is to go on as.
-    program: Option<PathBuf>,
     /// For a manager that is not there yet.
     held: Vec<Signal>,
     room: Vec<u8>,
@@ -66,8 +57,6 @@ struct Manager {
     /// `None`: it has closed its end.
     line: Option<OwnedFd>,
     since: Instant,
-    /// Ends that it has not been told of yet.
-    untold: VecDeque<Ended>,
 }
 
 /// What a new manager begins with.
@@ -79,8 +68,6 @@ pub struct Charge {
     pub line: OwnedFd,
     /// What the manager before has had kept.
     pub store: Store,
-    /// The watchdog, which has workers for its children when their manager has ended.
-    pub watchdog: Pid,
     /// After what it comes, if there was a manager before: "the manager was killed by SIGKILL".
     pub before: Option<String>,
 }
@@ -102,37 +89,18 @@ impl Keeping {
     /// When the kernel refuses.
     pub fn begin() -> anyhow::Result<Self> {
         let file_limit = getrlimit(Resource::Nofile);
-        Self::with(Store::default(), file_limit)
-    }
-
-    /// Takes over from the program that this process was before. A manager is due at once.
-    ///
-    /// # Errors
-    ///
-    /// When what it has left cannot be taken.
-    pub fn resume(left: i32) -> anyhow::Result<Self> {
-        let handed = handover::take(left)?;
-        let mut keeping = Self::with(handed.store, handed.file_limit)?;
-        keeping.end_what_nobody_can_take_over();
-        let why = keeping.store.take(handover::WHY);
-        keeping.before = why.and_then(|why| String::from_utf8(why.value).ok());
-        Ok(keeping)
-    }
-
-    fn with(store: Store, file_limit: Rlimit) -> anyhow::Result<Self> {
         let inbox = Inbox::open(&SIGNALS).context("hold signals back")?;
         let signals = inbox.descriptor().context("wait for signals")?;
         become_reaper()?;
         Ok(Self {
             inbox,
             signals,
-            store,
+            store: Store::default(),
             file_limit,
             pace: Pace::default(),
             manager: None,
             due: Instant::now(),
             before: None,
-            program: None,
             held: Vec::new(),
             room: packet::buffer(),
         })
@@ -144,10 +112,9 @@ impl Keeping {
     ///
     /// When the kernel refuses, or threads run already.
     pub fn fork(&mut self) -> anyhow::Result<Option<Charge>> {
-        let watchdog = rustix::process::getpid();
         let (own, managers) = packet::pair().context("make a line to the manager")?;
         // A manager gives its workers what it has itself.
-        let _ = setrlimit(Resource::Nofile, self.file_limit.clone());
+        let _ = setrlimit(Resource::Nofile, self.file_limit);
         match split::split(None).context("split off the manager")? {
             split::Side::Watchdog(process) => {
                 self.watch_over(process, own)?;
@@ -157,7 +124,6 @@ impl Keeping {
                 signals: Signals(self.inbox.clone()),
                 line: managers,
                 store: std::mem::take(&mut self.store),
-                watchdog,
                 before: self.before.take(),
             })),
         }
@@ -170,8 +136,8 @@ impl Keeping {
         for signal in self.held.drain(..) {
             process.signal(signal).context("pass a signal to the manager")?;
         }
-        let (since, untold) = (Instant::now(), VecDeque::new());
-        self.manager = Some(Manager { process, line: Some(line), since, untold });
+        let since = Instant::now();
+        self.manager = Some(Manager { process, line: Some(line), since });
         Ok(())
     }
 
@@ -208,9 +174,7 @@ impl Keeping {
         if let Some(manager) = &self.manager
             && let Some(line) = &manager.line
         {
-            let told = manager.untold.is_empty();
-            let flags = if told { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
-            waits.push(PollFd::new(line, flags));
+            waits.push(PollFd::new(line, PollFlags::IN));
         }
         let pause = self.due.saturating_duration_since(Instant::now());
         let pause = self.manager.is_none().then(|| Timespec::try_from(pause)).transpose()?;
@@ -249,48 +213,24 @@ impl Keeping {
     fn reap(&mut self) -> Option<(Exit, Manager)> {
         let mut end = None;
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            let exit = exit_of(status);
             let is_manager = |manager: &mut Manager| manager.process.pid() == pid;
             if self.manager.as_mut().is_some_and(is_manager) {
                 // What it has put last counts.
                 self.hear();
-                end = self.manager.take().map(|manager| (exit, manager));
-            } else {
-                self.ended(Ended { pid, exit });
+                end = self.manager.take().map(|manager| (exit_of(status), manager));
             }
         }
         end
     }
 
-    /// Kept until a manager has heard of it.
-    fn ended(&mut self, ended: Ended) {
-        if self.store.len() < MOST_ENDS {
-            let value = Ended::value(ended.exit).into_bytes();
-            self.store.put(&Ended::key(ended.pid), Item { value, descriptors: Vec::new() });
-        }
-        if let Some(manager) = &mut self.manager {
-            manager.untold.push_back(ended);
-            manager.tell();
-        }
-    }
-
     /// The manager has ended. The exit code, if nobody follows.
     fn after(&mut self, (exit, manager): (Exit, Manager)) -> Option<ExitCode> {
         let how = exit.to_string();
-        if let Some(program) = self.program.take() {
-            self.go_on_as(&program);
-            self.due = Instant::now();
-            return None;
-        }
         let follows = exit != Exit::Code(0) && self.store.get(ANSWERS).is_some();
         if !follows {
-            let owners = [rustix::process::getpid(), manager.process.pid()];
-            return Some(leave_nothing(exit, &owners));
+            return Some(leave_nothing(exit, manager.process.pid()));
         }
-        let left = match self.end_what_nobody_can_take_over() {
-            Some(left) => said(left),
-            None => "workers live on".to_owned(),
-        };
+        let left = said(end_what_is_left(manager.process.pid()));
         self.due = self.pace.next(manager.since, Instant::now());
         let pause = self.due.saturating_duration_since(Instant::now());
         let when =
@@ -298,22 +238,5 @@ impl Keeping {
         say(&format!("the manager {how}; another one comes {when}; {left}"));
         self.before = Some(format!("the manager {how}"));
         None
-    }
-
-    /// All of it, if no cluster has had anything kept; gives how many processes that were.
-    fn end_what_nobody_can_take_over(&self) -> Option<usize> {
-        let can_be_taken_over = self.store.below(CLUSTERS).next().is_some();
-        (!can_be_taken_over).then(end_all_children)
-    }
-
-    /// Comes back only if that cannot be; then a manager of this program follows.
-    fn go_on_as(&mut self, program: &std::path::Path) {
-        let why = Item { value: b"an update".to_vec(), descriptors: Vec::new() };
-        self.store.put(handover::WHY, why);
-        let error = handover::go_on_as(program, &self.store, &self.file_limit);
-        self.store.take(handover::WHY);
-        let text = format!("{} could not be executed: {error}", program.display());
-        say(&text);
-        self.before = Some(format!("{}{text}", handover::UPDATE_FAILED));
     }
 }

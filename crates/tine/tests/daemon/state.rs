@@ -216,14 +216,43 @@ fn a_killed_manager_is_followed_by_another_one_unasked_again_and_again() {
 }
 
 #[test]
-fn a_manager_whose_watchdog_was_killed_becomes_the_next_one() {
+fn a_manager_whose_watchdog_was_killed_goes_on_and_says_so() {
     let manager = Manager::new();
     manager.start(vec![sleeper("one", 1)]).unwrap();
-    let (before, watchdog) = (shape(&manager.list()), manager.watchdog());
-    let old = manager.pid().unwrap();
+    let (before, watchdog) = (manager.list(), manager.watchdog());
+    let pid = manager.pid();
     kill_process(watchdog, Signal::KILL).unwrap();
-    another_manager(&manager, old);
-    assert_eq!(manager.watchdog(), old);
-    let runs = |apps: &[AppView]| apps.iter().any(|it| it.workers[0].status == Status::Online);
-    assert_eq!(shape(&manager.until("it runs again", runs)), before);
+    crate::manager::gone(watchdog);
+    let log = manager.home.daemon_log();
+    manager.until("it says so", |_| {
+        fs::read_to_string(&log).is_ok_and(|text| text.contains("the watchdog was killed"))
+    });
+    assert_eq!((manager.pid(), pids(&manager.list()[0])), (pid, pids(&before[0])));
+    end(&manager);
+    assert!(!manager.home.state_file().exists());
+}
+
+#[test]
+fn commands_wait_while_there_is_no_manager() {
+    let manager = Manager::new();
+    manager.start(vec![sleeper("one", 1)]).unwrap();
+    let (pid, watchdog) = (manager.pid().unwrap(), manager.watchdog());
+    kill_process(watchdog, Signal::STOP).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    crate::manager::gone(pid);
+    let home = manager.home.clone();
+    let command = std::thread::spawn(move || Client::connect(&home));
+    // Connected: it waits for whoever comes.
+    let state = || fs::read_to_string("/proc/net/unix").unwrap();
+    let path = manager.home.root().join("run/daemon.sock");
+    let queued = || state().lines().filter(|line| line.ends_with(path.to_str().unwrap())).count();
+    let deadline = std::time::Instant::now() + crate::manager::SOON;
+    while queued() < 2 {
+        assert!(std::time::Instant::now() < deadline, "the command does not connect");
+        std::thread::yield_now();
+    }
+    assert!(!command.is_finished());
+    kill_process(watchdog, Signal::CONT).unwrap();
+    let client = command.join().unwrap().unwrap().expect("a manager");
+    assert_ne!(i32::try_from(client.manager_pid()), Ok(pid.as_raw_pid()));
 }

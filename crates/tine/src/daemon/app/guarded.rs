@@ -95,7 +95,7 @@ impl App {
         self.told(outcome);
     }
 
-    pub(super) fn told(&mut self, outcome: Outcome) {
+    fn told(&mut self, outcome: Outcome) {
         if let Some(error) = outcome.error {
             self.note(None, "trouble", error);
         }

@@ -16,11 +16,9 @@ impl App {
         match event.what {
             What::Started { pid, output } => {
                 slot.started(worker, pid);
-                let mark = slot.mark_of(worker);
                 self.capture(id, worker, output);
                 let path = pid_file::path(&self.spec, id, &self.shared.home);
                 pid_file::write(&path, pid.as_raw_pid());
-                self.processes.extend(mark.map(|mark| (worker, mark)));
                 self.note(Some(id), "start", format!("started with pid {pid}"));
             }
             What::NotStarted { error } => self.trouble(instance.0, "error", causes(&error)),
@@ -83,7 +81,6 @@ impl App {
         exit: Exit,
         (lived, asked): (Duration, bool),
     ) {
-        self.processes.remove(&worker);
         let early = lived < self.spec.min_uptime.duration();
         let Some(slot) = self.slots.get_mut(&instance) else { return };
         let asked = asked || !slot.wanted || slot.due.is_some();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tine_cluster::{
     id::Instance,
-    primary::{Cluster, Events, InstanceError, Settings},
+    primary::{Cluster, InstanceError, Settings},
 };
 use tokio::{task::JoinSet, time::Instant};
 
@@ -63,11 +63,8 @@ impl App {
         settings.instances = count;
         settings.vacant = (0..count).filter(|i| !wanted(i)).map(Instance).collect();
         self.configure_logs();
-        self.run_with(settings.clone(), Cluster::start(settings));
-    }
-
-    pub(super) fn run_with(&mut self, settings: Settings, (cluster, events): (Cluster, Events)) {
         self.clusters += 1;
+        let (cluster, events) = Cluster::start(settings.clone());
         self.inputs.events = Some(events);
         self.runs = Some(Runs { cluster, settings });
     }

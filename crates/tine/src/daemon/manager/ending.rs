@@ -40,7 +40,7 @@ impl Manager {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        (self.ending.is_some() || self.leaving.is_some()) && self.apps.is_empty()
+        self.ending.is_some() && self.apps.is_empty()
     }
 
     /// Nothing is left, and nobody follows.
