@@ -29,6 +29,8 @@ use crate::daemon::say;
 
 /// There by the time that a manager answers: before, it is not followed.
 const ANSWERS: &str = "control";
+/// What tells a manager to stop.
+const STOPS: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::QUIT];
 /// A manager that could not be forked is tried again after this.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -46,6 +48,8 @@ pub struct Keeping {
     due: Instant,
     /// After what the next one comes.
     before: Option<String>,
+    /// The manager was told to stop: nobody follows it, however it ends.
+    stopping: bool,
     /// For a manager that is not there yet.
     held: Vec<Signal>,
     room: Vec<u8>,
@@ -101,6 +105,7 @@ impl Keeping {
             manager: None,
             due: Instant::now(),
             before: None,
+            stopping: false,
             held: Vec::new(),
             room: packet::buffer(),
         })
@@ -134,6 +139,7 @@ impl Keeping {
         // With fewer, what does not fit is said when it comes.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
         for signal in self.held.drain(..) {
+            self.stopping |= STOPS.contains(&signal);
             process.signal(signal).context("pass a signal to the manager")?;
         }
         let since = Instant::now();
@@ -206,6 +212,7 @@ impl Keeping {
             self.held.push(signal);
             return Ok(());
         };
+        self.stopping |= STOPS.contains(&signal);
         manager.process.signal(signal).context("pass a signal to the manager")
     }
 
@@ -226,7 +233,7 @@ impl Keeping {
     /// The manager has ended. The exit code, if nobody follows.
     fn after(&mut self, (exit, manager): (Exit, Manager)) -> Option<ExitCode> {
         let how = exit.to_string();
-        let follows = exit != Exit::Code(0) && self.store.get(ANSWERS).is_some();
+        let follows = !self.stopping && exit != Exit::Code(0) && self.store.get(ANSWERS).is_some();
         if !follows {
             return Some(leave_nothing(exit, manager.process.pid()));
         }

@@ -256,3 +256,29 @@ fn commands_wait_while_there_is_no_manager() {
     let client = command.join().unwrap().unwrap().expect("a manager");
     assert_ne!(i32::try_from(client.manager_pid()), Ok(pid.as_raw_pid()));
 }
+
+#[test]
+fn a_manager_that_was_told_to_stop_is_not_followed_however_it_ends() {
+    let manager = Manager::new();
+    manager.start(vec![sleeper("one", 1)]).unwrap();
+    let worker = pids(&manager.list()[0])[0].and_then(Pid::from_raw).unwrap();
+    let (pid, watchdog) = (manager.pid().unwrap(), manager.watchdog());
+    kill_process(watchdog, Signal::STOP).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    crate::manager::gone(pid);
+    kill_process(watchdog, Signal::TERM).unwrap();
+    kill_process(watchdog, Signal::CONT).unwrap();
+    crate::manager::gone(watchdog);
+    assert!(!is_there(worker));
+    assert_eq!(manager.pid(), Some(pid), "nobody has come");
+}
+
+#[test]
+fn a_watchdog_is_small() {
+    let manager = Manager::new();
+    manager.start(vec![sleeper("one", 8)]).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", manager.watchdog())).unwrap();
+    let own = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    let kilobytes: u64 = own.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+    assert!(kilobytes < 4096, "{own}");
+}
