@@ -32,6 +32,7 @@ mod handing;
 mod input;
 mod inspect;
 mod instances;
+mod keep;
 mod letters;
 mod lifecycle;
 mod listening;
@@ -65,6 +66,7 @@ mod watch;
 mod worker;
 
 pub use event::{AddressType, Ending, Event, ListeningAddress, Output, Stream, What};
+pub use keep::{AdoptError, Keep, Kept};
 pub use messages::{Reply, RequestError, SendError};
 pub use owner::{ForkError, WorkerError};
 pub use reports::{InstanceReport, ListenerReport, Report, SeatReport, WorkerReport};

@@ -1,8 +1,12 @@
 //! What a cluster runs, and how.
 
-use std::{collections::BTreeSet, ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet, ffi::OsString, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration,
+};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
+
+use super::keep::Keep;
 
 use crate::{
     core::{
@@ -206,6 +210,11 @@ pub struct Settings {
     /// This process is a subreaper, and every child of it that is not a worker's first process belongs
     /// to this cluster: an orphan of one of its workers.
     pub owns_all_children: bool,
+    /// Who is told what a successor needs, for [`Cluster::adopt`](super::Cluster::adopt).
+    pub keeper: Option<Arc<dyn Keep>>,
+    /// In whose name cgroups are made: a process that lives as long as the workers may. This one, when not
+    /// said.
+    pub owner: Option<Pid>,
 }
 
 impl Settings {
@@ -236,6 +245,8 @@ impl Settings {
             file_limit: None,
             workers_die_with_manager: false,
             owns_all_children: false,
+            keeper: None,
+            owner: None,
         }
     }
 
