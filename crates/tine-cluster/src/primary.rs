@@ -47,6 +47,7 @@ mod presumed;
 mod probe;
 mod quota;
 mod readiness;
+mod records;
 pub(crate) mod ready;
 mod report;
 mod reports;

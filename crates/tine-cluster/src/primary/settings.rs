@@ -5,6 +5,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal};
+use serde::{Deserialize, Serialize};
 
 use super::keep::Keep;
 
@@ -19,7 +20,8 @@ use crate::{
 };
 
 /// What kind of program the workers run, which decides how they come to their seats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ProgramKind {
     /// `node` with a script: it asks on its own channel.
     Node,
