@@ -25,7 +25,7 @@ struct PidfdInfo {
 const INFO_EXIT: u64 = 1 << 3;
 /// `_IOWR(0xFF, 11, struct pidfd_info)`.
 const GET_INFO: libc::Ioctl =
-    (3 << 30 | (size_of::<PidfdInfo>() as libc::Ioctl) << 16 | 0xff << 8 | 11) as libc::Ioctl;
+    (3 << 30 | (size_of::<PidfdInfo>() as libc::Ioctl) << 16 | 0xff << 8 | 0x0b) as libc::Ioctl;
 
 /// A process held by descriptor, so that its number cannot come to mean another process.
 ///

@@ -267,6 +267,12 @@ impl Place {
         }
     }
 
+    /// Nothing is known of who fills it.
+    pub fn start_anew(&mut self, now: Instant) {
+        self.filling = Filling::Waiting { until: now };
+        self.wish = Wish::None;
+    }
+
     /// As if nobody had ever been here.
     fn begin_anew(&mut self, now: Instant) {
         self.backoff = Backoff::default();

@@ -59,7 +59,7 @@ pub(super) struct FileRecord {
 }
 
 /// Which descriptors there are of a worker, in this order, after its pidfd.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Has {
     Trap,
@@ -153,6 +153,7 @@ pub(super) struct SeatRecord {
 }
 
 /// A seat, as it is.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SeatNow {
     pub(super) instance: Instance,

@@ -182,8 +182,11 @@ impl Seats {
     /// The worker's own seats get nothing new from now on.
     pub(super) fn drain(&mut self, worker: WorkerId) -> Result<(), GroupError> {
         let changed = self.registry.drain(worker);
-        changed.iter().for_each(|seat| self.touched.seat(*seat));
-        changed.into_iter().try_for_each(|seat| self.rotate_of(seat))
+        for seat in changed {
+            self.touched.seat(seat);
+            self.rotate_of(seat)?;
+        }
+        Ok(())
     }
 
     /// The worker does not hold the seat any more. Where the kernel moves queues and another seat is
@@ -369,7 +372,8 @@ impl Seats {
         listener.map_or(Ok(()), |listener| self.rotate(listener))
     }
 
-    fn rotate(&mut self, listener: ListenerId) -> Result<(), GroupError> {
+    /// Tells the kernel who is in rotation.
+    pub(super) fn rotate(&mut self, listener: ListenerId) -> Result<(), GroupError> {
         let seats = self.rotation(listener);
         let in_group = |(_, seat): &(SeatId, &_)| {
             let seat: &crate::core::registry::Seat = seat;
