@@ -21,6 +21,7 @@ impl Task {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let (life, action) = worker.life.step(event, Instant::now(), &patience);
         worker.life = life;
+        self.keeping.touch(id);
         match action {
             Action::None => {}
             Action::Drain => self.begin_drain(id),
@@ -79,8 +80,8 @@ impl Task {
 
     /// The first process ended: its instance gets a successor, if it is to have one.
     pub(super) fn exited(&mut self, id: WorkerId) {
+        let Some(exit) = self.exit_of(id, Instant::now()) else { return };
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        let Ok(Some(exit)) = worker.process.try_wait() else { return };
         worker.exit = Some(exit);
         worker.ended = Some(Instant::now());
         self.announce_of(id);

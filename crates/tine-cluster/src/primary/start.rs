@@ -41,6 +41,7 @@ use crate::id::{Instance, WorkerId};
 pub(super) struct Means {
     /// Which cluster of this process it is, by the order of their starts.
     cluster: u32,
+    owner: Option<Pid>,
     cgroups: Option<cgroup::Parent>,
     trap: Trap,
 }
@@ -50,7 +51,8 @@ pub(super) struct Means {
 static CLUSTERS: AtomicU32 = AtomicU32::new(0);
 
 impl Means {
-    pub(super) fn find() -> Self {
+    /// In the name of `owner`, or of this process.
+    pub(super) fn find(owner: Option<Pid>) -> Self {
         let cluster = CLUSTERS.fetch_add(1, Ordering::Relaxed);
         // Where sockets of workers cannot be looked at, one more call tells what is needed.
         let v6only = tine_linux::host::pidfd_getfd() != tine_linux::host::Ability::Yes;
@@ -59,7 +61,18 @@ impl Means {
             // Thousands may have come together: not on the task's thread.
             tokio::task::spawn_blocking(move || parent.sweep_where(is_orphaned));
         }
-        Self { cluster, cgroups, trap: Trap { v6only } }
+        Self { cluster, owner, cgroups, trap: Trap { v6only } }
+    }
+
+    /// Which cluster of its process it is.
+    pub(super) const fn number(&self) -> u32 {
+        self.cluster
+    }
+
+    /// It is this one of a predecessor's process.
+    pub(super) fn go_on(&mut self, number: u32) {
+        self.cluster = number;
+        CLUSTERS.fetch_max(number.saturating_add(1), Ordering::Relaxed);
     }
 
     /// What marks the worker's processes: its number, which is enough in the first cluster of a process.
@@ -72,8 +85,8 @@ impl Means {
 
     /// A cgroup for the worker; `None` where none can be made.
     fn cgroup(&self, worker: WorkerId) -> Option<Cgroup> {
-        let manager = rustix::process::getpid();
-        let name = format!("{}{}", cgroup_prefix(manager), self.mark(worker));
+        let owner = self.owner.unwrap_or_else(rustix::process::getpid);
+        let name = format!("{}{}", cgroup_prefix(owner), self.mark(worker));
         self.cgroups.as_ref()?.create(&name).ok()
     }
 }
@@ -102,7 +115,7 @@ pub(super) struct Start<'a> {
 }
 
 /// The pieces of a start, kept until the program runs.
-struct Parts {
+pub(super) struct Parts {
     output: Streams,
     channel: (UnixStream, UnixStream),
     cgroup: Option<Cgroup>,
@@ -111,6 +124,21 @@ struct Parts {
 }
 
 impl Parts {
+    /// This process's end of the channel.
+    pub(super) fn ours(&self) -> BorrowedFd<'_> {
+        self.channel.0.as_fd()
+    }
+
+    /// The ends from which the worker's output is read, by whomever.
+    pub(super) fn read_ends(&self) -> Option<(BorrowedFd<'_>, BorrowedFd<'_>)> {
+        match &self.output {
+            Streams::Lines { out, err } | Streams::Pipes { out, err } => {
+                Some((out.0.as_fd(), err.0.as_fd()))
+            }
+            Streams::Inherited { .. } | Streams::Null => None,
+        }
+    }
+
     fn make(program: &Program, cgroup: Option<Cgroup>) -> io::Result<Self> {
         let unlimited = unlimited(&program.cgroup_limits, cgroup.as_ref());
         let output = Streams::make(program.stdio)?;
@@ -264,10 +292,12 @@ impl Task {
     ) -> Result<(), SpawnError> {
         let who = (start.id, start.instance);
         let mut worker = Worker::new(who, start.program.kind, spawned.process, start.mark.clone());
-        worker.unlimited = parts.unlimited;
-        worker.cgroup = parts.cgroup;
         worker.trap = spawned.listener.map(Arc::new);
-        let watched = self.watch(&mut worker, parts.channel);
+        let mut parts = parts;
+        worker.unlimited = std::mem::take(&mut parts.unlimited);
+        worker.cgroup = parts.cgroup.take();
+        let kept = self.keep_new_worker(&worker, &parts);
+        let watched = kept.and_then(|()| self.watch(&mut worker, parts.channel));
         if let Err(source) = watched {
             worker.end_at_once();
             return Err(SpawnError::Prepare { doing: "watch the worker", source });
@@ -300,7 +330,8 @@ impl Task {
             ProgramKind::Node => Dialect::Node,
             ProgramKind::Other => Dialect::Native,
         };
-        worker.channel = Some(channel::open(worker.id, dialect, ours, self.news.clone())?);
+        let how = (dialect, channel::Since::Now);
+        worker.channel = Some(channel::open(worker.id, how, ours, self.news.clone())?);
         Ok(())
     }
 }
