@@ -1,11 +1,19 @@
-//! Forks a young process into a watchdog and what it watches.
+//! Forks a young process into a watchdog and what it watches, and lets one go on as another program.
 
 use std::{
+    ffi::{CString, OsStr, c_int},
     fs, io,
-    os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
 };
 
-use rustix::process::{Pid, Signal};
+use rustix::{
+    io::{FdFlags, fcntl_getfd, fcntl_setfd},
+    process::{Pid, Signal},
+};
 
 use crate::{checked, process::Process};
 
@@ -169,4 +177,61 @@ impl AsFd for SignalFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// What a descriptor is called in this process: for [`take_over`] in the program that comes next.
+#[must_use]
+pub fn number_of(descriptor: impl AsFd) -> i32 {
+    descriptor.as_fd().as_raw_fd()
+}
+
+/// `execv(2)` — goes on as another program, in the same process, with these descriptors and the
+/// environment and the signal mask of now. Comes back only if that fails; nothing is different then.
+///
+/// Other threads end. If there are any, none of them may start a process meanwhile: it would get the
+/// descriptors too.
+///
+/// [execve(2)](https://man7.org/linux/man-pages/man2/execve.2.html)
+#[must_use]
+pub fn become_program(program: &Path, args: &[&OsStr], kept: &[BorrowedFd<'_>]) -> io::Error {
+    let all = [program.as_os_str()].into_iter().chain(args.iter().copied());
+    let words: Result<Vec<CString>, _> = all.map(|word| CString::new(word.as_bytes())).collect();
+    let Ok(words) = words else { return io::ErrorKind::InvalidInput.into() };
+    let ends = [std::ptr::null()];
+    let argv: Vec<_> = words[1..].iter().map(|word| word.as_ptr()).chain(ends).collect();
+    if let Err(error) = kept.iter().try_for_each(|fd| fcntl_setfd(fd, FdFlags::empty())) {
+        return error.into();
+    }
+    // SAFETY: the path ends with a zero, and so do the words that `argv` points to, which ends with a
+    // null pointer; all of them live in `words` until the call comes back, if it ever does.
+    let _ = unsafe { libc::execv(words[0].as_ptr(), argv.as_ptr()) };
+    let error = io::Error::last_os_error();
+    for fd in kept {
+        // It was possible a moment ago, and the descriptor is borrowed since.
+        let _ = fcntl_setfd(fd, FdFlags::CLOEXEC);
+    }
+    error
+}
+
+/// Takes a descriptor that the program before has left to this one ([`become_program`]).
+///
+/// What was left has no `FD_CLOEXEC`; all that is opened in this program has it, and so has what was
+/// taken before. So each is taken once, and nothing that has an owner already.
+///
+/// # Errors
+///
+/// When the number is that of nothing, of one of the three standard streams, or of something else.
+pub fn take_over(number: c_int) -> io::Result<OwnedFd> {
+    if number <= libc::STDERR_FILENO {
+        return Err(io::Error::other("the standard streams belong to everybody"));
+    }
+    // SAFETY: not negative, and only looked at: a number that is nothing is refused by the kernel.
+    let seen = unsafe { BorrowedFd::borrow_raw(number) };
+    if fcntl_getfd(seen)?.contains(FdFlags::CLOEXEC) {
+        return Err(io::Error::other("this descriptor was not left by the program before"));
+    }
+    fcntl_setfd(seen, FdFlags::CLOEXEC)?;
+    // SAFETY: without `FD_CLOEXEC` it came from the program before, and was not taken yet: it has no
+    // other owner, and since it has the flag it cannot be taken twice.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

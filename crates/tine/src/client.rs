@@ -8,7 +8,7 @@ use std::{
     io::{self, BufRead, BufReader, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use thiserror::Error;
@@ -25,6 +25,8 @@ use crate::{
 const GREETING: Duration = Duration::from_secs(10);
 /// A manager that was killed while it greeted is followed by another one, and so is that.
 const MANAGERS: usize = 4;
+/// One that is on its way may greet still.
+const BETWEEN_MANAGERS: Duration = Duration::from_millis(10);
 /// So long an answer may take that needs no work.
 const GLANCE: Duration = Duration::from_secs(20);
 
@@ -33,8 +35,7 @@ const GLANCE: Duration = Duration::from_secs(20);
 pub struct Client {
     stream: BufReader<UnixStream>,
     manager_pid: u32,
-    /// The manager's own.
-    log: PathBuf,
+    home: Home,
 }
 
 /// Why the manager did not do what it was asked.
@@ -113,7 +114,7 @@ impl Client {
                     };
                 }
             };
-            if let Some(client) = Self::greet(stream, home.daemon_log())? {
+            if let Some(client) = Self::greet(stream, home)? {
                 return Ok(Some(client));
             }
         }
@@ -157,6 +158,25 @@ impl Client {
         request: &AppRequest,
         progress: &mut dyn FnMut(&str),
     ) -> Result<AppResponse, ClientError> {
+        let only_asks =
+            matches!(request, AppRequest::List { .. } | AppRequest::Ping | AppRequest::Ports);
+        let until = Instant::now() + GLANCE;
+        loop {
+            match self.ask_once(request, progress) {
+                Ok(AppResponse::Again) => {}
+                // Nothing was changed, so it can be asked again.
+                Err(ClientError::Lost { .. }) if only_asks => {}
+                answer => return answer,
+            }
+            self.meet_next(until)?;
+        }
+    }
+
+    fn ask_once(
+        &mut self,
+        request: &AppRequest,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<AppResponse, ClientError> {
         self.send(request)?;
         let quick = matches!(
             request,
@@ -172,6 +192,19 @@ impl Client {
         }
     }
 
+    /// The manager is on its way; whoever follows listens on the same socket.
+    fn meet_next(&mut self, until: Instant) -> Result<(), ClientError> {
+        std::thread::sleep(BETWEEN_MANAGERS);
+        match Self::connect(&self.home.clone())? {
+            Some(next) if Instant::now() < until => {
+                *self = next;
+                Ok(())
+            }
+            Some(_) => Err(ClientError::Silent),
+            None => Err(self.lost()),
+        }
+    }
+
     /// Hears of everything that happens from now on.
     ///
     /// # Errors
@@ -184,8 +217,9 @@ impl Client {
     }
 
     /// `None`: whoever listened has gone in this moment.
-    fn greet(stream: UnixStream, log: PathBuf) -> Result<Option<Self>, ClientError> {
-        let mut client = Self { stream: BufReader::new(stream), manager_pid: 0, log };
+    fn greet(stream: UnixStream, home: &Home) -> Result<Option<Self>, ClientError> {
+        let mut client =
+            Self { stream: BufReader::new(stream), manager_pid: 0, home: home.clone() };
         client.wait_for(Some(GREETING));
         let line = match client.line() {
             Ok(Some(line)) => line,
@@ -233,7 +267,7 @@ impl Client {
     }
 
     fn lost(&self) -> ClientError {
-        ClientError::Lost { pid: self.manager_pid, log: self.log.clone() }
+        ClientError::Lost { pid: self.manager_pid, log: self.home.daemon_log() }
     }
 }
 

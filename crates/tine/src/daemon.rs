@@ -71,6 +71,7 @@ fn prepare(
     resurrect: bool,
 ) -> anyhow::Result<(tokio::runtime::Runtime, manager::Begun)> {
     let directory = home.run_dir()?;
+    let copies = charge.store.try_clone().context("copy what the manager before has left")?;
     let lock = match left::descriptor(charge.store.take(left::LOCK)) {
         Some(descriptor) => lock::inherit(&directory, descriptor)?,
         None => lock::take(&directory)?,
@@ -81,10 +82,18 @@ fn prepare(
         .enable_all()
         .build()
         .context("start the runtime")?;
-    let keeper = Keeper::new(charge.line.try_clone().context("copy the line")?);
+    let keeper = Keeper::new(charge.line.try_clone().context("copy the line")?, copies);
     keeper.put(left::LOCK, b"", &[lock.as_fd()]);
-    let begun =
-        manager::Begun { home: home.clone(), directory, lock, control, left, resurrect, keeper };
+    let begun = manager::Begun {
+        home: home.clone(),
+        directory,
+        lock,
+        control,
+        left,
+        resurrect,
+        keeper,
+        watchdog: charge.watchdog,
+    };
     Ok((runtime, begun))
 }
 

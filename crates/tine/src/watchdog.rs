@@ -4,15 +4,17 @@
 //! it passes signals to the manager, takes zombies away when it is PID 1 of a container, and sees to it
 //! that no worker is left when the manager is killed. If it is killed itself, the manager stops the app.
 //!
-//! That of the background manager ([`Keeping`]) does so too, but keeps what a next manager needs, and forks
-//! one when the one before was killed:
+//! That of the background manager ([`Keeping`]) keeps what a next manager needs, and forks one when the
+//! one before was killed:
 //!
 //! ```text
 //!   Keeping ──fork──▶ manager ──fork──▶ workers
 //!      │ ◀──put, forget── Keeper          descriptors and facts, as things happen
-//!      └──fork──▶ next manager, with all that was kept
+//!      │ ──ended─────────▶ Line           how children of a dead manager ended
+//!      └──fork──▶ next manager, with the whole store
 //! ```
 
+mod handover;
 mod keeper;
 mod keeping;
 mod line;
@@ -22,6 +24,8 @@ mod packet;
 mod plain;
 mod store;
 
+pub(crate) use handover::{CAN_ADOPT, UPDATE_FAILED};
+pub use handover::{replace_watchdog, versions};
 pub use keeper::Keeper;
 pub use keeping::{Charge, Keeping, Role};
 pub use line::{Line, News};

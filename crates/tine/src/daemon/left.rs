@@ -1,6 +1,9 @@
-//! What the manager before has left: a list of what is to run again.
+//! What the manager before has left: workers that live on, or a list of what is to run again.
 
 use std::os::fd::OwnedFd;
+
+use rustix::process::Pid;
+use tine_linux::process::Exit;
 
 use super::{
     say,
@@ -16,40 +19,71 @@ pub(super) const LOCK: &str = "lock";
 pub(super) const CONTROL: &str = "control";
 pub(super) const STATE: &str = "state";
 
-/// Everything that is to run again; nothing of it runs any more.
+/// What there was before.
+#[derive(Debug)]
+pub(super) enum Left {
+    /// Nothing, or all of it has ended as it should.
+    Nothing,
+    /// Nothing of it runs any more, and it is to run again.
+    Ended(Saved),
+    /// Workers live on.
+    Alive(Alive),
+}
+
+/// Apps whose manager was killed, or has gone on purpose.
+#[derive(Debug)]
+pub(super) struct Alive {
+    pub saved: Saved,
+    /// Their clusters, below [`app_key`].
+    pub store: Store,
+    /// How workers ended that nobody had for a child but the watchdog.
+    pub ends: Vec<(Pid, Exit)>,
+    /// After what it is taken over.
+    pub before: String,
+}
+
+/// Where an app's cluster keeps what it needs.
+pub(super) fn app_key(number: u32) -> String {
+    format!("app/{number}/")
+}
+
+/// Takes out of the store what belongs to apps.
 ///
 /// # Errors
 ///
 /// When nothing is known of it, but there is a list that cannot be used.
-pub(super) fn find(home: &Home, charge: &mut Charge) -> anyhow::Result<Option<Saved>> {
-    let Some(before) = &charge.before else { return on_disk(home) };
-    match kept(&mut charge.store) {
-        Ok(saved) => {
-            say(&format!("{before}; {} apps are brought back", saved.apps.len()));
-            Ok(Some(saved))
-        }
+pub(super) fn find(home: &Home, charge: &mut Charge) -> anyhow::Result<Left> {
+    let store = std::mem::take(&mut charge.store);
+    let Some(before) = charge.before.take() else { return ended(home) };
+    match alive(store, before) {
+        Ok(alive) => Ok(Left::Alive(alive)),
         Err(error) => {
-            say(&format!("{before}; what it has left cannot be used: {error}"));
-            on_disk(home)
+            say(&format!("what the manager before has left cannot be taken over: {error}"));
+            ended(home)
         }
     }
 }
 
-/// By the watchdog, which has ended all that was left.
-fn kept(store: &mut Store) -> Result<Saved, String> {
+fn alive(mut store: Store, before: String) -> Result<Alive, String> {
     let state = store.take(STATE).ok_or("it has left no list of apps")?;
-    serde_json::from_slice(&state.value).map_err(|error| error.to_string())
+    let saved: Saved = serde_json::from_slice(&state.value).map_err(|error| error.to_string())?;
+    if saved.version > state::VERSION {
+        return Err(format!("its list has version {}", saved.version));
+    }
+    let ends = store.take_ended();
+    say(&format!("taken over after {before}: {} apps", saved.apps.len()));
+    Ok(Alive { saved, store, ends, before })
 }
 
-/// A manager that came to an end together with its watchdog may have left workers.
-fn on_disk(home: &Home) -> anyhow::Result<Option<Saved>> {
+/// A manager that came to an end together with its watchdog: nothing of it runs any more.
+fn ended(home: &Home) -> anyhow::Result<Left> {
     let saved = match state::read(&home.state_file()) {
         Ok(Some(saved)) => saved,
-        Ok(None) => return Ok(None),
+        Ok(None) => return Ok(Left::Nothing),
         // Without it nothing can be known, and apps have to be started by hand.
         Err(error @ state::StateError::Broken { .. }) => {
             say(&error.to_string());
-            return Ok(None);
+            return Ok(Left::Nothing);
         }
         Err(error) => return Err(error.into()),
     };
@@ -59,7 +93,7 @@ fn on_disk(home: &Home) -> anyhow::Result<Option<Saved>> {
          were left of them, and were killed",
         saved.apps.len()
     ));
-    Ok(Some(saved))
+    Ok(Left::Ended(saved))
 }
 
 /// The one descriptor of a record.

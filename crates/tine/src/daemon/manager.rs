@@ -5,37 +5,41 @@ mod ask;
 mod dispatch;
 mod ending;
 mod keep;
+mod leaving;
 mod start;
+mod update;
 
 use std::{
     collections::BTreeMap,
     os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
     process::ExitCode,
     sync::{Arc, atomic::AtomicU32},
 };
 
 use anyhow::Context;
+use rustix::process::Pid;
 use tokio::sync::{broadcast, mpsc};
 
 use super::{
     Ready,
     app::{self, Card, Handle, Plan, Shared},
     events::now,
-    left,
+    left::{self, Left},
     lock::Lock,
-    say,
     signals::{Inbox, Sent},
-    state::Saved,
+    state::Mark,
 };
 use crate::{
     api::apps::{AppRequest, ManagerView, Start},
     control::{AppQuestion, ControlSocket, Replies, serve_apps},
     home::{Home, RunDir},
     supervise::{ground::Ground, launch::Placement, meter::Meter},
-    watchdog::{Keeper, Line, News, Signals},
+    watchdog::{Keeper, Line, Signals},
 };
 use apply::Wish;
 use ending::Ending;
+use leaving::Leaving;
 
 /// Requests that may wait for the manager.
 const QUESTIONS: usize = 64;
@@ -54,8 +58,9 @@ pub(super) struct Begun {
     /// Where the manager before listened.
     pub control: Option<OwnedFd>,
     /// What was running when the manager before came to its end.
-    pub left: Option<Saved>,
+    pub left: Left,
     pub keeper: Keeper,
+    pub watchdog: Pid,
     /// The saved apps are to be started as well.
     pub resurrect: bool,
 }
@@ -71,6 +76,8 @@ enum Word {
     Applicable(Box<Wish>, Replies),
     /// The state was written, or why not.
     Noted(Option<String>),
+    /// This program can take over, or why not.
+    Adoptable(Result<PathBuf, String>, Replies),
 }
 
 struct Manager {
@@ -80,7 +87,11 @@ struct Manager {
     started_at: u64,
     words: mpsc::Sender<Word>,
     ending: Option<Ending>,
+    leaving: Option<Leaving>,
     keeper: Keeper,
+    watchdog: Option<Mark>,
+    /// After what it has taken over, if it has.
+    before: Option<String>,
     /// The state is being written.
     noting: bool,
     /// It is different again.
@@ -110,7 +121,10 @@ pub(super) async fn manage(
     begun.keeper.put(left::CONTROL, b"", &[ways.control.as_fd()]);
     ready.answers();
     manager.serve(&mut ways, &mut heard).await;
-    let ended = manager.finish(ways, &mut heard).await;
+    let ended = match manager.leaving.take() {
+        Some(leaving) => leaving.end(&manager, ways).await,
+        None => manager.finish(ways, &mut heard).await,
+    };
     drop(begun.lock);
     ended
 }
@@ -142,13 +156,6 @@ fn open(begun: &mut Begun, held: Signals) -> anyhow::Result<Ways> {
     Ok(Ways { signals, questions, server, line, control, directory })
 }
 
-/// Apps go on, and so does this manager, but nobody would follow it.
-fn alone() {
-    say(
-        "the watchdog was killed: if this manager is killed too, the next command brings everything back",
-    );
-}
-
 impl Manager {
     fn new(begun: &Begun, words: mpsc::Sender<Word>) -> anyhow::Result<Self> {
         let home = &begun.home;
@@ -160,6 +167,8 @@ impl Manager {
             watchers: broadcast::channel(EVENTS).0,
             meter: Meter::start().context("measure workers")?,
             changed: Arc::default(),
+            keeper: begun.keeper.clone(),
+            watchdog: begun.watchdog,
         };
         Ok(Self {
             apps: BTreeMap::new(),
@@ -168,7 +177,10 @@ impl Manager {
             started_at: now(),
             words,
             ending: None,
+            leaving: None,
             keeper: begun.keeper.clone(),
+            watchdog: Mark::of(begun.watchdog),
+            before: None,
             noting: false,
             stale: false,
             note_failed: None,
@@ -178,14 +190,16 @@ impl Manager {
     async fn serve(&mut self, ways: &mut Ways, heard: &mut mpsc::Receiver<Word>) {
         let changed = self.shared.changed.clone();
         while !self.is_over() {
+            let stays = self.leaving.is_none();
             tokio::select! {
                 // What a client is told to be so shall be so at its next request.
                 biased;
                 Some(word) = heard.recv() => self.hear(word),
-                sent = ways.signals.next() => self.signalled(sent),
-                News::Gone = ways.line.next() => alone(),
+                // The next manager gets what is sent now.
+                sent = ways.signals.next(), if stays => self.signalled(sent),
+                news = ways.line.next() => self.heard_of(news),
                 () = changed.notified() => self.state_changed(),
-                Some(question) = ways.questions.recv() => self.asked(question),
+                Some(question) = ways.questions.recv(), if stays => self.asked(question),
             }
         }
     }
@@ -195,9 +209,11 @@ impl Manager {
             Word::Gone(number) => self.forget(number),
             Word::Noted(error) => self.noted(error),
             // Dropped replies tell that the manager is stopping.
-            Word::Checked(..) | Word::Applicable(..) if self.ending.is_some() => {}
+            Word::Checked(..) | Word::Applicable(..) | Word::Adoptable(..)
+                if self.ending.is_some() || self.leaving.is_some() => {}
             Word::Checked(start, replies) => self.start_checked(&start, replies),
             Word::Applicable(wish, replies) => self.apply_checked(&wish, replies),
+            Word::Adoptable(checked, replies) => self.update_checked(checked, replies),
         }
     }
 
@@ -223,12 +239,15 @@ impl Manager {
         let number = self.next_number;
         self.next_number += 1;
         let slots = (0..count).map(|it| super::slot::Slot::new(self.shared.next_id(), it));
-        let plan = Plan { number, spec, slots: slots.collect() };
+        let plan = Plan { number, spec, slots: slots.collect(), left: None };
         self.apps.insert(number, app::spawn(plan, self.shared.clone()));
         number
     }
 
     fn forget(&mut self, number: u32) {
+        if self.leaving.is_some() {
+            return self.left_alone(number);
+        }
         self.apps.remove(&number);
         self.shared.changed.notify_one();
         if self.apps.is_empty() {
@@ -249,6 +268,7 @@ impl Manager {
             started_at: self.started_at,
             home: self.shared.home.root().to_owned(),
             apps: u32::try_from(self.apps.len()).unwrap_or(u32::MAX),
+            taken_over_after: self.before.clone(),
         }
     }
 }

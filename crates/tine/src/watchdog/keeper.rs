@@ -4,14 +4,17 @@ use std::{
     collections::VecDeque,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    path::Path,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
+use rustix::process::Pid;
+
 use super::{
-    message::Word,
+    message::{Ended, Word},
     packet::{self, LARGEST_VALUE, Wait},
-    store::Item,
+    store::{Item, Store},
 };
 use crate::daemon::say;
 
@@ -21,18 +24,19 @@ const STACK: usize = 64 << 10;
 /// Has the watchdog keep what the next manager needs. Clones are the same one.
 ///
 /// Nobody waits: what the socket does not take at once goes to a thread, and what comes later goes
-/// behind it.
+/// behind it. It keeps everything itself as well, for the case that the watchdog is killed.
 #[derive(Clone, Debug)]
 pub struct Keeper {
     line: Arc<OwnedFd>,
     /// A lock, for once: held to copy a few kilobytes, and never while the socket is waited for, so
     /// that whoever has something kept gets it into the order in which it happened, without a task
     /// in between that might be killed with the message.
-    inner: Arc<Mutex<Inner>>,
+    inner: Arc<(Mutex<Inner>, Condvar)>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
+    store: Store,
     waiting: VecDeque<Parcel>,
     /// A thread sends what waits.
     at_work: bool,
@@ -52,10 +56,11 @@ impl Parcel {
 }
 
 impl Keeper {
-    /// With the manager's end of the line.
+    /// For a manager that begins with this in the watchdog's store.
     #[must_use]
-    pub fn new(line: OwnedFd) -> Self {
-        Self { line: Arc::new(line), inner: Arc::default() }
+    pub fn new(line: OwnedFd, store: Store) -> Self {
+        let inner = Inner { store, ..Inner::default() };
+        Self { line: Arc::new(line), inner: Arc::new((Mutex::new(inner), Condvar::new())) }
     }
 
     /// A duplicate of where the watchdog's words come from, and its end shows.
@@ -69,24 +74,62 @@ impl Keeper {
 
     /// Keeps it, in place of what was there. Descriptors are duplicated.
     pub fn put(&self, key: &str, value: &[u8], descriptors: &[BorrowedFd<'_>]) {
-        match parcel(key, value, descriptors) {
-            Ok(parcel) => self.post(parcel),
-            // What the next manager begins with shall not be out of date.
-            Err(error) => {
+        let (parcel, item) = match (parcel(key, value, descriptors), Item::of(value, descriptors)) {
+            (Ok(parcel), Ok(item)) => (parcel, item),
+            // Without it the next manager replaces what this one cannot hand over.
+            (Err(error), _) | (_, Err(error)) => {
                 say(&format!("`{key}` cannot be kept for a next manager: {error}"));
-                self.forget(key);
+                return self.forget(key);
             }
-        }
+        };
+        let mut inner = self.lock();
+        inner.store.put(key, item);
+        self.post(&mut inner, parcel);
     }
 
     /// Keeps it no longer.
     pub fn forget(&self, key: &str) {
-        self.post(plain(Word::Forget { key }));
+        let mut inner = self.lock();
+        if inner.store.take(key).is_some() {
+            self.post(&mut inner, plain(Word::Forget { key }));
+        }
     }
 
-    /// A watchdog that has gone needs nothing any more.
-    fn post(&self, parcel: Parcel) {
+    /// It is known how this child of the watchdog has ended.
+    pub fn heard_of(&self, ended: Pid) {
+        let key = Ended::key(ended);
         let mut inner = self.lock();
+        inner.store.take(&key);
+        // It was the watchdog that put it there.
+        self.post(&mut inner, plain(Word::Forget { key: &key }));
+    }
+
+    /// Keeps nothing any more whose key begins so.
+    pub fn forget_below(&self, prefix: &str) {
+        let keys: Vec<String> = self.lock().store.below(prefix).cloned().collect();
+        keys.iter().for_each(|key| self.forget(key));
+    }
+
+    /// Has the watchdog go on as this program, and fork a manager from that, when this process has
+    /// ended. Returns when it knows.
+    pub fn become_program(&self, program: &Path) {
+        let mut inner = self.lock();
+        self.post(&mut inner, plain(Word::Become { program }));
+        let is_busy = |inner: &mut Inner| inner.at_work;
+        drop(self.inner.1.wait_while(inner, is_busy));
+    }
+
+    /// Everything that is kept, for this process to be the next watchdog.
+    ///
+    /// # Errors
+    ///
+    /// When there are no more descriptors to be had.
+    pub fn copies(&self) -> io::Result<Store> {
+        self.lock().store.try_clone()
+    }
+
+    /// A watchdog that has gone needs nothing any more: the copies are what counts.
+    fn post(&self, inner: &mut MutexGuard<'_, Inner>, parcel: Parcel) {
         if inner.at_work {
             return inner.waiting.push_back(parcel);
         }
@@ -112,6 +155,7 @@ impl Keeper {
             let mut inner = self.lock();
             let Some(parcel) = inner.waiting.pop_front() else {
                 inner.at_work = false;
+                self.inner.1.notify_all();
                 return;
             };
             drop(inner);
@@ -121,7 +165,7 @@ impl Keeper {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,7 +194,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_at_once_comes_later_and_in_order() {
         let (line, other) = packet::pair().expect("a pair");
-        let keeper = Keeper::new(line);
+        let keeper = Keeper::new(line, Store::default());
         let value = vec![b'x'; LARGEST_VALUE];
         for number in 0..100 {
             keeper.put(&number.to_string(), &value, &[]);
@@ -165,12 +209,13 @@ mod tests {
         }
         let packet = next(&other, &mut room);
         assert_eq!(Word::decode(&room[..packet.length]), Ok(Word::Forget { key: "99" }));
+        assert_eq!(keeper.copies().expect("copies").len(), 99);
     }
 
     #[test]
     fn a_large_value_comes_in_a_file_before_the_descriptors() {
         let (line, other) = packet::pair().expect("a pair");
-        let keeper = Keeper::new(line);
+        let keeper = Keeper::new(line, Store::default());
         let value = vec![b'x'; LARGEST_VALUE + 1];
         let held = packet::file_of(b"held").expect("a file");
         keeper.put("large", &value, &[held.as_fd()]);
@@ -180,5 +225,18 @@ mod tests {
         let files = packet.descriptors.into_iter().map(packet::read_file);
         let files: io::Result<Vec<_>> = files.collect();
         assert_eq!(files.expect("files"), [value, b"held".to_vec()]);
+    }
+
+    #[test]
+    fn without_a_watchdog_everything_is_still_kept() {
+        let (line, other) = packet::pair().expect("a pair");
+        drop(other);
+        let keeper = Keeper::new(line, Store::default());
+        keeper.put("a/1", b"one", &[]);
+        keeper.put("a/2", b"two", &[]);
+        keeper.put("b", b"three", &[]);
+        keeper.forget_below("a/");
+        let copies = keeper.copies().expect("copies");
+        assert_eq!(copies.items().map(|(key, _)| &**key).collect::<Vec<_>>(), ["b"]);
     }
 }

@@ -3,7 +3,9 @@
 mod hearing;
 
 use std::{
+    collections::VecDeque,
     os::fd::OwnedFd,
+    path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -11,7 +13,7 @@ use std::{
 use anyhow::Context;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Resource, Rlimit, Signal, WaitOptions, getrlimit, setrlimit, wait},
+    process::{Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, setrlimit, wait},
 };
 use tine_linux::{
     process::{Exit, Process},
@@ -19,20 +21,25 @@ use tine_linux::{
 };
 
 use super::{
-    SIGNALS, Signals,
+    SIGNALS, Signals, handover,
+    message::Ended,
     pace::Pace,
     packet,
-    plain::{become_reaper, end_what_is_left, exit_of, leave_nothing, passed, said},
-    store::Store,
+    plain::{become_reaper, end_all_children, exit_of, leave_nothing, passed, said},
+    store::{Item, Store},
 };
 use crate::daemon::say;
 
 /// There by the time that a manager answers: before, it is not followed.
 const ANSWERS: &str = "control";
+/// What clusters keep is below this.
+const CLUSTERS: &str = "app/";
 /// What tells a manager to stop.
 const STOPS: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::QUIT];
 /// A manager that could not be forked is tried again after this.
 const AGAIN: Duration = Duration::from_secs(1);
+/// More ends of children that nobody has heard of are not kept.
+const MOST_ENDS: usize = 16 << 10;
 
 /// Keeps what a manager puts, and forks a new one if it does not end as it should.
 #[derive(Debug)]
@@ -48,6 +55,8 @@ pub struct Keeping {
     due: Instant,
     /// After what the next one comes.
     before: Option<String>,
+    /// What this process is to go on as.
+    program: Option<PathBuf>,
     /// The manager was told to stop: nobody follows it, however it ends.
     stopping: bool,
     /// For a manager that is not there yet.
@@ -61,6 +70,8 @@ struct Manager {
     /// `None`: it has closed its end.
     line: Option<OwnedFd>,
     since: Instant,
+    /// Ends that it has not been told of yet.
+    untold: VecDeque<Ended>,
 }
 
 /// What a new manager begins with.
@@ -72,6 +83,8 @@ pub struct Charge {
     pub line: OwnedFd,
     /// What the manager before has had kept.
     pub store: Store,
+    /// The watchdog, which has workers for its children when their manager has ended.
+    pub watchdog: Pid,
     /// After what it comes, if there was a manager before: "the manager was killed by SIGKILL".
     pub before: Option<String>,
 }
@@ -93,18 +106,37 @@ impl Keeping {
     /// When the kernel refuses.
     pub fn begin() -> anyhow::Result<Self> {
         let file_limit = getrlimit(Resource::Nofile);
+        Self::with(Store::default(), file_limit)
+    }
+
+    /// Takes over from the program that this process was before. A manager is due at once.
+    ///
+    /// # Errors
+    ///
+    /// When what it has left cannot be taken.
+    pub fn resume(left: i32) -> anyhow::Result<Self> {
+        let handed = handover::take(left)?;
+        let mut keeping = Self::with(handed.store, handed.file_limit)?;
+        keeping.end_what_nobody_can_take_over();
+        let why = keeping.store.take(handover::WHY);
+        keeping.before = why.and_then(|why| String::from_utf8(why.value).ok());
+        Ok(keeping)
+    }
+
+    fn with(store: Store, file_limit: Rlimit) -> anyhow::Result<Self> {
         let inbox = Inbox::open(&SIGNALS).context("hold signals back")?;
         let signals = inbox.descriptor().context("wait for signals")?;
         become_reaper()?;
         Ok(Self {
             inbox,
             signals,
-            store: Store::default(),
+            store,
             file_limit,
             pace: Pace::default(),
             manager: None,
             due: Instant::now(),
             before: None,
+            program: None,
             stopping: false,
             held: Vec::new(),
             room: packet::buffer(),
@@ -117,6 +149,7 @@ impl Keeping {
     ///
     /// When the kernel refuses, or threads run already.
     pub fn fork(&mut self) -> anyhow::Result<Option<Charge>> {
+        let watchdog = rustix::process::getpid();
         let (own, managers) = packet::pair().context("make a line to the manager")?;
         // A manager gives its workers what it has itself.
         let _ = setrlimit(Resource::Nofile, self.file_limit);
@@ -129,6 +162,7 @@ impl Keeping {
                 signals: Signals(self.inbox.clone()),
                 line: managers,
                 store: std::mem::take(&mut self.store),
+                watchdog,
                 before: self.before.take(),
             })),
         }
@@ -142,8 +176,8 @@ impl Keeping {
             self.stopping |= STOPS.contains(&signal);
             process.signal(signal).context("pass a signal to the manager")?;
         }
-        let since = Instant::now();
-        self.manager = Some(Manager { process, line: Some(line), since });
+        let (since, untold) = (Instant::now(), VecDeque::new());
+        self.manager = Some(Manager { process, line: Some(line), since, untold });
         Ok(())
     }
 
@@ -180,7 +214,9 @@ impl Keeping {
         if let Some(manager) = &self.manager
             && let Some(line) = &manager.line
         {
-            waits.push(PollFd::new(line, PollFlags::IN));
+            let told = manager.untold.is_empty();
+            let flags = if told { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
+            waits.push(PollFd::new(line, flags));
         }
         let pause = self.due.saturating_duration_since(Instant::now());
         let pause = self.manager.is_none().then(|| Timespec::try_from(pause)).transpose()?;
@@ -220,24 +256,48 @@ impl Keeping {
     fn reap(&mut self) -> Option<(Exit, Manager)> {
         let mut end = None;
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            let exit = exit_of(status);
             let is_manager = |manager: &mut Manager| manager.process.pid() == pid;
             if self.manager.as_mut().is_some_and(is_manager) {
                 // What it has put last counts.
                 self.hear();
-                end = self.manager.take().map(|manager| (exit_of(status), manager));
+                end = self.manager.take().map(|manager| (exit, manager));
+            } else {
+                self.ended(Ended { pid, exit });
             }
         }
         end
     }
 
+    /// Kept until a manager has heard of it.
+    fn ended(&mut self, ended: Ended) {
+        if self.store.len() < MOST_ENDS {
+            let value = Ended::value(ended.exit).into_bytes();
+            self.store.put(&Ended::key(ended.pid), Item { value, descriptors: Vec::new() });
+        }
+        if let Some(manager) = &mut self.manager {
+            manager.untold.push_back(ended);
+            manager.tell();
+        }
+    }
+
     /// The manager has ended. The exit code, if nobody follows.
     fn after(&mut self, (exit, manager): (Exit, Manager)) -> Option<ExitCode> {
         let how = exit.to_string();
+        if let Some(program) = self.program.take() {
+            self.go_on_as(&program);
+            self.due = Instant::now();
+            return None;
+        }
         let follows = !self.stopping && exit != Exit::Code(0) && self.store.get(ANSWERS).is_some();
         if !follows {
-            return Some(leave_nothing(exit, manager.process.pid()));
+            let owners = [rustix::process::getpid(), manager.process.pid()];
+            return Some(leave_nothing(exit, &owners));
         }
-        let left = said(end_what_is_left(manager.process.pid()));
+        let left = match self.end_what_nobody_can_take_over() {
+            Some(left) => said(left),
+            None => "workers live on".to_owned(),
+        };
         self.due = self.pace.next(manager.since, Instant::now());
         let pause = self.due.saturating_duration_since(Instant::now());
         let when =
@@ -245,5 +305,22 @@ impl Keeping {
         say(&format!("the manager {how}; another one comes {when}; {left}"));
         self.before = Some(format!("the manager {how}"));
         None
+    }
+
+    /// All of it, if no cluster has had anything kept; gives how many processes that were.
+    fn end_what_nobody_can_take_over(&self) -> Option<usize> {
+        let can_be_taken_over = self.store.below(CLUSTERS).next().is_some();
+        (!can_be_taken_over).then(end_all_children)
+    }
+
+    /// Comes back only if that cannot be; then a manager of this program follows.
+    fn go_on_as(&mut self, program: &std::path::Path) {
+        let why = Item { value: b"an update".to_vec(), descriptors: Vec::new() };
+        self.store.put(handover::WHY, why);
+        let error = handover::go_on_as(program, &self.store, &self.file_limit);
+        self.store.take(handover::WHY);
+        let text = format!("{} could not be executed: {error}", program.display());
+        say(&text);
+        self.before = Some(format!("{}{text}", handover::UPDATE_FAILED));
     }
 }

@@ -81,7 +81,7 @@ impl Watchdog {
 
     /// The manager has ended: nothing of it may be left.
     fn after(&self, exit: Exit) -> ExitCode {
-        leave_nothing(exit, self.manager.pid())
+        leave_nothing(exit, &[self.manager.pid()])
     }
 }
 
@@ -96,9 +96,15 @@ pub(super) fn passed(sent: split::Sent) -> Option<Signal> {
     }
 }
 
-/// This manager has ended like this, and nobody follows.
-pub(super) fn leave_nothing(exit: Exit, manager: Pid) -> ExitCode {
-    let left = end_what_is_left(manager);
+/// The manager has ended like this, and nobody follows: what it left is killed. The cgroups of its
+/// workers are named after one of `owners`.
+pub(super) fn leave_nothing(exit: Exit, owners: &[Pid]) -> ExitCode {
+    let left = end_all_children();
+    if let Ok(parent) = cgroup::Parent::own() {
+        for owner in owners {
+            parent.sweep(&tine_cluster::primary::cgroup_prefix(*owner));
+        }
+    }
     match exit {
         Exit::Code(code) => ExitCode::from(code),
         Exit::Signal(number) => {
@@ -107,15 +113,6 @@ pub(super) fn leave_nothing(exit: Exit, manager: Pid) -> ExitCode {
             ExitCode::from(exit.shell_code())
         }
     }
-}
-
-/// Kills what this manager has left, and removes its workers' cgroups; gives how many processes there were.
-pub(super) fn end_what_is_left(manager: Pid) -> usize {
-    let left = end_all_children();
-    if let Ok(parent) = cgroup::Parent::own() {
-        parent.sweep(&tine_cluster::primary::cgroup_prefix(manager));
-    }
-    left
 }
 
 pub(super) fn said(left: usize) -> String {
@@ -135,7 +132,7 @@ pub(super) fn exit_of(status: WaitStatus) -> Exit {
 
 /// Kills whatever has become a child of this process, until nothing is left; gives how many there
 /// were. Killing one brings its children here.
-fn end_all_children() -> usize {
+pub(super) fn end_all_children() -> usize {
     let own = rustix::process::getpid();
     let mut killed = 0;
     loop {

@@ -3,8 +3,14 @@
 use std::{
     collections::BTreeMap,
     io,
-    os::fd::{BorrowedFd, OwnedFd},
+    ops::Bound,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
+
+use rustix::process::Pid;
+use tine_linux::process::Exit;
+
+use super::message::Ended;
 
 /// One thing that is kept.
 #[derive(Debug, Default)]
@@ -31,6 +37,12 @@ impl Item {
         let copies = descriptors.iter().map(BorrowedFd::try_clone_to_owned);
         Ok(Self { value: value.to_owned(), descriptors: copies.collect::<io::Result<_>>()? })
     }
+
+    /// All descriptors, lent.
+    #[must_use]
+    pub fn lent(&self) -> Vec<BorrowedFd<'_>> {
+        self.descriptors.iter().map(AsFd::as_fd).collect()
+    }
 }
 
 impl Store {
@@ -48,5 +60,89 @@ impl Store {
     /// Keeps it no longer.
     pub fn take(&mut self, key: &str) -> Option<Item> {
         self.items.remove(key)
+    }
+
+    /// Everything with its key.
+    pub fn items(&self) -> impl Iterator<Item = (&String, &Item)> {
+        self.items.iter()
+    }
+
+    /// How much there is.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// The keys that begin so.
+    pub fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a String> {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let keys = self.items.range::<str, _>(from).map(|(key, _)| key);
+        keys.take_while(move |key| key.starts_with(prefix))
+    }
+
+    /// Everything whose key begins so, by the rest of the key.
+    pub fn take_below(&mut self, prefix: &str) -> Vec<(String, Item)> {
+        let keys: Vec<String> = self.below(prefix).cloned().collect();
+        let taken = keys.into_iter().filter_map(|key| {
+            let item = self.items.remove(&key)?;
+            Some((key[prefix.len()..].to_owned(), item))
+        });
+        taken.collect()
+    }
+
+    /// How children of the watchdog have ended that no manager has heard of.
+    pub fn take_ended(&mut self) -> Vec<(Pid, Exit)> {
+        let keys: Vec<String> = self.below(Ended::PREFIX).cloned().collect();
+        let ends = keys.into_iter().filter_map(|key| {
+            let item = self.items.remove(&key)?;
+            Ended::of(&key, &item.value).map(|ended| (ended.pid, ended.exit))
+        });
+        ends.collect()
+    }
+
+    /// The same with descriptors of its own.
+    ///
+    /// # Errors
+    ///
+    /// When a descriptor cannot be duplicated.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let items = self
+            .items
+            .iter()
+            .map(|(key, item)| Ok((key.clone(), Item::of(&item.value, &item.lent())?)));
+        Ok(Self { items: items.collect::<io::Result<_>>()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_below_a_key_is_taken_and_nothing_else() {
+        let mut store = Store::default();
+        for key in ["app/1/a", "app/1/b", "app/10/a", "app", "state"] {
+            store.put(key, Item { value: key.into(), ..Item::default() });
+        }
+        let taken = store.take_below("app/1/");
+        assert_eq!(taken.iter().map(|(key, _)| &**key).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(
+            store.items().map(|(key, _)| &**key).collect::<Vec<_>>(),
+            ["app", "app/10/a", "state"]
+        );
+    }
+
+    #[test]
+    fn a_copy_has_descriptors_of_its_own() {
+        let (one, other) = std::io::pipe().expect("a pipe");
+        let mut store = Store::default();
+        store.put("pipe", Item::of(b"x", &[other.as_fd()]).expect("descriptors"));
+        drop(other);
+        let copy = store.try_clone().expect("descriptors");
+        drop(store);
+        drop(copy);
+        let mut one = one;
+        let read = std::io::Read::read(&mut one, &mut [0; 1]).expect("a pipe");
+        assert_eq!(read, 0, "nothing holds the other end any more");
     }
 }

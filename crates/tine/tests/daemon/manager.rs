@@ -20,7 +20,7 @@ use tine::{
 use tine_linux::tree::{self, Table};
 
 /// Anything takes less.
-pub(crate) const SOON: Duration = Duration::from_mins(1);
+pub(crate) const SOON: Duration = Duration::from_secs(40);
 
 /// A home of a test's own.
 pub(crate) struct Manager {

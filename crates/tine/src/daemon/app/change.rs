@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use tine_cluster::{
     core::rollout::Pace,
     id::Instance,
-    primary::{Reload, ReloadError, Settings, Stdio},
+    primary::{Reload, ReloadError, Settings},
 };
 
 use super::{App, Facts, orders::Single};
@@ -59,7 +59,7 @@ impl App {
         let mut launch = found.map_err(|error| error.to_string())??;
         self.facts =
             Facts { exec_path: launch.exec_path.clone(), interpreter: launch.interpreter.clone() };
-        managed(&mut launch.settings);
+        self.manage(&mut launch.settings);
         Ok(launch)
     }
 
@@ -222,14 +222,6 @@ fn patience(spec: &AppSpec) -> Duration {
     let unsaid = spec.listen_timeout == AppSpec::default().listen_timeout && !spec.wait_ready;
     let Millis(said) = spec.listen_timeout;
     if unsaid { UNHURRIED } else { Duration::from_millis(said) }
-}
-
-/// What the manager wants of every cluster.
-fn managed(settings: &mut Settings) {
-    settings.lives_on = true;
-    // There is nobody yet who could take them over.
-    settings.workers_die_with_manager = true;
-    settings.program.stdio = Stdio::Pipes;
 }
 
 /// Whether workers under the one and under the other can share their ports.

@@ -40,6 +40,7 @@ impl Manager {
                 self.apply(Wish { apps, inherited, prune, origin, dry_run }, replies);
             }
             AppRequest::Flush(targets) => self.simply(&targets, replies, "flushed", Query::Flush),
+            AppRequest::Update { program } => self.update(program, replies),
             AppRequest::ReopenLogs => {
                 self.reopen_logs();
                 let _ = replies.try_send(AppResponse::Done(Vec::new()));

@@ -40,7 +40,7 @@ impl Manager {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.ending.is_some() && self.apps.is_empty()
+        (self.ending.is_some() || self.leaving.is_some()) && self.apps.is_empty()
     }
 
     /// Nothing is left, and nobody follows.
@@ -63,7 +63,9 @@ impl Manager {
         while self.noting {
             match heard.recv().await {
                 Some(Word::Noted(error)) => self.noted(error),
-                Some(Word::Gone(_) | Word::Checked(..) | Word::Applicable(..)) => {}
+                Some(
+                    Word::Gone(_) | Word::Checked(..) | Word::Applicable(..) | Word::Adoptable(..),
+                ) => {}
                 None => break,
             }
         }

@@ -1,8 +1,8 @@
-//! What the manager says to its watchdog.
+//! What the manager says to its watchdog, and is told.
 
 use std::os::fd::OwnedFd;
 
-use super::Keeping;
+use super::{Keeping, Manager};
 use crate::{
     daemon::say,
     watchdog::{
@@ -19,6 +19,9 @@ impl Keeping {
             let room = std::mem::take(&mut self.room);
             self.obey(&room[..packet.length], packet.descriptors, packet.is_cut);
             self.room = room;
+        }
+        if let Some(manager) = &mut self.manager {
+            manager.tell();
         }
     }
 
@@ -47,6 +50,7 @@ impl Keeping {
             }
             Ok(Word::PutLarge { key }) => self.keep_large(key, descriptors),
             Ok(Word::Forget { key }) => drop(self.store.take(key)),
+            Ok(Word::Become { program }) => self.program = Some(program.to_owned()),
             Err(error) => say(&format!("the manager said what cannot be understood: {error}")),
         }
     }
@@ -58,6 +62,20 @@ impl Keeping {
         match packet::read_file(descriptors.remove(0)) {
             Ok(value) => self.store.put(key, Item { value, descriptors }),
             Err(error) => say(&format!("`{key}` cannot be read: {error}")),
+        }
+    }
+}
+
+impl Manager {
+    /// Of the ends that it has not heard of yet, as many as it takes.
+    pub(super) fn tell(&mut self) {
+        let Some(line) = &self.line else { return };
+        while let Some(ended) = self.untold.front() {
+            // A line that is full is waited for; one that is broken will show as closed.
+            if packet::send(line, &ended.encode(), &[], Wait::Never).is_err() {
+                return;
+            }
+            self.untold.pop_front();
         }
     }
 }
