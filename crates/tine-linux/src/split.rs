@@ -198,13 +198,13 @@ pub fn become_program(program: &Path, args: &[&OsStr], kept: &[BorrowedFd<'_>]) 
     let words: Result<Vec<CString>, _> = all.map(|word| CString::new(word.as_bytes())).collect();
     let Ok(words) = words else { return io::ErrorKind::InvalidInput.into() };
     let ends = [std::ptr::null()];
-    let argv: Vec<_> = words[1..].iter().map(|word| word.as_ptr()).chain(ends).collect();
+    let pointers: Vec<_> = words[1..].iter().map(|word| word.as_ptr()).chain(ends).collect();
     if let Err(error) = kept.iter().try_for_each(|fd| fcntl_setfd(fd, FdFlags::empty())) {
         return error.into();
     }
-    // SAFETY: the path ends with a zero, and so do the words that `argv` points to, which ends with a
+    // SAFETY: the path ends with a zero, and so do the words that `pointers` points to, which ends with a
     // null pointer; all of them live in `words` until the call comes back, if it ever does.
-    let _ = unsafe { libc::execv(words[0].as_ptr(), argv.as_ptr()) };
+    let _ = unsafe { libc::execv(words[0].as_ptr(), pointers.as_ptr()) };
     let error = io::Error::last_os_error();
     for fd in kept {
         // It was possible a moment ago, and the descriptor is borrowed since.

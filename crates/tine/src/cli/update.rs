@@ -21,7 +21,7 @@ Examples:
   tine update --to ./tine-0.2     becomes that one";
 
 /// A manager that was forked answers sooner by far.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The arguments of `tine update`.

@@ -107,7 +107,9 @@ impl Keeper {
     /// Keeps nothing any more whose key begins so.
     pub fn forget_below(&self, prefix: &str) {
         let keys: Vec<String> = self.lock().store.below(prefix).cloned().collect();
-        keys.iter().for_each(|key| self.forget(key));
+        for key in &keys {
+            self.forget(key);
+        }
     }
 
     /// Has the watchdog go on as this program, and fork a manager from that, when this process has
@@ -209,7 +211,7 @@ mod tests {
         }
         let packet = next(&other, &mut room);
         assert_eq!(Word::decode(&room[..packet.length]), Ok(Word::Forget { key: "99" }));
-        assert_eq!(keeper.copies().expect("copies").len(), 99);
+        assert_eq!(keeper.copies().expect("copies").count(), 99);
     }
 
     #[test]

@@ -271,7 +271,7 @@ impl Keeping {
 
     /// Kept until a manager has heard of it.
     fn ended(&mut self, ended: Ended) {
-        if self.store.len() < MOST_ENDS {
+        if self.store.count() < MOST_ENDS {
             let value = Ended::value(ended.exit).into_bytes();
             self.store.put(&Ended::key(ended.pid), Item { value, descriptors: Vec::new() });
         }

@@ -69,7 +69,7 @@ impl Store {
 
     /// How much there is.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.items.len()
     }
 

@@ -149,7 +149,9 @@ impl Manager {
             let plan = crate::daemon::app::Plan { number, spec: app.spec, slots, left: Some(left) };
             self.apps.insert(number, crate::daemon::app::spawn(plan, self.shared.clone()));
         }
-        ends.iter().for_each(|(pid, _)| self.keeper.heard_of(*pid));
+        for (pid, _) in &ends {
+            self.keeper.heard_of(*pid);
+        }
         self.before = Some(before);
     }
 
