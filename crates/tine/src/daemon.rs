@@ -23,6 +23,7 @@ mod ready;
 mod signals;
 mod slot;
 mod state;
+mod strays;
 mod targets;
 
 pub use ready::Ready;

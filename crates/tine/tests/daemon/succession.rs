@@ -249,6 +249,35 @@ fn a_manager_that_is_stopped_costs_no_request_and_commands_wait() {
 }
 
 #[test]
+fn a_worker_that_no_record_knows_is_killed_and_what_workers_have_started_is_not() {
+    let manager = Manager::new();
+    let file = |name: &str| manager.root.join(name);
+    let orphan = |mark: &str, name: &str| {
+        let path = file(name).display().to_string();
+        format!(
+            "({mark} setsid sh -c 'echo $$ >{path}.new; mv {path}.new {path}; exec sleep 1000' &)"
+        )
+    };
+    let (stray, known) = (orphan("TINE_WORKER_ID=999.9", "stray"), orphan("", "known"));
+    succeeds_to_start(&manager, vec![shell("one", &format!("{stray}; {known}; exec sleep 1000"))]);
+    let pid = |name: &str| {
+        let text = fs::read_to_string(file(name)).unwrap_or_default();
+        text.trim().parse().ok().and_then(Pid::from_raw)
+    };
+    manager.until("both run", |_| pid("stray").is_some() && pid("known").is_some());
+    let parent = |name: &str| tine_linux::tree::entry(pid(name).unwrap()).unwrap().parent;
+    let both = [Some(manager.watchdog()); 2];
+    manager.until("both are orphans", |_| [parent("stray"), parent("known")] == both);
+    let before = manager.list();
+    replace(&manager);
+    gone(pid("stray").unwrap());
+    assert!(is_there(pid("known").unwrap()));
+    assert_eq!(pids(&manager.list()[0]), pids(&before[0]));
+    succeeds(&manager, &AppRequest::Delete(targets(&["one"])));
+    gone(pid("known").unwrap());
+}
+
+#[test]
 fn an_end_after_a_takeover_leaves_nothing() {
     let manager = Manager::new();
     succeeds_to_start(&manager, vec![sleeper("one", 2)]);

@@ -7,6 +7,7 @@ use tine_cluster::{
     id::Instance,
     primary::{Reload, ReloadError, Settings},
 };
+use tokio::task::{JoinError, JoinHandle};
 
 use super::{App, Facts, orders::Single};
 use crate::{
@@ -22,6 +23,9 @@ use crate::{
         launch::{self, Launch},
     },
 };
+
+/// For all that a start needs.
+type Search = JoinHandle<Result<Launch, String>>;
 
 /// A new worker may take so long where nobody has said anything else.
 const UNHURRIED: Duration = Duration::from_secs(30);
@@ -47,15 +51,27 @@ pub(in crate::daemon) fn altered(spec: &AppSpec, alter: Alter) -> Result<AppSpec
 }
 
 impl App {
-    /// Finds all that a start needs. Reads files and may ask for users, so not on this thread.
+    /// Finds all that a start needs.
     pub(super) async fn prepare(&mut self, spec: AppSpec) -> Result<Launch, String> {
+        let found = self.search(spec);
+        let found = self.during(found).await;
+        self.found(found)
+    }
+
+    /// Reads files and may ask for users, so not on this thread.
+    pub(super) fn search(&self, spec: AppSpec) -> Search {
         let place = std::sync::Arc::clone(&self.shared.place);
-        let find = move || {
+        tokio::task::spawn_blocking(move || {
             let launch = launch::settings(&spec, &place).map_err(|error| causes(&error))?;
             let checked = guard::check(&spec, &launch.settings.program);
             checked.map(|()| launch).map_err(|error| causes(&error))
-        };
-        let found = self.during(tokio::task::spawn_blocking(find)).await;
+        })
+    }
+
+    pub(super) fn found(
+        &mut self,
+        found: Result<Result<Launch, String>, JoinError>,
+    ) -> Result<Launch, String> {
         let mut launch = found.map_err(|error| error.to_string())??;
         self.facts =
             Facts { exec_path: launch.exec_path.clone(), interpreter: launch.interpreter.clone() };

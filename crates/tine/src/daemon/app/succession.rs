@@ -8,6 +8,7 @@ use tine_cluster::{
     primary::{Cluster, Keep, Kept, Output, Settings, Stdio},
 };
 use tine_linux::process::Exit;
+use tokio::time::timeout;
 
 use super::{App, Left, Started, pid_file};
 use crate::{
@@ -83,25 +84,40 @@ impl App {
             Err(error) => Err(error.into()),
         };
         match adopted {
-            Ok(adopted) => self.go_on(launch, adopted, left),
+            Ok(adopted) => self.go_on(launch, adopted, left).await,
             Err(error) => self.start_anew(&left, Some(error)).await,
         }
     }
 
-    fn go_on(&mut self, launch: Launch, adopted: Started, left: Left) {
+    async fn go_on(&mut self, launch: Launch, adopted: Started, left: Left) {
         let program = launch.settings.program.clone();
         self.run_with(launch.settings, adopted);
         for (pid, exit) in left.ends.into_iter().chain(std::mem::take(&mut self.ends)) {
             self.child_ended(pid, exit);
         }
+        self.meet_workers().await;
         self.note(None, "adopted", format!("taken over after {}", left.before));
         self.guard(&program);
         self.publish();
     }
 
+    /// Whoever asks from now on sees those that were there.
+    async fn meet_workers(&mut self) {
+        let Some(runs) = &self.runs else { return };
+        // They were told before it answers this.
+        let _ = runs.cluster.clone().report().await;
+        while let Some(events) = &mut self.inputs.events
+            && let Ok(Some(event)) = timeout(Duration::ZERO, events.next()).await
+        {
+            self.heard(event);
+        }
+    }
+
     /// It runs with what it was started with, also where that is not to be had any more.
     async fn launch_of_before(&mut self) -> Launch {
-        match self.prepare(self.spec.as_ref().clone()).await {
+        // Nobody is answered before it is known who runs.
+        let found = self.search(self.spec.as_ref().clone()).await;
+        match self.found(found) {
             Ok(launch) => launch,
             Err(error) => {
                 self.note(None, "trouble", format!("could not be started now: {error}"));

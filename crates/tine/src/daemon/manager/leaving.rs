@@ -19,6 +19,7 @@ use crate::{
         order::{Departure, Query, Todo, Which},
         say,
         slot::Slot,
+        strays,
     },
     watchdog::{News, replace_watchdog},
 };
@@ -134,6 +135,10 @@ impl Manager {
     /// Goes on with workers that live.
     pub(super) fn take_over(&mut self, alive: Alive) {
         let Alive { saved, mut store, ends, before } = alive;
+        let strays = strays::end(&store, self.shared.watchdog);
+        if strays > 0 {
+            say(&format!("{strays} processes that no app knows of were killed"));
+        }
         self.shared.ids.store(saved.next_id, std::sync::atomic::Ordering::Relaxed);
         for app in saved.apps {
             let number = app.number;
