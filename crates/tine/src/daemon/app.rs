@@ -11,6 +11,7 @@ mod scale;
 mod succession;
 
 pub(super) use change::altered;
+pub(super) use succession::Left;
 
 use std::{
     collections::BTreeMap,
@@ -53,7 +54,7 @@ use crate::{
         launch::Placement,
         meter::Meter,
     },
-    watchdog::{Item, Keeper},
+    watchdog::Keeper,
 };
 
 /// Orders that may wait for an app; more make the manager's helpers wait.
@@ -108,19 +109,6 @@ pub(super) struct Plan {
     pub left: Option<Left>,
 }
 
-/// Workers that live on.
-#[derive(Debug)]
-pub(super) struct Left {
-    /// What the cluster had kept.
-    pub items: Vec<(String, Item)>,
-    /// Processes that have ended meanwhile.
-    pub ends: Vec<(Pid, Exit)>,
-    /// All processes that were workers of it.
-    pub processes: Vec<Mark>,
-    /// After what they are taken over.
-    pub before: String,
-}
-
 /// The state of an app.
 struct App {
     number: u32,
@@ -155,9 +143,6 @@ struct Runs {
     cluster: Cluster,
     settings: Settings,
 }
-
-/// A cluster, and what it tells.
-type Started = (Cluster, Events);
 
 /// What is known of the program since it was last looked for.
 #[derive(Clone, Debug, Default)]

@@ -8,7 +8,7 @@ use tine_cluster::{
 };
 use tokio::{task::JoinSet, time::Instant};
 
-use super::{App, Runs, Started};
+use super::{App, Runs, succession::Started};
 use crate::{
     api::apps::{Outcome, Status},
     daemon::{

@@ -5,12 +5,12 @@ use std::{collections::BTreeSet, os::fd::BorrowedFd, sync::Arc, time::Duration};
 use rustix::process::Pid;
 use tine_cluster::{
     id::WorkerId,
-    primary::{Cluster, Keep, Kept, Output, Settings, Stdio},
+    primary::{Cluster, Events, Keep, Kept, Output, Settings, Stdio},
 };
 use tine_linux::process::Exit;
 use tokio::time::timeout;
 
-use super::{App, Left, Started, pid_file};
+use super::{App, pid_file};
 use crate::{
     api::apps::Outcome,
     causes::causes,
@@ -18,11 +18,27 @@ use crate::{
         left::app_key,
         order::{Departure, Which},
         slot::{Empty, Slot},
-        state::end_processes,
+        state::{Mark, end_processes},
     },
     supervise::launch::Launch,
     watchdog::{Item, Keeper},
 };
+
+/// Workers that live on.
+#[derive(Debug)]
+pub(in crate::daemon) struct Left {
+    /// What the cluster had kept.
+    pub items: Vec<(String, Item)>,
+    /// Processes that have ended meanwhile.
+    pub ends: Vec<(Pid, Exit)>,
+    /// All processes that were workers of it.
+    pub processes: Vec<Mark>,
+    /// After what they are taken over.
+    pub before: String,
+}
+
+/// A cluster, and what it tells.
+pub(super) type Started = (Cluster, Events);
 
 /// What the cluster of one app has kept, beside those of the others.
 #[derive(Debug)]
