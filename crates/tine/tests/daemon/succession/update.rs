@@ -54,6 +54,7 @@ fn another_program_takes_over_under_load_and_no_worker_notices() {
 }
 
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "a release pretends to be no other version")]
 fn a_program_that_cannot_take_over_is_refused_and_nothing_changes() {
     let manager = Manager::new();
     succeeds_to_start(&manager, vec![sleeper("one", 1)]);
@@ -77,6 +78,7 @@ fn a_program_that_cannot_take_over_is_refused_and_nothing_changes() {
 }
 
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "a release pretends to be no other version")]
 fn a_program_with_another_version_of_the_state_that_reads_this_one_takes_over() {
     let manager = Manager::new();
     succeeds_to_start(&manager, vec![sleeper("one", 2)]);
