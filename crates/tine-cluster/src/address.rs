@@ -6,8 +6,11 @@ use std::{
     path::PathBuf,
 };
 
+use serde::{Deserialize, Serialize};
+
 /// The kind of socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Transport {
     /// A TCP listener.
     Tcp,
@@ -43,7 +46,8 @@ impl Transport {
 }
 
 /// Where it listens. Two workers that name the same endpoint share it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Endpoint {
     /// An address of the internet and a port.
     Inet {
@@ -53,7 +57,7 @@ pub enum Endpoint {
         v6only: bool,
     },
     /// A path of the file system, absolute, without links in its directory.
-    Path(PathBuf),
+    Path(#[serde(with = "bytes")] PathBuf),
     /// A name in the abstract namespace of UNIX sockets.
     Abstract(Vec<u8>),
 }
@@ -93,8 +97,27 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// A path as its bytes: it need not be UTF-8.
+pub(crate) mod bytes {
+    use std::{
+        ffi::OsString,
+        os::unix::ffi::{OsStrExt, OsStringExt},
+        path::{Path, PathBuf},
+    };
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(path.as_os_str().as_bytes())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+        Ok(OsString::from_vec(Vec::deserialize(from)?).into())
+    }
+}
+
 /// What identifies a listener within an app.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ListenKey {
     /// The kind of socket.
     pub transport: Transport,

@@ -16,6 +16,7 @@
 
 mod abandoned;
 mod accept;
+mod adopting;
 mod asks;
 mod balance;
 mod budget;
@@ -27,11 +28,14 @@ mod drain;
 mod environment;
 mod event;
 mod exclusive;
+mod foreign;
 mod gate;
 mod handing;
 mod input;
 mod inspect;
 mod instances;
+mod keep;
+mod keeping;
 mod letters;
 mod lifecycle;
 mod listening;
@@ -47,6 +51,7 @@ mod probe;
 mod quota;
 mod readiness;
 pub(crate) mod ready;
+mod records;
 mod report;
 mod reports;
 mod requests;
@@ -65,6 +70,7 @@ mod watch;
 mod worker;
 
 pub use event::{AddressType, Ending, Event, ListeningAddress, Output, Stream, What};
+pub use keep::{AdoptError, Keep, Kept};
 pub use messages::{Reply, RequestError, SendError};
 pub use owner::{ForkError, WorkerError};
 pub use reports::{InstanceReport, ListenerReport, Report, SeatReport, WorkerReport};
@@ -77,8 +83,9 @@ pub use start::cgroup_prefix;
 
 use std::collections::BTreeMap;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use thiserror::Error;
+use tine_linux::process::Exit;
 use tokio::{
     sync::{self, mpsc, oneshot},
     task::JoinHandle,
@@ -148,6 +155,59 @@ impl Cluster {
         let task = task::Task::new(settings, (tell, lines), directory);
         let task = tokio::spawn(task.run(requests));
         (Self { commands, mailboxes }, Events { lifecycle, output, held: None, task })
+    }
+
+    /// Goes on with a cluster that another process began, from what its
+    /// [`Settings::keeper`] has kept: its workers are this one's then, and those that served notice
+    /// nothing. [`What::Adopted`] tells of each, first of all.
+    ///
+    /// A worker that was not ready yet is replaced; a reload that was under way is given up. The
+    /// settings should be those that the cluster had: they hold for what happens from now on.
+    ///
+    /// The workers are no children of this process, so it is told how they ended:
+    /// [`Self::child_ended`].
+    ///
+    /// # Errors
+    ///
+    /// When what was kept cannot be understood. Nothing was done to the workers then.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with I/O and time enabled.
+    pub fn adopt(settings: Settings, kept: Vec<Kept>) -> Result<(Self, Events), AdoptError> {
+        let estate = adopting::Estate::read(kept)?;
+        let (commands, requests) = mpsc::channel(COMMANDS);
+        let (tell, lifecycle) = mpsc::unbounded_channel();
+        let (lines, output) = mpsc::channel(LINES);
+        let (directory, mailboxes) = sync::watch::channel(BTreeMap::new());
+        let mut task = task::Task::new(settings, (tell, lines), directory);
+        task.take_over(estate)?;
+        let task = tokio::spawn(task.run(requests));
+        Ok((Self { commands, mailboxes }, Events { lifecycle, output, held: None, task }))
+    }
+
+    /// Ends this cluster, and does nothing to its workers: all that a successor needs is kept. Returns
+    /// when nothing more is put.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended already.
+    pub async fn leave(&self) -> Result<(), Ended> {
+        let (done, left) = oneshot::channel();
+        self.order(Command::Leave(done)).await?;
+        left.await.map_err(|_| Ended)
+    }
+
+    /// How a process ended that was started by a predecessor, from whoever was its parent and has waited
+    /// for it. One that is nobody's worker is of no interest.
+    ///
+    /// Since Linux 6.15 the kernel tells by itself; without either the end counts as a failure.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended already.
+    pub async fn child_ended(&self, pid: Pid, exit: Exit) -> Result<(), Ended> {
+        self.order(Command::ChildEnded(pid, exit)).await
     }
 
     /// Takes every worker out of rotation, lets connections finish, then stops the workers.

@@ -44,7 +44,7 @@ mod kernel_types;
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::thread::CapabilitySet;
 use thiserror::Error;
@@ -239,6 +239,32 @@ impl Balancer {
         let program = load(&instructions)?;
         let queue_aware = offsets.is_some() && policy == Balance::RoundRobin;
         Ok(Self { program, sockets, ring, tallies, half: 0, queue_aware })
+    }
+
+    /// Takes over the program and the tables of another process's balancer, from whoever has kept its
+    /// [`Self::descriptors`]. What it decides by stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`BalanceError::Failed`] or [`BalanceError::Unsupported`] when these are not the descriptors of one.
+    pub fn adopt(
+        [program, sockets, ring, tallies]: [OwnedFd; 4],
+        queue_aware: bool,
+    ) -> Result<Self, BalanceError> {
+        let sockets = Map::adopt(sockets, MapKind::Sockets, Slot::COUNT);
+        let sockets = sockets.map_err(at(Step::CreateMap))?;
+        let ring = Map::adopt(ring, MapKind::Array, 1 + 2 * HALF).map_err(at(Step::CreateMap))?;
+        let tallies = Map::adopt(tallies, MapKind::Array, Slot::COUNT);
+        let tallies = tallies.map_err(at(Step::CreateMap))?;
+        // Whichever was not the other at the last change.
+        let half = ring.get(0).map_err(at(Step::Rotate))? & 1;
+        Ok(Self { program, sockets, ring, tallies, half, queue_aware })
+    }
+
+    /// All that another process needs to go on with it: for [`Self::adopt`].
+    #[must_use]
+    pub fn descriptors(&self) -> [BorrowedFd<'_>; 4] {
+        [self.program.as_fd(), self.sockets.as_fd(), self.ring.as_fd(), self.tallies.as_fd()]
     }
 
     /// Whether seats with connections waiting are passed over.

@@ -21,7 +21,7 @@ pub struct Parent {
     path: PathBuf,
 }
 
-/// A cgroup that this process made. Removed when dropped, if nobody is in it any more.
+/// A cgroup that this process made, or took over. Removed when dropped, if nobody is in it any more.
 #[derive(Debug)]
 pub struct Cgroup {
     path: PathBuf,
@@ -79,6 +79,28 @@ impl Parent {
 }
 
 impl Cgroup {
+    /// Takes over one that another process made, at [`Self::path`].
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn adopt(path: impl Into<PathBuf>) -> io::Result<Self> {
+        let path = path.into();
+        fs::metadata(path.join("cgroup.kill"))?;
+        Ok(Self { path })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Forgets it, and leaves it where it is.
+    pub fn leave(self) {
+        std::mem::forget(self);
+    }
+
     /// Its directory, open: for [`crate::spawn::Spawn::cgroup`].
     ///
     /// # Errors

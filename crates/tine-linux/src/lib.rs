@@ -16,7 +16,7 @@
 //! | [`reuseport`] | let a classic BPF program choose among sockets of one port |
 //! | [`socket`] | socket options and sockets that `std` and `rustix` do not reach |
 //! | [`place`] | bind a UNIX path as another process would: its directory, umask and user |
-//! | [`split`] | fork a process into a watchdog and what it watches |
+//! | [`split`] | fork a process into a watchdog and what it watches; go on as another program |
 //!
 //! # The rule for `unsafe`
 //!

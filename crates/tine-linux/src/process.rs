@@ -2,12 +2,30 @@
 
 use std::{
     fmt, io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
 };
+
+/// `struct pidfd_info` of `linux/pidfd.h`, as it was first: later kernels fill what they are given room
+/// for.
+#[repr(C)]
+#[derive(Debug, Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    pids: [u32; 3],
+    ids: [u32; 8],
+    exit_code: i32,
+}
+
+/// `PIDFD_INFO_EXIT`.
+const INFO_EXIT: u64 = 1 << 3;
+/// `_IOWR(0xFF, 11, struct pidfd_info)`.
+const GET_INFO: libc::Ioctl =
+    (3 << 30 | (size_of::<PidfdInfo>() as libc::Ioctl) << 16 | 0xff << 8 | 0x0b) as libc::Ioctl;
 
 /// A process held by descriptor, so that its number cannot come to mean another process.
 ///
@@ -42,6 +60,34 @@ impl Process {
     pub fn open(pid: Pid) -> io::Result<Self> {
         let fd = pidfd_open(pid, PidfdFlags::empty())?;
         Ok(Self { pid, fd })
+    }
+
+    /// Takes over a pidfd of a process that had this number when it was opened: from whoever opened it.
+    ///
+    /// The number is believed: it is for `/proc` and for people, signals go by the descriptor.
+    #[must_use]
+    pub const fn adopt(pid: Pid, fd: OwnedFd) -> Self {
+        Self { pid, fd }
+    }
+
+    /// `PIDFD_GET_INFO` of [ioctl_pidfd(2)] — how a process ended that is no child of this one, once its
+    /// parent has waited for it; `None` until then, and before Linux 6.15, which cannot tell.
+    ///
+    /// [ioctl_pidfd(2)]: https://man7.org/linux/man-pages/man2/PIDFD_GET_INFO.2const.html
+    #[must_use]
+    pub fn told_exit(&self) -> Option<Exit> {
+        let mut info = PidfdInfo { mask: INFO_EXIT, ..PidfdInfo::default() };
+        // SAFETY: the request names the size of `PidfdInfo`, which is the kernel's first version of
+        // `struct pidfd_info`; it reads and writes that many bytes of it during the call only.
+        let done = unsafe { libc::ioctl(self.fd.as_raw_fd(), GET_INFO, &raw mut info) };
+        if done != 0 || info.mask & INFO_EXIT == 0 {
+            return None;
+        }
+        // As wait(2) has it: the signal in the low seven bits, or the code above them.
+        Some(match info.exit_code & 0x7f {
+            0 => Exit::Code(u8::try_from(info.exit_code >> 8 & 0xff).unwrap_or(u8::MAX)),
+            signal => Exit::Signal(signal),
+        })
     }
 
     /// Its number: something to print, or to find it below `/proc` while it is held.
@@ -157,6 +203,20 @@ mod tests {
         }
         assert_eq!(signal_from_name("SIGNOTHING"), None);
         assert_eq!(signal_name(9), Some("SIGKILL"));
+    }
+
+    #[test]
+    fn how_a_process_ended_is_told_to_others_once_its_parent_has_waited() {
+        for (script, end) in [("exit 7", Exit::Code(7)), ("kill -9 $$", Exit::Signal(9))] {
+            let mut shell = std::process::Command::new("/bin/sh");
+            let mut child = shell.args(["-c", script]).spawn().expect("a shell");
+            let pid = Pid::from_child(&child);
+            let process = Process::open(pid).expect("a child");
+            let other = Process::adopt(pid, process.as_fd().try_clone_to_owned().expect("room"));
+            child.wait().expect("a child");
+            // Before Linux 6.15 nobody knows.
+            assert!(other.told_exit().is_none_or(|told| told == end), "{:?}", other.told_exit());
+        }
     }
 
     #[test]

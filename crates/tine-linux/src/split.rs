@@ -1,8 +1,19 @@
-//! Forks a young process into a watchdog and what it watches.
+//! Forks a young process into a watchdog and what it watches, and lets one go on as another program.
 
-use std::{fs, io};
+use std::{
+    ffi::{CString, OsStr, c_int},
+    fs, io,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+};
 
-use rustix::process::{Pid, Signal};
+use rustix::{
+    io::{FdFlags, fcntl_getfd, fcntl_setfd},
+    process::{Pid, Signal},
+};
 
 use crate::{checked, process::Process};
 
@@ -11,7 +22,7 @@ use crate::{checked, process::Process};
 pub enum Side {
     /// The parent; holds the child.
     Watchdog(Process),
-    /// The child; gets the signal that was agreed on when the parent ends.
+    /// The child; gets the signal that was agreed on, if one was, when the parent ends.
     Watched,
 }
 
@@ -21,7 +32,7 @@ pub enum Side {
 ///
 /// When the process has threads already (a fork would lose them, and any lock they hold), or the
 /// kernel refuses.
-pub fn split(when_parent_ends: Signal) -> io::Result<Side> {
+pub fn split(when_parent_ends: Option<Signal>) -> io::Result<Side> {
     if fs::read_dir("/proc/self/task")?.count() != 1 {
         return Err(io::Error::other("a process with threads cannot be split"));
     }
@@ -35,8 +46,8 @@ pub fn split(when_parent_ends: Signal) -> io::Result<Side> {
     }
 }
 
-fn watched(parent: Pid, signal: Signal) -> io::Result<Side> {
-    rustix::process::set_parent_process_death_signal(Some(signal))?;
+fn watched(parent: Pid, signal: Option<Signal>) -> io::Result<Side> {
+    rustix::process::set_parent_process_death_signal(signal)?;
     if rustix::process::getppid() != Some(parent) {
         return Err(io::Error::other("the watchdog ended at once"));
     }
@@ -54,7 +65,7 @@ pub struct Sent {
 }
 
 /// The signals that a watchdog waits for, blocked so that none is lost.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Inbox {
     set: libc::sigset_t,
 }
@@ -116,4 +127,111 @@ impl Inbox {
             return Ok(Sent { number, from_kernel: info.si_code == libc::SI_KERNEL });
         }
     }
+}
+
+impl Inbox {
+    /// `signalfd(2)` — the same, for who waits for other things as well.
+    ///
+    /// # Errors
+    ///
+    /// As the call tells.
+    ///
+    /// [signalfd(2)](https://man7.org/linux/man-pages/man2/signalfd.2.html)
+    pub fn descriptor(&self) -> io::Result<SignalFd> {
+        let set = &raw const self.set;
+        let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+        // SAFETY: `set` is valid for the call, which copies it; -1 asks for a new descriptor.
+        let number = checked(unsafe { libc::signalfd(-1, set, flags) })?;
+        // SAFETY: the call has just made it, and nobody else knows of it.
+        Ok(SignalFd(unsafe { OwnedFd::from_raw_fd(number) }))
+    }
+}
+
+/// Readable while one of an [`Inbox`]'s signals waits.
+#[derive(Debug)]
+pub struct SignalFd(OwnedFd);
+
+impl SignalFd {
+    /// `read(2)` — the next signal, if one waits.
+    ///
+    /// # Errors
+    ///
+    /// As the call tells.
+    pub fn next(&self) -> io::Result<Option<Sent>> {
+        let mut info = [0_u8; size_of::<libc::signalfd_siginfo>()];
+        let read = rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut info));
+        match read {
+            Err(rustix::io::Errno::AGAIN) => return Ok(None),
+            Ok(length) if length == info.len() => {}
+            Ok(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) => return Err(error.into()),
+        }
+        // `ssi_signo` is the first field, `ssi_code` the third; each has four bytes.
+        let field = |at: usize| [info[at], info[at + 1], info[at + 2], info[at + 3]];
+        let (number, code) = (i32::from_ne_bytes(field(0)), i32::from_ne_bytes(field(8)));
+        Ok(Some(Sent { number, from_kernel: code == libc::SI_KERNEL }))
+    }
+}
+
+impl AsFd for SignalFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// What a descriptor is called in this process: for [`take_over`] in the program that comes next.
+#[must_use]
+pub fn number_of(descriptor: impl AsFd) -> i32 {
+    descriptor.as_fd().as_raw_fd()
+}
+
+/// `execv(2)` — goes on as another program, in the same process, with these descriptors and the
+/// environment and the signal mask of now. Comes back only if that fails; nothing is different then.
+///
+/// Other threads end. If there are any, none of them may start a process meanwhile: it would get the
+/// descriptors too.
+///
+/// [execve(2)](https://man7.org/linux/man-pages/man2/execve.2.html)
+#[must_use]
+pub fn become_program(program: &Path, args: &[&OsStr], kept: &[BorrowedFd<'_>]) -> io::Error {
+    let all = [program.as_os_str()].into_iter().chain(args.iter().copied());
+    let words: Result<Vec<CString>, _> = all.map(|word| CString::new(word.as_bytes())).collect();
+    let Ok(words) = words else { return io::ErrorKind::InvalidInput.into() };
+    let ends = [std::ptr::null()];
+    let pointers: Vec<_> = words[1..].iter().map(|word| word.as_ptr()).chain(ends).collect();
+    if let Err(error) = kept.iter().try_for_each(|fd| fcntl_setfd(fd, FdFlags::empty())) {
+        return error.into();
+    }
+    // SAFETY: the path ends with a zero, and so do the words that `pointers` points to, which ends with a
+    // null pointer; all of them live in `words` until the call comes back, if it ever does.
+    let _ = unsafe { libc::execv(words[0].as_ptr(), pointers.as_ptr()) };
+    let error = io::Error::last_os_error();
+    for fd in kept {
+        // It was possible a moment ago, and the descriptor is borrowed since.
+        let _ = fcntl_setfd(fd, FdFlags::CLOEXEC);
+    }
+    error
+}
+
+/// Takes a descriptor that the program before has left to this one ([`become_program`]).
+///
+/// What was left has no `FD_CLOEXEC`; all that is opened in this program has it, and so has what was
+/// taken before. So each is taken once, and nothing that has an owner already.
+///
+/// # Errors
+///
+/// When the number is that of nothing, of one of the three standard streams, or of something else.
+pub fn take_over(number: c_int) -> io::Result<OwnedFd> {
+    if number <= libc::STDERR_FILENO {
+        return Err(io::Error::other("the standard streams belong to everybody"));
+    }
+    // SAFETY: not negative, and only looked at: a number that is nothing is refused by the kernel.
+    let seen = unsafe { BorrowedFd::borrow_raw(number) };
+    if fcntl_getfd(seen)?.contains(FdFlags::CLOEXEC) {
+        return Err(io::Error::other("this descriptor was not left by the program before"));
+    }
+    fcntl_setfd(seen, FdFlags::CLOEXEC)?;
+    // SAFETY: without `FD_CLOEXEC` it came from the program before, and was not taken yet: it has no
+    // other owner, and since it has the flag it cannot be taken twice.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

@@ -35,6 +35,7 @@ pub mod stop;
 mod table;
 mod targets;
 pub mod trigger;
+pub mod update;
 pub mod upkeep;
 mod values;
 pub mod words;
@@ -73,6 +74,7 @@ The manager:
   save         write the list of apps to disk
   resurrect    start the saved apps again
   startup      have them started when the machine starts; unstartup ends that
+  update       another version of tine takes over, and workers run on
   cleardump, kill, ping, report, daemon
 
 And:
@@ -215,6 +217,9 @@ pub enum Command {
     Trigger(trigger::Args),
     /// Have nothing started any more when the machine starts
     Unstartup(startup::Args),
+    /// Have another version of tine take the manager's place; workers run on
+    #[command(alias = "updatePM2")]
+    Update(update::Args),
 }
 
 /// `tine run` and nothing else.
@@ -309,6 +314,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Startup(args) => startup::run(&args),
         Command::Trigger(args) => trigger::run(args, screen),
         Command::Unstartup(args) => startup::undo(&args),
+        Command::Update(args) => update::run(&args),
     }
 }
 
@@ -347,7 +353,7 @@ mod tests {
     const PM2: &str = "start stop restart reload delete del scale list ls l ps status jlist prettylist \
         describe desc info show env pid id logs log attach flush reloadLogs reset sendSignal send trigger save dump cleardump \
         resurrect startOrRestart startOrReload startOrGracefulReload kill ping report ecosystem init \
-        completion";
+        completion update updatePM2";
 
     #[test]
     fn every_name_of_pm2s_is_a_command() {

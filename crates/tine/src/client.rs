@@ -8,7 +8,7 @@ use std::{
     io::{self, BufRead, BufReader, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use thiserror::Error;
@@ -22,7 +22,11 @@ use crate::{
 };
 
 /// A manager that does not even greet for so long hangs.
-const GREETING: Duration = Duration::from_secs(5);
+const GREETING: Duration = Duration::from_secs(10);
+/// A manager that was killed while it greeted is followed by another one, and so is that.
+const MANAGERS: usize = 4;
+/// One that is on its way may greet still.
+const BETWEEN_MANAGERS: Duration = Duration::from_millis(10);
 /// So long an answer may take that needs no work.
 const GLANCE: Duration = Duration::from_secs(20);
 
@@ -31,8 +35,7 @@ const GLANCE: Duration = Duration::from_secs(20);
 pub struct Client {
     stream: BufReader<UnixStream>,
     manager_pid: u32,
-    /// The manager's own.
-    log: PathBuf,
+    home: Home,
 }
 
 /// Why the manager did not do what it was asked.
@@ -101,16 +104,21 @@ impl Client {
     pub fn connect(home: &Home) -> Result<Option<Self>, ClientError> {
         let Some(directory) = home.run_dir_if_there()? else { return Ok(None) };
         let path = directory.daemon_socket();
-        let stream = match UnixStream::connect(&path) {
-            Ok(stream) => stream,
-            Err(error) => {
-                return match error.kind() {
-                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
-                    _ => Err(ClientError::Connect { path, source: error }),
-                };
+        for _ in 0..MANAGERS {
+            let stream = match UnixStream::connect(&path) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    return match error.kind() {
+                        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
+                        _ => Err(ClientError::Connect { path, source: error }),
+                    };
+                }
+            };
+            if let Some(client) = Self::greet(stream, home)? {
+                return Ok(Some(client));
             }
-        };
-        Self::greet(stream, home.daemon_log())
+        }
+        Ok(None)
     }
 
     /// Meets the manager of this home, and starts one if none runs.
@@ -150,6 +158,25 @@ impl Client {
         request: &AppRequest,
         progress: &mut dyn FnMut(&str),
     ) -> Result<AppResponse, ClientError> {
+        let only_asks =
+            matches!(request, AppRequest::List { .. } | AppRequest::Ping | AppRequest::Ports);
+        let until = Instant::now() + GLANCE;
+        loop {
+            match self.ask_once(request, progress) {
+                Ok(AppResponse::Again) => {}
+                // Nothing was changed, so it can be asked again.
+                Err(ClientError::Lost { .. }) if only_asks => {}
+                answer => return answer,
+            }
+            self.meet_next(until)?;
+        }
+    }
+
+    fn ask_once(
+        &mut self,
+        request: &AppRequest,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<AppResponse, ClientError> {
         self.send(request)?;
         let quick = matches!(
             request,
@@ -165,6 +192,19 @@ impl Client {
         }
     }
 
+    /// The manager is on its way; whoever follows listens on the same socket.
+    fn meet_next(&mut self, until: Instant) -> Result<(), ClientError> {
+        std::thread::sleep(BETWEEN_MANAGERS);
+        match Self::connect(&self.home.clone())? {
+            Some(next) if Instant::now() < until => {
+                *self = next;
+                Ok(())
+            }
+            Some(_) => Err(ClientError::Silent),
+            None => Err(self.lost()),
+        }
+    }
+
     /// Hears of everything that happens from now on.
     ///
     /// # Errors
@@ -177,8 +217,9 @@ impl Client {
     }
 
     /// `None`: whoever listened has gone in this moment.
-    fn greet(stream: UnixStream, log: PathBuf) -> Result<Option<Self>, ClientError> {
-        let mut client = Self { stream: BufReader::new(stream), manager_pid: 0, log };
+    fn greet(stream: UnixStream, home: &Home) -> Result<Option<Self>, ClientError> {
+        let mut client =
+            Self { stream: BufReader::new(stream), manager_pid: 0, home: home.clone() };
         client.wait_for(Some(GREETING));
         let line = match client.line() {
             Ok(Some(line)) => line,
@@ -226,7 +267,7 @@ impl Client {
     }
 
     fn lost(&self) -> ClientError {
-        ClientError::Lost { pid: self.manager_pid, log: self.log.clone() }
+        ClientError::Lost { pid: self.manager_pid, log: self.home.daemon_log() }
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod app;
 mod events;
+mod left;
 mod lock;
 mod manager;
 mod order;
@@ -22,15 +23,19 @@ mod ready;
 mod signals;
 mod slot;
 mod state;
+mod strays;
 mod targets;
 
 pub use ready::Ready;
 
-use std::process::ExitCode;
+use std::{os::fd::AsFd, process::ExitCode};
 
 use anyhow::Context;
 
-use crate::{home::Home, watchdog::Signals};
+use crate::{
+    home::Home,
+    watchdog::{Charge, Keeper},
+};
 
 /// How a manager begins.
 #[derive(Clone, Copy, Debug)]
@@ -41,14 +46,16 @@ pub struct Begin {
     pub resurrect: bool,
 }
 
-/// Runs the background manager to its end.
+/// Runs the background manager to its end. What it needs is kept by the watchdog that it comes from; what
+/// a manager before has had kept it goes on with.
 ///
 /// # Errors
 ///
 /// When it cannot work: the home cannot be used, or another manager has it. Who waits for it was told so.
-pub fn run(home: &Home, signals: Signals, how: Begin) -> anyhow::Result<ExitCode> {
+pub fn run(home: &Home, mut charge: Charge, how: Begin) -> anyhow::Result<ExitCode> {
     let Begin { ready, resurrect } = how;
-    let begun = prepare(home, resurrect);
+    let begun = prepare(home, &mut charge, resurrect);
+    let signals = charge.signals;
     let (runtime, begun) = match begun {
         Ok(begun) => begun,
         Err(error) => {
@@ -61,38 +68,34 @@ pub fn run(home: &Home, signals: Signals, how: Begin) -> anyhow::Result<ExitCode
 
 fn prepare(
     home: &Home,
+    charge: &mut Charge,
     resurrect: bool,
 ) -> anyhow::Result<(tokio::runtime::Runtime, manager::Begun)> {
     let directory = home.run_dir()?;
-    let lock = lock::take(&directory)?;
-    let left = state_left(home)?;
+    let copies = charge.store.try_clone().context("copy what the manager before has left")?;
+    let lock = match left::descriptor(charge.store.take(left::LOCK)) {
+        Some(descriptor) => lock::inherit(&directory, descriptor)?,
+        None => lock::take(&directory)?,
+    };
+    let control = left::descriptor(charge.store.take(left::CONTROL));
+    let left = left::find(home, charge)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("start the runtime")?;
-    Ok((runtime, manager::Begun { home: home.clone(), directory, lock, left, resurrect }))
-}
-
-/// What a manager knew that has not ended as it should; nothing of it runs any more.
-fn state_left(home: &Home) -> anyhow::Result<Option<state::Saved>> {
-    let left = match state::read(&home.state_file()) {
-        Ok(left) => left,
-        // Without it nothing can be known, and apps have to be started by hand.
-        Err(error @ state::StateError::Broken { .. }) => {
-            say(&error.to_string());
-            None
-        }
-        Err(error) => return Err(error.into()),
+    let keeper = Keeper::new(charge.line.try_clone().context("copy the line")?, copies);
+    keeper.put(left::LOCK, b"", &[lock.as_fd()]);
+    let begun = manager::Begun {
+        home: home.clone(),
+        directory,
+        lock,
+        control,
+        left,
+        resurrect,
+        keeper,
+        watchdog: charge.watchdog,
     };
-    if let Some(saved) = &left {
-        let killed = state::end_leftovers(saved);
-        say(&format!(
-            "the manager before has not ended as it should: {} apps are brought back; {killed} processes \
-             were left of them, and were killed",
-            saved.apps.len()
-        ));
-    }
-    Ok(left)
+    Ok((runtime, begun))
 }
 
 /// Says something to whoever reads the manager's log. A full disk is no reason to end.

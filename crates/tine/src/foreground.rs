@@ -246,13 +246,13 @@ impl Manager {
         let ending = events.ending().await.context("run the cluster")?;
         let code = match ending {
             Ending::Stopped if self.state.failed => ExitCode::FAILURE,
-            Ending::Stopped => ExitCode::SUCCESS,
+            Ending::Stopped | Ending::Left => ExitCode::SUCCESS,
             Ending::Finished { .. } if self.state.failed => ExitCode::FAILURE,
             Ending::Finished { code } => ExitCode::from(code),
             Ending::NeverStarted => ExitCode::FAILURE,
         };
         self.narrator.say(match ending {
-            Ending::Stopped => "stopped",
+            Ending::Stopped | Ending::Left => "stopped",
             Ending::Finished { code: 0 } => "finished",
             Ending::Finished { .. } => "every worker has failed",
             Ending::NeverStarted => "could not be started",

@@ -1,19 +1,40 @@
-//! The process that the shell started, and its only child of its own, the manager.
+//! The process above the manager, of which there are two kinds.
 //!
-//! The watchdog does next to nothing, so that next to nothing can go wrong with it: it passes signals
-//! to the manager, takes zombies away when it is PID 1 of a container, and sees to it that no worker
-//! is left when the manager is killed. If the watchdog itself is killed, the manager stops the app.
+//! That of `tine run` ([`Watchdog`]) does next to nothing, so that next to nothing can go wrong with it:
+//! it passes signals to the manager, takes zombies away when it is PID 1 of a container, and sees to it
+//! that no worker is left when the manager is killed. If it is killed itself, the manager stops the app.
+//!
+//! That of the background manager ([`Keeping`]) keeps what a next manager needs, and forks one when the
+//! one before was killed:
+//!
+//! ```text
+//!   Keeping ──fork──▶ manager ──fork──▶ workers
+//!      │ ◀──put, forget── Keeper          descriptors and facts, as things happen
+//!      │ ──ended─────────▶ Line           how children of a dead manager ended
+//!      └──fork──▶ next manager, with the whole store
+//! ```
 
-use std::process::ExitCode;
+mod handover;
+mod keeper;
+mod keeping;
+mod line;
+mod message;
+mod pace;
+mod packet;
+mod plain;
+mod store;
+
+pub(crate) use handover::{CAN_ADOPT, UPDATE_FAILED};
+pub use handover::{replace_watchdog, versions};
+pub use keeper::Keeper;
+pub use keeping::{Charge, Keeping, Role};
+pub use line::{Line, News};
+pub use plain::{Watchdog, split};
+pub use store::{Item, Store};
 
 use anyhow::Context;
-use rustix::process::{Pid, Signal, WaitOptions, wait};
-use tine_linux::{
-    cgroup,
-    process::{Exit, Process, signal_name},
-    split::{self, Inbox},
-    tree,
-};
+use rustix::process::Signal;
+use tine_linux::split::Inbox;
 
 /// Which of the two this process has become.
 #[derive(Debug)]
@@ -22,13 +43,6 @@ pub enum Side {
     Watchdog(Watchdog),
     /// Its child.
     Manager(Signals),
-}
-
-/// The parent's part.
-#[derive(Debug)]
-pub struct Watchdog {
-    manager: Process,
-    inbox: Inbox,
 }
 
 /// The child's signals, held back until it handles them.
@@ -46,41 +60,6 @@ const SIGNALS: [i32; 7] = [
     Signal::CHILD.as_raw(),
 ];
 
-/// Where processes go that have lost their parents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Orphans {
-    /// To the manager: all of them belong to its one app.
-    ToManager,
-    /// To the watchdog, which takes them away when they have ended: a manager of several apps could not
-    /// tell whose they are.
-    ToWatchdog,
-}
-
-/// Splits this process.
-///
-/// # Errors
-///
-/// When the kernel refuses, or threads run already.
-pub fn split(orphans: Orphans) -> anyhow::Result<Side> {
-    let inbox = Inbox::open(&SIGNALS).context("hold signals back")?;
-    // Orphans of workers come here when the manager is gone, and to the manager before.
-    become_reaper()?;
-    match split::split(Signal::TERM).context("split off the manager")? {
-        split::Side::Watchdog(manager) => Ok(Side::Watchdog(Watchdog { manager, inbox })),
-        split::Side::Watched => {
-            if orphans == Orphans::ToManager {
-                become_reaper()?;
-            }
-            Ok(Side::Manager(Signals(inbox)))
-        }
-    }
-}
-
-fn become_reaper() -> anyhow::Result<()> {
-    let own = Some(rustix::process::getpid());
-    rustix::process::set_child_subreaper(own).context("become the parent of orphans")
-}
-
 impl Signals {
     /// Lets them through: handlers are there now.
     ///
@@ -89,104 +68,5 @@ impl Signals {
     /// As `sigprocmask(2)` tells.
     pub fn release(self) -> anyhow::Result<()> {
         self.0.close().context("let signals through")
-    }
-}
-
-impl Watchdog {
-    /// Watches the manager to its end, and gives its exit code.
-    ///
-    /// # Errors
-    ///
-    /// When signals cannot be waited for.
-    pub fn watch(self) -> anyhow::Result<ExitCode> {
-        loop {
-            let sent = self.inbox.next().context("wait for signals")?;
-            if sent.number == Signal::CHILD.as_raw() {
-                if let Some(exit) = self.reap() {
-                    return Ok(self.after(exit));
-                }
-                continue;
-            }
-            self.pass(sent)?;
-        }
-    }
-
-    /// What the terminal sends, it sends to the manager too. Except that its hanging up means the end.
-    fn pass(&self, sent: split::Sent) -> anyhow::Result<()> {
-        let hung_up = sent.number == Signal::HUP.as_raw();
-        let signal = match sent.from_kernel {
-            true if hung_up => Some(Signal::TERM),
-            true => None,
-            false => Signal::from_named_raw(sent.number),
-        };
-        let Some(signal) = signal else { return Ok(()) };
-        self.manager.signal(signal).context("pass a signal to the manager")
-    }
-
-    /// Takes all zombies away; how the manager ended, if it has.
-    fn reap(&self) -> Option<Exit> {
-        let mut end = None;
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            if pid == self.manager.pid() {
-                end = Some(exit_of(status));
-            }
-        }
-        end
-    }
-
-    /// The manager has ended: nothing of it may be left.
-    fn after(&self, exit: Exit) -> ExitCode {
-        let left = end_all_children();
-        if let Ok(parent) = cgroup::Parent::own() {
-            parent.sweep(&tine_cluster::primary::cgroup_prefix(self.manager.pid()));
-        }
-        match exit {
-            Exit::Code(code) => ExitCode::from(code),
-            Exit::Signal(number) => {
-                let name = signal_name(number).unwrap_or("a signal");
-                eprintln!("tine: the manager was killed by {name}; {}", said(left));
-                ExitCode::from(exit.shell_code())
-            }
-        }
-    }
-}
-
-fn said(left: usize) -> String {
-    match left {
-        0 => "no worker was left".to_owned(),
-        1 => "1 process that it left was killed".to_owned(),
-        more => format!("{more} processes that it left were killed"),
-    }
-}
-
-fn exit_of(status: rustix::process::WaitStatus) -> Exit {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => Exit::Code(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
-        (None, signal) => Exit::Signal(signal.unwrap_or(0)),
-    }
-}
-
-/// Kills whatever has become a child of this process, until nothing is left; gives how many there
-/// were. Killing one brings its children here.
-fn end_all_children() -> usize {
-    let own = rustix::process::getpid();
-    let mut killed = 0;
-    loop {
-        let table = tree::Table::read(None).unwrap_or_default();
-        let children: Vec<Pid> = table
-            .entries()
-            .iter()
-            .filter(|entry| entry.parent == Some(own) && !entry.zombie)
-            .map(|entry| entry.pid)
-            .collect();
-        for child in children {
-            let members = table.members(Some(child), None);
-            tree::signal_all(&members, Signal::KILL);
-            killed += members.len();
-        }
-        // Waits for the next one to go; without any child there is nothing to wait for.
-        if wait(WaitOptions::empty()).is_err() {
-            return killed;
-        }
     }
 }

@@ -46,6 +46,12 @@ pub enum Retry {
 }
 
 impl Backoff {
+    /// As it is after so many early ends in a row.
+    #[must_use]
+    pub const fn after(early_ends: u32) -> Self {
+        Self { early_ends }
+    }
+
     /// How many early ends in a row there were.
     #[must_use]
     pub const fn early_ends(self) -> u32 {

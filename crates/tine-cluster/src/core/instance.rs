@@ -40,7 +40,8 @@ pub struct Place {
 }
 
 /// What the owner wants when the worker has ended that it told to go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 enum Wish {
     /// It told nobody to go: what follows depends on the end.
     #[default]
@@ -49,6 +50,27 @@ enum Wish {
     Nobody,
     /// Another one is to follow, at once.
     Another,
+}
+
+/// A place without times, for whoever goes on with it in another process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceRecord {
+    filling: Filled,
+    wish: Wish,
+    early_ends: u32,
+    fills: u32,
+}
+
+/// [`Filling`], without times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Filled {
+    Empty,
+    Worker(WorkerId),
+    /// For so long, in milliseconds.
+    Waiting(u64),
+    Finished,
+    GivenUp,
 }
 
 /// What is with an instance, in one word, for people.
@@ -134,6 +156,39 @@ impl Place {
         Self { filling: Filling::Waiting { until: at }, ..Self::default() }
     }
 
+    /// What another process needs to go on with it from `now`.
+    #[must_use]
+    pub fn record(&self, now: Instant) -> PlaceRecord {
+        let filling = match self.filling {
+            Filling::Empty => Filled::Empty,
+            Filling::Worker(worker) => Filled::Worker(worker),
+            Filling::Waiting { until } => {
+                let left = until.saturating_duration_since(now).as_millis();
+                Filled::Waiting(u64::try_from(left).unwrap_or(u64::MAX))
+            }
+            Filling::Finished => Filled::Finished,
+            Filling::GivenUp => Filled::GivenUp,
+        };
+        let early_ends = self.backoff.early_ends();
+        PlaceRecord { filling, wish: self.wish, early_ends, fills: self.fills }
+    }
+
+    /// The place that was recorded, from `now` on.
+    #[must_use]
+    pub fn recorded(record: PlaceRecord, now: Instant) -> Self {
+        let filling = match record.filling {
+            Filled::Empty => Filling::Empty,
+            Filled::Worker(worker) => Filling::Worker(worker),
+            Filled::Waiting(left) => {
+                Filling::Waiting { until: after(now, Duration::from_millis(left)) }
+            }
+            Filled::Finished => Filling::Finished,
+            Filled::GivenUp => Filling::GivenUp,
+        };
+        let backoff = Backoff::after(record.early_ends);
+        Self { filling, wish: record.wish, backoff, fills: record.fills }
+    }
+
     /// Whether nobody fills it, and nobody is to come.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -210,6 +265,12 @@ impl Place {
                 None
             }
         }
+    }
+
+    /// Nothing is known of who fills it.
+    pub fn start_anew(&mut self, now: Instant) {
+        self.filling = Filling::Waiting { until: now };
+        self.wish = Wish::None;
     }
 
     /// As if nobody had ever been here.

@@ -130,6 +130,31 @@ impl Registry {
         id
     }
 
+    /// The numbers that the next listener and the next seat will have.
+    #[must_use]
+    pub const fn next_numbers(&self) -> (u32, u32) {
+        (self.next_listener, self.next_seat)
+    }
+
+    /// Goes on with the numbers of another registry, so that none comes twice.
+    pub fn go_on(&mut self, (next_listener, next_seat): (u32, u32)) {
+        self.next_listener = self.next_listener.max(next_listener);
+        self.next_seat = self.next_seat.max(next_seat);
+    }
+
+    /// Makes a listener of another registry known, under its number there.
+    pub fn adopt_listener(&mut self, id: ListenerId, listener: Listener) {
+        self.by_key.insert(listener.key.clone(), id);
+        self.listeners.insert(id, listener);
+        self.next_listener = self.next_listener.max(id.0 + 1);
+    }
+
+    /// Likewise for a seat, as it was there.
+    pub fn adopt_seat(&mut self, id: SeatId, seat: Seat) {
+        self.seats.insert(id, seat);
+        self.next_seat = self.next_seat.max(id.0 + 1);
+    }
+
     /// The worker holds the seat from now on, alone or with others.
     pub fn take(&mut self, seat: SeatId, worker: WorkerId, instance: Instance) {
         let Some(entry) = self.seats.get_mut(&seat) else { return };

@@ -356,6 +356,30 @@ impl Asks {
         format!("h{}", self.last_name)
     }
 
+    /// What is bound under which names, and how many names were given: for a successor.
+    pub(super) fn record(&self) -> (Vec<(String, ListenKey)>, u64) {
+        let bound = self.bound.iter().map(|(name, key)| (name.clone(), key.clone()));
+        (bound.collect(), self.last_name)
+    }
+
+    /// What the worker was given, by its names.
+    pub(super) fn given_to(&self, worker: WorkerId) -> Vec<(String, SeatId)> {
+        let from = self.given.range((worker, String::new())..);
+        let of = from.take_while(|((holder, _), _)| *holder == worker);
+        of.map(|((_, name), seat)| (name.clone(), *seat)).collect()
+    }
+
+    /// Goes on with the names of a predecessor.
+    pub(super) fn adopt(&mut self, bound: Vec<(String, ListenKey)>, last_name: u64) {
+        self.bound = bound.into_iter().collect();
+        self.last_name = last_name;
+    }
+
+    /// A predecessor gave this to the worker.
+    pub(super) fn adopt_given(&mut self, worker: WorkerId, name: &str, seat: SeatId) {
+        self.given.insert((worker, name.to_owned()), seat);
+    }
+
     /// The seat that the worker knows by this name.
     pub(super) fn given_as(&self, worker: WorkerId, name: &str) -> Option<SeatId> {
         self.given.get(&(worker, name.to_owned())).copied()

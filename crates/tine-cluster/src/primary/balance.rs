@@ -1,6 +1,10 @@
 //! Carries out a listener's policy on its group of sockets.
 
-use std::{collections::BTreeMap, io, os::fd::AsFd};
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
 
 use thiserror::Error;
 use tine_linux::{
@@ -8,6 +12,7 @@ use tine_linux::{
     reuseport::{self, Draw, TooLong},
 };
 
+use super::records::GroupRecord;
 use crate::{
     core::order::Order,
     id::SeatId,
@@ -73,6 +78,51 @@ impl Group {
     fn cbpf(policy: Policy, order: Order) -> Self {
         let sticky = policy == Policy::Sticky;
         Self::Cbpf { draw: if sticky { Draw::ClientAddress } else { Draw::Random }, order }
+    }
+
+    /// The group of another process's primary. Without the balancer that it should have, its program is
+    /// yet to come.
+    pub(super) fn adopt(
+        choice: Choice,
+        members: GroupRecord,
+        (balancer, queue_aware): (Vec<OwnedFd>, bool),
+    ) -> Result<Self, GroupError> {
+        let mut order = Order::default();
+        members.order.into_iter().for_each(|seat| order.joined(seat));
+        if let Ok(descriptors) = <[OwnedFd; 4]>::try_from(balancer) {
+            let balancer = Balancer::adopt(descriptors, queue_aware)?;
+            let slots = members.slots.into_iter();
+            let of: BTreeMap<SeatId, Slot> =
+                slots.filter_map(|(seat, slot)| Some((seat, Slot::new(slot)?))).collect();
+            return Ok(Self::Ebpf(Box::new(Slots { balancer, attached: !of.is_empty(), of })));
+        }
+        Ok(match choice.mechanism {
+            Mechanism::KernelEbpf => Self::Loading { order },
+            Mechanism::KernelCbpf => Self::cbpf(choice.policy, order),
+            Mechanism::KernelHash | Mechanism::OneQueue | Mechanism::HandOver => Self::Plain,
+        })
+    }
+
+    /// For a successor's [`Self::adopt`].
+    pub(super) fn record(&self) -> GroupRecord {
+        match self {
+            Self::Ebpf(slots) => GroupRecord {
+                slots: slots.of.iter().map(|(seat, slot)| (*seat, slot.number())).collect(),
+                order: Vec::new(),
+            },
+            Self::Loading { order } | Self::Cbpf { order, .. } => {
+                GroupRecord { slots: Vec::new(), order: order.seats().to_vec() }
+            }
+            Self::Plain => GroupRecord::default(),
+        }
+    }
+
+    /// The program, where there is one.
+    pub(super) fn balancer(&self) -> Option<&Balancer> {
+        match self {
+            Self::Ebpf(slots) => Some(&slots.balancer),
+            Self::Loading { .. } | Self::Cbpf { .. } | Self::Plain => None,
+        }
     }
 
     /// Here is the program. Gives the seats that have joined meanwhile, to join again.

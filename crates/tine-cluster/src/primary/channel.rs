@@ -14,6 +14,7 @@ use std::{
     net::SocketAddr,
     os::{fd::OwnedFd, unix::net::UnixStream},
     sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::value::RawValue;
@@ -45,6 +46,18 @@ pub(super) enum Dialect {
     Node,
     /// Ours.
     Native,
+}
+
+/// Since when a channel is spoken on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Since {
+    /// Since now.
+    Now,
+    /// A predecessor spoke on it, and may have been ended amidst a line.
+    Before {
+        /// The worker has said who it is.
+        greeted: bool,
+    },
 }
 
 /// Something to be said to a worker.
@@ -125,16 +138,13 @@ impl Channel {
 /// Starts the channel's task.
 pub(super) fn open(
     worker: WorkerId,
-    dialect: Dialect,
+    (dialect, since): (Dialect, Since),
     socket: UnixStream,
     tell: mpsc::Sender<News>,
 ) -> io::Result<Channel> {
     socket.set_nonblocking(true)?;
     let socket = ready::watch(socket.into(), Interest::READABLE)?;
-    let session = match dialect {
-        Dialect::Node => Session::Node(Box::default()),
-        Dialect::Native => Session::Native(Box::default()),
-    };
+    let session = Session::begin(dialect, since);
     let (orders, inbox) = mpsc::unbounded_channel();
     let (post, mail) = mpsc::channel(LETTERS);
     let task = ChannelTask {
@@ -161,6 +171,19 @@ enum Session {
 
 /// What does not depend on the dialect.
 impl Session {
+    fn begin(dialect: Dialect, since: Since) -> Self {
+        match (dialect, since) {
+            (Dialect::Node, Since::Now) => Self::Node(Box::default()),
+            (Dialect::Native, Since::Now) => Self::Native(Box::default()),
+            (Dialect::Node, Since::Before { .. }) => {
+                Self::Node(Box::new(node::Session::resumed(unused_numbers())))
+            }
+            (Dialect::Native, Since::Before { greeted }) => {
+                Self::Native(Box::new(native::Session::resumed(unused_numbers(), greeted)))
+            }
+        }
+    }
+
     fn outbox(&mut self) -> &mut Outbox {
         match self {
             Self::Node(session) => session.outbox(),
@@ -371,6 +394,13 @@ impl ChannelTask {
         }
         Ok(news)
     }
+}
+
+/// The first of numbers that no predecessor has come to: it counted from one, or from an earlier time.
+/// Numbers in JSON are exact to 2^53.
+fn unused_numbers() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_micros()).unwrap_or(1 << 50)
 }
 
 /// Waits for room in a socket that is full.

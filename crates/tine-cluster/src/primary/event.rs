@@ -3,6 +3,7 @@
 use std::{fs, io, net::IpAddr, os::fd::OwnedFd, path::Path, time::Duration};
 
 use rustix::process::Pid;
+use serde::{Deserialize, Serialize};
 use tine_linux::{cgroup::Controller, process::Exit, spawn::SpawnError};
 
 use super::messages::Reply;
@@ -56,6 +57,18 @@ pub enum What {
     Started {
         /// Its first process.
         pid: Pid,
+        /// What it writes, with [`Stdio::Pipes`](super::Stdio::Pipes).
+        output: Option<Output>,
+    },
+    /// It was started by a process before this one, and is a worker of this one now
+    /// ([`Cluster::adopt`](super::Cluster::adopt)). Told first; on what it listens follows.
+    Adopted {
+        /// Its first process.
+        pid: Pid,
+        /// For how long it has run.
+        lived: Duration,
+        /// It can serve.
+        ready: bool,
         /// What it writes, with [`Stdio::Pipes`](super::Stdio::Pipes).
         output: Option<Output>,
     },
@@ -190,7 +203,7 @@ pub enum What {
 }
 
 /// The address of a `listening`, as Node tells it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListeningAddress {
     /// The host or the path; `None` when a worker of Node's named none.
     pub address: Option<String>,
@@ -201,7 +214,7 @@ pub struct ListeningAddress {
 }
 
 /// Node's `addressType`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AddressType {
     /// TCP over IPv4, or over both where no host was named: `4`.
     V4,
@@ -274,6 +287,8 @@ impl From<&ListenKey> for ListeningAddress {
 pub enum Ending {
     /// It was told to stop.
     Stopped,
+    /// It was told to leave its workers to a successor.
+    Left,
     /// Every worker ended by itself: the code of the last one that failed, or 0.
     Finished {
         /// A code as a shell shows it.

@@ -1,8 +1,9 @@
 //! What reaches the task: requests of the owner, and news of the workers.
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use tine_linux::{
     balance::{BalanceError, Balancer, KernelOffsets},
+    process::Exit,
     seccomp::Notification,
 };
 use tokio::sync::oneshot;
@@ -49,6 +50,10 @@ pub(super) enum Command {
     Disconnect(Leavers, oneshot::Sender<Result<(), WorkerError>>),
     /// Take zombies away that are nobody's worker.
     ReapOrphans,
+    /// A process has ended so that is no child of this one.
+    ChildEnded(Pid, Exit),
+    /// End, and leave the workers to a successor.
+    Leave(oneshot::Sender<()>),
     /// Tell how things are.
     Report(oneshot::Sender<Report>),
 }
@@ -77,6 +82,27 @@ pub(super) enum Input {
 
 /// A program, with what was learnt for the next one.
 pub(super) type Loaded = Result<(Balancer, Option<KernelOffsets>), BalanceError>;
+
+impl News {
+    /// The worker of whom something else may be so from now on. The messages of programs, and answers for
+    /// connections, change nothing that a successor would need.
+    pub(super) const fn touches(&self) -> Option<WorkerId> {
+        match self {
+            Self::Exited(worker)
+            | Self::FilterGone(worker)
+            | Self::Trapped(worker, _)
+            | Self::Node(worker, _)
+            | Self::Native(worker, _)
+            | Self::ChannelClosed(worker)
+            | Self::ChannelBroken(worker, _) => Some(*worker),
+            Self::OutputEnded(..)
+            | Self::Said(..)
+            | Self::Answered { .. }
+            | Self::Acceptable(_)
+            | Self::Loaded(..) => None,
+        }
+    }
+}
 
 /// Something that happened.
 #[derive(Debug)]

@@ -68,6 +68,7 @@ impl Task {
     }
 
     pub(super) fn place(&mut self, instance: Instance) -> Option<&mut Place> {
+        self.keeping.places = true;
         self.places.get_mut(usize::try_from(instance.0).ok()?)
     }
 

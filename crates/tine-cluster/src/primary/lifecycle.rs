@@ -5,7 +5,7 @@ use std::{io, time::Instant};
 use rustix::process::Signal;
 use tine_linux::{process::Exit, tree};
 
-use super::{event::What, task::Task, watch};
+use super::{event::What, task::Task};
 use crate::{
     core::{
         instance::{End, Filling, Next},
@@ -21,6 +21,7 @@ impl Task {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let (life, action) = worker.life.step(event, Instant::now(), &patience);
         worker.life = life;
+        self.keeping.touch(id);
         match action {
             Action::None => {}
             Action::Drain => self.begin_drain(id),
@@ -79,12 +80,8 @@ impl Task {
 
     /// The first process ended: its instance gets a successor, if it is to have one.
     pub(super) fn exited(&mut self, id: WorkerId) {
+        let Some(exit) = self.exit_of(id, Instant::now()) else { return };
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        let exit = match worker.process.try_wait() {
-            Ok(Some(exit)) => exit,
-            Ok(None) => return watch::exit_again(id, self.news.clone()),
-            Err(_) => return,
-        };
         worker.exit = Some(exit);
         worker.ended = Some(Instant::now());
         self.announce_of(id);

@@ -38,6 +38,16 @@ const LONGEST: usize = 16 * 1024;
 
 impl Servers {
     /// Nobody listens under this name any more.
+    /// For a successor.
+    pub(super) fn record(&self) -> BTreeMap<String, Option<Box<RawValue>>> {
+        self.data.clone()
+    }
+
+    /// From a predecessor.
+    pub(super) fn adopt(&mut self, data: BTreeMap<String, Option<Box<RawValue>>>) {
+        self.data = data;
+    }
+
     pub(super) fn forget(&mut self, name: &str) {
         self.data.remove(name);
     }

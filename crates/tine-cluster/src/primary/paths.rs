@@ -21,6 +21,7 @@ use tine_linux::{foreign, place::Place};
 use super::{
     caller::CallersSocket,
     probe::errno,
+    records::FileRecord,
     task::Task,
     trap::{Answer, Asked},
 };
@@ -70,6 +71,31 @@ impl Paths {
         if let Some(file) = self.files.remove(&seat) {
             file.remove();
         }
+    }
+}
+
+impl Paths {
+    /// For a successor.
+    pub(super) fn record(&self) -> Vec<FileRecord> {
+        let record = |(seat, file): (&SeatId, &File)| FileRecord {
+            seat: *seat,
+            path: file.path.clone(),
+            hidden: file.hidden.clone(),
+            identity: file.identity,
+        };
+        self.files.iter().map(record).collect()
+    }
+
+    /// From a predecessor.
+    pub(super) fn adopt(&mut self, records: Vec<FileRecord>) {
+        for FileRecord { seat, path, hidden, identity } in records {
+            self.files.insert(seat, File { path, hidden, identity });
+        }
+    }
+
+    /// They stay where they are.
+    pub(super) fn leave(&mut self) {
+        self.files.clear();
     }
 }
 

@@ -64,6 +64,7 @@ const fn is_counted(what: &What) -> bool {
         | What::AcceptsAgain
         | What::Trouble { .. } => true,
         What::Started { .. }
+        | What::Adopted { .. }
         | What::Unlimited { .. }
         | What::NotStarted { .. }
         | What::Ready

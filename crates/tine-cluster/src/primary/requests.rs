@@ -30,6 +30,8 @@ impl Task {
             Command::Restart(which, done) => self.restart(which, done),
             Command::Configure(tuning) => self.settings.tune(*tuning),
             Command::ReapOrphans => self.reap_wanted = true,
+            Command::ChildEnded(pid, exit) => self.child_ended(pid, exit),
+            Command::Leave(done) => self.leaving = Some(done),
             Command::Report(answer) => {
                 let _ = answer.send(self.report());
             }

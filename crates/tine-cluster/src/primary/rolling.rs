@@ -254,7 +254,7 @@ impl Task {
     }
 
     /// It fills no place any more, and goes.
-    fn retire(&mut self, id: WorkerId) {
+    pub(super) fn retire(&mut self, id: WorkerId) {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.retired = true;
         }

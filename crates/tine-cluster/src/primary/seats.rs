@@ -1,5 +1,7 @@
 //! The sockets behind the registry's seats, and the groups that they form.
 
+mod kept;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -21,6 +23,7 @@ use crate::{
     id::{Instance, ListenerId, SeatId, WorkerId},
     policy::Choice,
 };
+use kept::Touched;
 use rustix::net::sockopt;
 use tine_linux::balance::Balancer;
 
@@ -34,6 +37,7 @@ pub(super) struct Seats {
     /// Whose connections-to-be wait in another seat already: closed when nobody holds them.
     succeeded: BTreeSet<SeatId>,
     pub(super) sightings: Sightings,
+    touched: Touched,
 }
 
 /// The primary's own descriptor of a seat: it outlives the worker, and with it the queue.
@@ -65,6 +69,7 @@ impl Seats {
         let group = Group::new(listener.choice);
         let id = self.registry.add_listener(listener);
         self.groups.insert(id, group);
+        self.touched.listener(id);
         id
     }
 
@@ -74,6 +79,7 @@ impl Seats {
         for seat in group.loaded(balancer) {
             self.joined(seat)?;
         }
+        self.touched.listener(id);
         self.rotate(id)
     }
 
@@ -82,6 +88,7 @@ impl Seats {
         self.registry.choose_again(id, choice);
         let Some(group) = self.groups.get_mut(&id) else { return Ok(()) };
         group.do_without(choice.policy);
+        self.touched.listener(id);
         self.rotate(id)
     }
 
@@ -103,12 +110,14 @@ impl Seats {
             seat,
             Socket { fd, inode, waited: false, options: Options::default(), listens: false },
         );
+        self.touched.seat(seat);
         Ok(seat)
     }
 
     /// The worker holds the seat from now on.
     pub(super) fn take(&mut self, seat: SeatId, worker: WorkerId, instance: Instance) {
         self.registry.take(seat, worker, instance);
+        self.touched.seat(seat);
     }
 
     /// A program has bound the seat, and had set this itself.
@@ -116,6 +125,7 @@ impl Seats {
         if let Some(socket) = self.sockets.get_mut(&seat) {
             (socket.options, socket.listens) = (options, false);
         }
+        self.touched.seat(seat);
     }
 
     /// Whether whoever has bound the seat last has listened since.
@@ -157,24 +167,32 @@ impl Seats {
         let (group, socket) = (self.groups.get_mut(&listener), self.sockets.get_mut(&seat));
         let (Some(group), Some(socket)) = (group, socket) else { return Ok(()) };
         socket.listens = true;
+        self.touched.seat(seat);
+        self.touched.group(listener);
         group.joined(seat, &socket.fd)
     }
 
     /// The seat's worker accepts: it gets its share from now on.
     pub(super) fn open(&mut self, seat: SeatId) -> Result<(), GroupError> {
         self.registry.listens(seat);
+        self.touched.seat(seat);
         self.rotate_of(seat)
     }
 
     /// The worker's own seats get nothing new from now on.
     pub(super) fn drain(&mut self, worker: WorkerId) -> Result<(), GroupError> {
         let changed = self.registry.drain(worker);
-        changed.into_iter().try_for_each(|seat| self.rotate_of(seat))
+        for seat in changed {
+            self.touched.seat(seat);
+            self.rotate_of(seat)?;
+        }
+        Ok(())
     }
 
     /// The worker does not hold the seat any more. Where the kernel moves queues and another seat is
     /// there to take them, the seat is closed, soon; else it waits for a worker with all that is queued.
     pub(super) fn let_go(&mut self, seat: SeatId, worker: WorkerId) -> Result<(), GroupError> {
+        self.touched.seat(seat);
         if !self.registry.let_go(seat, worker) {
             return Ok(());
         }
@@ -224,6 +242,8 @@ impl Seats {
     pub(super) fn succeed(&mut self, old: SeatId, new: SeatId) {
         self.registry.waits(new);
         self.succeeded.insert(old);
+        self.touched.seat(new);
+        self.touched.seat(old);
     }
 
     /// Whether what would come to the seat waits elsewhere.
@@ -266,6 +286,7 @@ impl Seats {
     /// The seat gets nothing new until its worker listens again.
     pub(super) fn rest(&mut self, seat: SeatId) -> Result<(), GroupError> {
         self.registry.rest(seat);
+        self.touched.seat(seat);
         self.rotate_of(seat)
     }
 
@@ -321,6 +342,8 @@ impl Seats {
         let Some(listener) = self.registry.seat(seat).map(|seat| seat.listener) else {
             return Ok(());
         };
+        self.touched.seat(seat);
+        self.touched.group(listener);
         // Migration asks the program, which must not answer with the seat that closes.
         self.registry.let_go_of_all(seat);
         self.rotate_of(seat)?;
@@ -331,6 +354,7 @@ impl Seats {
         let left = self.groups.get_mut(&listener).map_or(Ok(()), |group| group.left(seat));
         if last {
             self.groups.remove(&listener);
+            self.touched.listener(listener);
             return left;
         }
         left.and_then(|()| self.rotate(listener))
@@ -338,6 +362,7 @@ impl Seats {
 
     /// Closes the socket and keeps the seat: its listener is still spoken of.
     pub(super) fn close_socket(&mut self, seat: SeatId) {
+        self.touched.seat(seat);
         self.sockets.remove(&seat);
     }
 
@@ -347,7 +372,8 @@ impl Seats {
         listener.map_or(Ok(()), |listener| self.rotate(listener))
     }
 
-    fn rotate(&mut self, listener: ListenerId) -> Result<(), GroupError> {
+    /// Tells the kernel who is in rotation.
+    pub(super) fn rotate(&mut self, listener: ListenerId) -> Result<(), GroupError> {
         let seats = self.rotation(listener);
         let in_group = |(_, seat): &(SeatId, &_)| {
             let seat: &crate::core::registry::Seat = seat;
@@ -375,6 +401,7 @@ impl Seats {
         if self.registry.seats_of(listener).next().is_none() {
             self.registry.remove_listener(listener);
             self.groups.remove(&listener);
+            self.touched.listener(listener);
         }
     }
 }

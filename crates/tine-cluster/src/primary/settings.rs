@@ -5,10 +5,14 @@ use std::{
     ffi::OsString,
     net::SocketAddr,
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
+use serde::{Deserialize, Serialize};
+
+use super::keep::Keep;
 
 use crate::{
     core::{
@@ -21,7 +25,8 @@ use crate::{
 };
 
 /// What kind of program the workers run, which decides how they come to their seats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ProgramKind {
     /// `node` with a script: it asks on its own channel.
     Node,
@@ -218,6 +223,11 @@ pub struct Settings {
     /// This process is a subreaper, and every child of it that is not a worker's first process belongs
     /// to this cluster: an orphan of one of its workers.
     pub owns_all_children: bool,
+    /// Who is told what a successor needs, for [`Cluster::adopt`](super::Cluster::adopt).
+    pub keeper: Option<Arc<dyn Keep>>,
+    /// In whose name cgroups are made: a process that lives as long as the workers may. This one, when not
+    /// said.
+    pub owner: Option<Pid>,
 }
 
 impl Settings {
@@ -248,6 +258,8 @@ impl Settings {
             file_limit: None,
             workers_die_with_manager: false,
             owns_all_children: false,
+            keeper: None,
+            owner: None,
         }
     }
 

@@ -41,6 +41,7 @@ use crate::id::{Instance, WorkerId};
 pub(super) struct Means {
     /// Which cluster of this process it is, by the order of their starts.
     cluster: u32,
+    owner: Option<Pid>,
     cgroups: Option<cgroup::Parent>,
     trap: Trap,
 }
@@ -50,11 +51,13 @@ pub(super) struct Means {
 static CLUSTERS: AtomicU32 = AtomicU32::new(0);
 
 impl Means {
-    pub(super) fn find() -> Self {
+    /// In the name of `owner`, or of this process.
+    pub(super) fn find(owner: Option<Pid>) -> Self {
         let cluster = CLUSTERS.fetch_add(1, Ordering::Relaxed);
         // Where sockets of workers cannot be looked at, one more call tells what is needed.
         let v6only = tine_linux::host::pidfd_getfd() != tine_linux::host::Ability::Yes;
-        Self { cluster, cgroups: cgroup::Parent::own().ok(), trap: Trap { v6only } }
+        let cgroups = cgroup::Parent::own().ok();
+        Self { cluster, owner, cgroups, trap: Trap { v6only } }
     }
 
     /// Removes the cgroups of managers that were killed; once in a process.
@@ -63,6 +66,17 @@ impl Means {
             // Thousands may have come together: not on the task's thread.
             tokio::task::spawn_blocking(move || parent.sweep_where(is_orphaned));
         }
+    }
+
+    /// Which cluster of its process it is.
+    pub(super) const fn number(&self) -> u32 {
+        self.cluster
+    }
+
+    /// It is this one of a predecessor's process.
+    pub(super) fn go_on(&mut self, number: u32) {
+        self.cluster = number;
+        CLUSTERS.fetch_max(number.saturating_add(1), Ordering::Relaxed);
     }
 
     /// What marks the worker's processes: its number, which is enough in the first cluster of a process.
@@ -75,8 +89,8 @@ impl Means {
 
     /// A cgroup for the worker; `None` where none can be made.
     fn cgroup(&self, worker: WorkerId) -> Option<Cgroup> {
-        let manager = rustix::process::getpid();
-        let name = format!("{}{}", cgroup_prefix(manager), self.mark(worker));
+        let owner = self.owner.unwrap_or_else(rustix::process::getpid);
+        let name = format!("{}{}", cgroup_prefix(owner), self.mark(worker));
         self.cgroups.as_ref()?.create(&name).ok()
     }
 }
@@ -105,7 +119,7 @@ pub(super) struct Start<'a> {
 }
 
 /// The pieces of a start, kept until the program runs.
-struct Parts {
+pub(super) struct Parts {
     output: Streams,
     channel: (UnixStream, UnixStream),
     cgroup: Option<Cgroup>,
@@ -114,6 +128,29 @@ struct Parts {
 }
 
 impl Parts {
+    /// This process's end of the channel.
+    pub(super) fn ours(&self) -> BorrowedFd<'_> {
+        self.channel.0.as_fd()
+    }
+
+    /// The end by which the owner writes to the worker.
+    pub(super) fn write_end(&self) -> Option<BorrowedFd<'_>> {
+        match &self.output {
+            Streams::Pipes { input, .. } => input.as_ref().map(|(_, write)| write.as_fd()),
+            Streams::Lines { .. } | Streams::Inherited { .. } | Streams::Null => None,
+        }
+    }
+
+    /// The ends from which the worker's output is read, by whomever.
+    pub(super) fn read_ends(&self) -> Option<(BorrowedFd<'_>, BorrowedFd<'_>)> {
+        match &self.output {
+            Streams::Lines { out, err } | Streams::Pipes { out, err, .. } => {
+                Some((out.0.as_fd(), err.0.as_fd()))
+            }
+            Streams::Inherited { .. } | Streams::Null => None,
+        }
+    }
+
     fn make(program: &Program, cgroup: Option<Cgroup>) -> io::Result<Self> {
         let unlimited = unlimited(&program.cgroup_limits, cgroup.as_ref());
         let output = Streams::make(program.stdio)?;
@@ -282,10 +319,12 @@ impl Task {
     ) -> Result<(), SpawnError> {
         let who = (start.id, start.instance);
         let mut worker = Worker::new(who, start.program.kind, spawned.process, start.mark.clone());
-        worker.unlimited = parts.unlimited;
-        worker.cgroup = parts.cgroup;
         worker.trap = spawned.listener.map(Arc::new);
-        let watched = self.watch(&mut worker, parts.channel);
+        let mut parts = parts;
+        worker.unlimited = std::mem::take(&mut parts.unlimited);
+        worker.cgroup = parts.cgroup.take();
+        let kept = self.keep_new_worker(&worker, &parts);
+        let watched = kept.and_then(|()| self.watch(&mut worker, parts.channel));
         if let Err(source) = watched {
             worker.end_at_once();
             return Err(SpawnError::Prepare { doing: "watch the worker", source });
@@ -318,7 +357,8 @@ impl Task {
             ProgramKind::Node => Dialect::Node,
             ProgramKind::Other => Dialect::Native,
         };
-        worker.channel = Some(channel::open(worker.id, dialect, ours, self.news.clone())?);
+        let how = (dialect, channel::Since::Now);
+        worker.channel = Some(channel::open(worker.id, how, ours, self.news.clone())?);
         Ok(())
     }
 }

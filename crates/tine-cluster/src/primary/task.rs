@@ -4,14 +4,15 @@
 //! [`crate::core`]'s, this module carries them out.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tine_linux::{balance::KernelOffsets, process::Exit, seccomp};
-use tokio::sync::{mpsc, watch};
+use rustix::process::Pid;
+use tine_linux::{balance::KernelOffsets, cgroup::Cgroup, process::Exit, seccomp};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     asks::Asks,
@@ -21,6 +22,7 @@ use super::{
     handing::Handing,
     input::{Command, Input, News},
     inspect::Inspectors,
+    keeping::Keeping,
     letters::Mailbox,
     owner::Waiter,
     paths::Paths,
@@ -104,6 +106,13 @@ pub(super) struct Task {
     pub(super) lives_on: bool,
     pub(super) ever_ran: bool,
     pub(super) last_failure: Option<Exit>,
+    pub(super) keeping: Keeping,
+    /// It goes on with what another process began: nothing is to be started first.
+    pub(super) is_successor: bool,
+    /// Its workers are to be left alone, and whoever wants that waits.
+    pub(super) leaving: Option<oneshot::Sender<()>>,
+    /// How processes ended that are no children of this one.
+    pub(super) ends: HashMap<Pid, Exit>,
     next_round: Instant,
     next_look: Instant,
 }
@@ -116,12 +125,13 @@ impl Task {
     ) -> Self {
         let (news, inbox) = mpsc::channel(NEWS);
         let places = (0..settings.instances).map(|_| Place::default()).collect();
+        let keeping = Keeping::new(settings.keeper.clone());
         Self {
             program: Arc::new(settings.program.clone()),
             inspectors: Inspectors::default(),
             lives_on: settings.lives_on || settings.instances == 0,
+            means: Means::find(settings.owner),
             settings,
-            means: Means::find(),
             workers: BTreeMap::new(),
             seats: Seats::default(),
             paths: Paths::default(),
@@ -154,6 +164,10 @@ impl Task {
             stopping: false,
             ever_ran: false,
             last_failure: None,
+            keeping,
+            is_successor: false,
+            leaving: None,
+            ends: HashMap::new(),
             next_round: Instant::now() + ROUND,
             next_look: Instant::now(),
         }
@@ -161,16 +175,12 @@ impl Task {
 
     /// Runs the cluster to its end.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Ending {
-        for instance in (0..self.settings.instances).map(Instance) {
-            if !self.settings.vacant.contains(&instance) {
-                self.fill(instance);
-            }
-        }
+        self.begin();
         // No program waits for that.
         self.means.sweep();
         let mut abandoned = false;
         let mut due = pin!(tokio::time::sleep_until(self.deadline().into()));
-        while !self.is_over() {
+        while !self.is_over() && self.leaving.is_none() {
             let deadline = tokio::time::Instant::from_std(self.deadline());
             if deadline != due.deadline() {
                 due.as_mut().reset(deadline);
@@ -185,18 +195,49 @@ impl Task {
             abandoned |= matches!(input, Input::Abandoned);
             self.handle(input);
         }
-        self.ending()
+        self.end()
+    }
+
+    fn begin(&mut self) {
+        if self.is_successor {
+            return;
+        }
+        self.keeping.all = true;
+        for instance in (0..self.settings.instances).map(Instance) {
+            if !self.settings.vacant.contains(&instance) {
+                self.fill(instance);
+            }
+        }
+        self.keep();
+    }
+
+    fn end(mut self) -> Ending {
+        let Some(done) = self.leaving.take() else {
+            self.keeping.forget_all();
+            return self.ending();
+        };
+        // Nothing of what the successor goes on with is tidied up.
+        self.paths.leave();
+        let cgroups = self.workers.values_mut().filter_map(|worker| worker.cgroup.take());
+        cgroups.for_each(Cgroup::leave);
+        drop(self);
+        let _ = done.send(());
+        Ending::Left
     }
 
     fn handle(&mut self, input: Input) {
         match input {
-            Input::Command(command) => self.command(command),
+            Input::Command(command) => {
+                self.keeping.all |= !matches!(command, Command::Report(_));
+                self.command(command);
+            }
             // Nobody can stop it any more, so it stops.
             Input::Abandoned => self.stop(),
             Input::News(news) => self.hear_all(news),
             Input::Tick => {}
         }
         self.tick(Instant::now());
+        self.keep();
     }
 
     /// Hears this and what has come meanwhile.
@@ -211,6 +252,9 @@ impl Task {
     }
 
     fn hear(&mut self, news: News) {
+        if let Some(worker) = news.touches() {
+            self.keeping.touch(worker);
+        }
         match news {
             News::Exited(worker) => self.exited(worker),
             News::FilterGone(worker) => {
@@ -244,6 +288,7 @@ impl Task {
         self.look_at_the_unready(now);
         if self.next_look <= now {
             self.next_look = now + LOOK;
+            self.ask_how_they_ended();
             self.look_at_the_leaving();
             if std::mem::take(&mut self.reap_wanted) {
                 self.reap_orphans();
@@ -286,7 +331,8 @@ impl Task {
         let now = Instant::now();
         let lives = self.workers.values().filter_map(|worker| worker.life.deadline());
         let looks = self.workers.values().filter(|w| !w.life.serves()).map(|_| self.next_look);
-        let reaping = self.reap_wanted.then_some(self.next_look);
+        let unknown = self.workers.values().any(|worker| worker.ended_unknown.is_some());
+        let reaping = (self.reap_wanted || unknown).then_some(self.next_look);
         let places =
             (0u32..).zip(&self.places).filter_map(|(number, place)| match place.filling() {
                 // Its last worker's end will be seen at a look.

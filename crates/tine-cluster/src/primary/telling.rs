@@ -95,6 +95,9 @@ impl Task {
     }
 
     fn tell_with(&mut self, id: WorkerId, what: What, permit: Option<Permit>) {
+        if !matches!(what, What::Message { .. }) {
+            self.keeping.touch(id);
+        }
         let worker = self.workers.get_mut(&id);
         let instance = worker.as_ref().and_then(|worker| worker.instance.filled());
         let quota = worker.map_or(&mut self.quota, |worker| &mut worker.quota);
@@ -144,6 +147,7 @@ impl Task {
 
     /// The worker's program says that it can serve.
     pub(super) fn says_ready(&mut self, id: WorkerId) {
+        self.keeping.touch(id);
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.said_ready = true;
         }

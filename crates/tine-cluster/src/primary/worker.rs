@@ -91,6 +91,10 @@ pub(super) struct Worker {
     pub(super) quota: Quota,
     /// What is to be told after its last line and its last message.
     pub(super) later: Vec<What>,
+    /// It was started by another process than this one.
+    pub(super) is_foreign: bool,
+    /// Its first process has ended, and nobody has said how.
+    pub(super) ended_unknown: Option<Instant>,
     /// No process with its filter is left.
     filter_gone: bool,
     pub(super) cgroup: Option<Cgroup>,
@@ -160,11 +164,23 @@ impl Worker {
             pipes: None,
             quota: Quota::default(),
             later: Vec::new(),
+            is_foreign: false,
+            ended_unknown: None,
             filter_gone: false,
             cgroup: None,
             unlimited: Vec::new(),
             mark,
         }
+    }
+
+    /// What marks every process of its tree.
+    pub(super) fn mark(&self) -> &str {
+        &self.mark
+    }
+
+    /// Whether nothing of it is left.
+    pub(super) fn is_gone(&self) -> bool {
+        self.life == Life::Gone
     }
 
     /// The last lines that it wrote, once all that it wrote and said is known.

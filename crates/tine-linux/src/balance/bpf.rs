@@ -10,6 +10,7 @@ const MAP_LOOKUP_ELEM: libc::c_int = 1;
 const MAP_UPDATE_ELEM: libc::c_int = 2;
 const MAP_DELETE_ELEM: libc::c_int = 3;
 const PROG_LOAD: libc::c_int = 5;
+const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const PROG_TYPE_SK_REUSEPORT: u32 = 21;
 const SK_REUSEPORT_SELECT_OR_MIGRATE: u32 = 40;
 
@@ -60,6 +61,18 @@ impl<V: Plain> Map<V> {
         Ok(Self { fd, value: PhantomData })
     }
 
+    /// A table that another process made; `EINVAL` for one of another shape, into whose entries the
+    /// kernel would copy more, or less, than a `V`.
+    pub(super) fn adopt(fd: OwnedFd, kind: MapKind, entries: u32) -> io::Result<Self> {
+        let info = info(&fd)?;
+        let value_size = u32::try_from(size_of::<V>()).expect("a map's value is small");
+        let shape = (info.kind, info.key_size, info.value_size, info.entries);
+        if shape != (kind as u32, 4, value_size, entries) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Ok(Self { fd, value: PhantomData })
+    }
+
     /// The entry at `key`; `ENOENT` past the end.
     pub(super) fn get(&self, key: u32) -> io::Result<V> {
         let mut value = V::default();
@@ -90,6 +103,37 @@ impl<V> AsFd for Map<V> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// The beginning of `struct bpf_map_info`.
+#[repr(C)]
+#[derive(Default)]
+struct MapInfo {
+    kind: u32,
+    id: u32,
+    key_size: u32,
+    value_size: u32,
+    entries: u32,
+}
+
+/// What a map is like.
+fn info(map: &OwnedFd) -> io::Result<MapInfo> {
+    #[repr(C)]
+    struct Attr {
+        object: u32,
+        length: u32,
+        info: u64,
+    }
+    let mut info = MapInfo::default();
+    let attr = Attr {
+        object: map.as_raw_fd().cast_unsigned(),
+        length: u32::try_from(size_of::<MapInfo>()).expect("twenty fits"),
+        info: (&raw mut info) as u64,
+    };
+    // SAFETY: the kernel writes no more than `length` bytes, all integers, over `info`, which outlives
+    // the call; of a program it would write other integers.
+    unsafe { bpf(OBJ_GET_INFO_BY_FD, &attr) }?;
+    Ok(info)
 }
 
 #[repr(C)]

@@ -111,6 +111,12 @@ pub enum AppRequest {
     Watch,
     /// Stops all apps, and then the manager.
     KillManager,
+    /// Has this program take the place of the manager; workers live on. Answered when everything is
+    /// ready for it: then the conversation ends, and the next manager listens on the same socket.
+    Update {
+        /// A `tine`; absolute.
+        program: PathBuf,
+    },
     /// Whether anybody is there.
     Ping,
     /// Where the apps listen.
@@ -190,6 +196,9 @@ pub enum Detail {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "response", content = "body", rename_all = "kebab-case")]
 pub enum AppResponse {
+    /// Nothing was done: the manager is on its way, and another one may follow. To be asked again, over a
+    /// new connection.
+    Again,
     /// The work goes on; for people.
     Progress(String),
     /// What became of it, for each app.
@@ -237,6 +246,10 @@ pub struct ManagerView {
     pub home: PathBuf,
     /// Apps that it knows.
     pub apps: u32,
+    /// After what it has taken over workers that were there before it, if it has: "the manager was
+    /// killed by SIGKILL".
+    #[serde(default)]
+    pub taken_over_after: Option<String>,
 }
 
 /// One app.

@@ -2,10 +2,15 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::print;
-use crate::{client::Client, daemon, home::Home, watchdog};
+use crate::{
+    client::Client,
+    daemon::{self, Begin},
+    home::Home,
+    watchdog::{self, Keeping, Role},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,6 +33,12 @@ pub struct Args {
     /// Become the manager, apart from the caller; says on standard output when it answers
     #[arg(long, hide = true, conflicts_with = "foreground")]
     detached: bool,
+    /// Go on with what the program that this process was before has left in this descriptor
+    #[arg(long, hide = true, value_name = "DESCRIPTOR", conflicts_with_all = ["foreground", "detached"])]
+    adopt: Option<i32>,
+    /// Say whether this version of what a manager leaves can be adopted
+    #[arg(long, hide = true, value_name = "VERSION", exclusive = true)]
+    can_adopt: Option<u32>,
 }
 
 /// Starts the manager in the background, or becomes it.
@@ -36,7 +47,13 @@ pub struct Args {
 ///
 /// When it cannot be started.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(version) = args.can_adopt {
+        return can_adopt(version);
+    }
     let home = Home::from_env()?;
+    if let Some(left) = args.adopt {
+        return watch(Keeping::resume(left)?, &home);
+    }
     if !args.foreground && !args.detached {
         let client = Client::connect_or_start(&home)?;
         print(&format!("the manager runs with pid {}\n", client.manager_pid()))?;
@@ -45,16 +62,36 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     super::run::check_outside()?;
     let ready = if args.detached { detach()? } else { daemon::Ready::Foreground };
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    match watchdog::split(watchdog::Orphans::ToWatchdog)? {
-        watchdog::Side::Watchdog(dog) => {
-            // Whoever waits for word of the manager must not wait for the watchdog.
-            ready.forget();
-            dog.watch()
-        }
-        watchdog::Side::Manager(signals) => {
-            daemon::run(&home, signals, daemon::Begin { ready, resurrect: args.resurrect })
+    let mut keeping = Keeping::begin()?;
+    if let Some(charge) = keeping.fork()? {
+        return daemon::run(&home, charge, Begin { ready, resurrect: args.resurrect });
+    }
+    // Whoever waits for word of the manager must not wait for the watchdog.
+    ready.forget();
+    watch(keeping, &home)
+}
+
+/// Until it is over, or this process is the next manager.
+fn watch(keeping: Keeping, home: &Home) -> anyhow::Result<ExitCode> {
+    match keeping.watch()? {
+        Role::Over(code) => Ok(code),
+        Role::Manager(charge) => {
+            let begin = Begin { ready: daemon::Ready::Foreground, resurrect: false };
+            daemon::run(home, charge, begin)
         }
     }
+}
+
+fn can_adopt(version: u32) -> anyhow::Result<ExitCode> {
+    let versions = watchdog::versions();
+    if !versions.contains(&version) {
+        let (oldest, newest) = versions.into_inner();
+        bail!(
+            "this tine reads versions {oldest} to {newest} of what a manager leaves, not {version}"
+        );
+    }
+    print(&format!("{}{version}: tine {}\n", watchdog::CAN_ADOPT, env!("CARGO_PKG_VERSION")))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Leaves the caller's session and terminal.

@@ -103,7 +103,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(note) = note {
         eprintln!("tine: {note}");
     }
-    match watchdog::split(watchdog::Orphans::ToManager)? {
+    match watchdog::split()? {
         watchdog::Side::Watchdog(dog) => dog.watch(),
         watchdog::Side::Manager(signals) => foreground::run(app, signals),
     }

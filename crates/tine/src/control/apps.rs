@@ -115,7 +115,7 @@ async fn converse(
     let (replies, mut answers) = mpsc::channel(REPLIES);
     let stopping = || AppResponse::Error("the manager is stopping".to_owned());
     if questions.send(AppQuestion { request, replies }).await.is_err() {
-        return send(writer, &stopping()).await.ok();
+        return send(writer, &AppResponse::Again).await.ok();
     }
     loop {
         let answer = tokio::select! {
@@ -131,6 +131,7 @@ async fn converse(
             | AppResponse::Ports(_)
             | AppResponse::Replies(_)
             | AppResponse::Pong(_)
+            | AppResponse::Again
             | AppResponse::Error(_) => return Some(()),
         }
     }

@@ -1,6 +1,14 @@
 //! The manager's side.
 
-use std::{fs, io, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
+use std::{
+    fs, io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
+    path::PathBuf,
+    time::Duration,
+};
 
 use thiserror::Error;
 use tokio::{
@@ -40,11 +48,13 @@ pub struct Question {
     pub answer: oneshot::Sender<Response>,
 }
 
-/// The bound socket; its file goes when this is dropped.
+/// The bound socket; its file goes when this is dropped, unless it is the background manager's.
 #[derive(Debug)]
 pub struct ControlSocket {
     listener: UnixListener,
     address: ManagerSocket,
+    /// Its file is for whoever comes next.
+    stays: bool,
 }
 
 /// A control socket that could not be opened.
@@ -85,7 +95,8 @@ impl ControlSocket {
         Self::open_at(address)
     }
 
-    /// Binds the background manager's socket (0600), in place of what a dead one left.
+    /// Binds the background manager's socket (0600), in place of what a dead one left. Its file stays:
+    /// [`RunDir::daemon_socket`].
     ///
     /// # Panics
     ///
@@ -96,7 +107,33 @@ impl ControlSocket {
     /// When the path is too long for a socket or cannot be written, or somebody answers there.
     pub fn open_daemon(directory: &RunDir) -> Result<Self, ControlSocketError> {
         let (pid, path) = (std::process::id(), directory.daemon_socket());
-        Self::open_at(ManagerSocket { pid, path })
+        let mut socket = Self::open_at(ManagerSocket { pid, path })?;
+        socket.stays = true;
+        Ok(socket)
+    }
+
+    /// Goes on listening where the manager before did.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When this is no socket that listens.
+    pub fn resume_daemon(
+        directory: &RunDir,
+        listener: OwnedFd,
+    ) -> Result<Self, ControlSocketError> {
+        let (pid, path) = (std::process::id(), directory.daemon_socket());
+        let resume = || {
+            let listener = std::os::unix::net::UnixListener::from(listener);
+            listener.set_nonblocking(true)?;
+            UnixListener::from_std(listener)
+        };
+        let listener =
+            resume().map_err(|source| ControlSocketError::Io { path: path.clone(), source })?;
+        Ok(Self { listener, address: ManagerSocket { pid, path }, stays: true })
     }
 
     fn open_at(address: ManagerSocket) -> Result<Self, ControlSocketError> {
@@ -113,7 +150,7 @@ impl ControlSocket {
         };
         let listener =
             open().map_err(|source| ControlSocketError::Io { path: path.clone(), source })?;
-        Ok(Self { listener, address })
+        Ok(Self { listener, address, stays: false })
     }
 
     pub(super) const fn listener(&self) -> &UnixListener {
@@ -127,9 +164,17 @@ impl ControlSocket {
     }
 }
 
+impl AsFd for ControlSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.address.path);
+        if !self.stays {
+            let _ = fs::remove_file(&self.address.path);
+        }
     }
 }
 

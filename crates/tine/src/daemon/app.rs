@@ -10,11 +10,13 @@ mod pid_file;
 mod queries;
 mod scale;
 mod stdin;
+mod succession;
 
 pub(super) use actions::Action;
 use actions::Programs;
 pub(super) use change::altered;
 use stdin::Stdins;
+pub(super) use succession::Left;
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +30,12 @@ use std::{
     time::Duration,
 };
 
-use tine_cluster::primary::{Cluster, Event, Events, Settings};
+use rustix::process::Pid;
+use tine_cluster::{
+    id::WorkerId,
+    primary::{Cluster, Event, Events, Settings},
+};
+use tine_linux::process::Exit;
 use tokio::{
     sync::{Notify, broadcast, mpsc, watch},
     time::{Instant, sleep_until},
@@ -36,9 +43,10 @@ use tokio::{
 
 use super::{
     events::{History, now},
+    left::app_key,
     order::{Order, Query, Todo, Which},
     slot::{Reason, Slot},
-    state::SavedWorker,
+    state::{Mark, SavedWorker},
 };
 use crate::{
     api::apps::{AppEvent, AppResponse, Outcome, Status},
@@ -51,6 +59,7 @@ use crate::{
         launch::Placement,
         meter::Meter,
     },
+    watchdog::Keeper,
 };
 
 /// Orders that may wait for an app; more make the manager's helpers wait.
@@ -68,6 +77,8 @@ pub(super) struct Card {
     pub is_up: bool,
     /// For whoever comes after this manager.
     pub workers: Arc<Vec<SavedWorker>>,
+    /// All processes that are workers of it.
+    pub processes: Arc<Vec<Mark>>,
 }
 
 /// How the manager reaches an app.
@@ -89,6 +100,8 @@ pub(super) struct Shared {
     pub meter: Meter,
     /// What is to be written down is different.
     pub changed: Arc<Notify>,
+    pub keeper: Keeper,
+    pub watchdog: Pid,
 }
 
 /// An app that does not run yet.
@@ -97,6 +110,8 @@ pub(super) struct Plan {
     pub number: u32,
     pub spec: AppSpec,
     pub slots: Vec<Slot>,
+    /// Of it under the manager before.
+    pub left: Option<Left>,
 }
 
 /// The state of an app.
@@ -121,6 +136,12 @@ struct App {
     note: Option<String>,
     progress: Option<Replies>,
     interrupted: bool,
+    /// Its workers are no longer its own.
+    leaving: bool,
+    /// All that live, also those that leave.
+    processes: BTreeMap<WorkerId, Mark>,
+    /// Processes that have ended while it was being taken over.
+    ends: Vec<(Pid, Exit)>,
     card: watch::Sender<Card>,
 }
 
@@ -219,10 +240,13 @@ pub(super) fn spawn(plan: Plan, shared: Shared) -> Handle {
         note: None,
         progress: None,
         interrupted: false,
+        leaving: false,
+        processes: BTreeMap::new(),
+        ends: Vec::new(),
         card,
     };
     app.publish();
-    tokio::spawn(app.run(todo));
+    tokio::spawn(app.run(todo, plan.left));
     Handle { orders, queries, card: seen }
 }
 
@@ -234,7 +258,10 @@ impl Shared {
 }
 
 impl App {
-    async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+    async fn run(mut self, mut orders: mpsc::Receiver<Order>, left: Option<Left>) {
+        if let Some(left) = left {
+            self.take_over(left).await;
+        }
         loop {
             tokio::select! {
                 order = orders.recv() => {
@@ -255,7 +282,7 @@ impl App {
     async fn carry_out(&mut self, order: Order) -> bool {
         self.progress = order.progress;
         self.interrupted = false;
-        let is_last = matches!(order.todo, Todo::Delete | Todo::End);
+        let is_last = matches!(order.todo, Todo::Delete | Todo::End | Todo::Leave(_));
         let outcome = match order.todo {
             Todo::Start(which) => self.start(&which).await,
             Todo::Stop(which) => self.stop(&which).await,
@@ -267,6 +294,7 @@ impl App {
             Todo::Scale(to) => self.scale(to).await,
             Todo::Delete => self.delete().await,
             Todo::End => self.stop(&Which::All).await,
+            Todo::Leave(departure) => self.leave(departure).await,
         };
         self.progress = None;
         if is_last {
@@ -290,9 +318,14 @@ impl App {
     /// Nothing is left of the cluster.
     fn ended(&mut self) {
         self.inputs.events = None;
+        if self.leaving {
+            return;
+        }
         self.runs = None;
         self.stdins.clear();
         self.programs.clear();
+        self.processes.clear();
+        self.shared.keeper.forget_below(&app_key(self.number));
         self.slots.values_mut().for_each(Slot::abandoned);
         self.publish();
     }
@@ -338,6 +371,7 @@ impl App {
             ids: self.slots.values().map(|slot| slot.id).collect(),
             is_up: wanted().count() > 0 && wanted().all(|slot| slot.status() == Status::Online),
             workers: Arc::new(self.slots.values().map(Slot::saved).collect()),
+            processes: Arc::new(self.processes.values().copied().collect()),
         });
         self.shared.changed.notify_one();
         self.show_workers();

@@ -3,7 +3,10 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Seek, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::OpenOptionsExt,
+    },
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -20,10 +23,24 @@ use crate::home::RunDir;
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Held as long as the manager lives: the kernel lets go of it whatever its end.
+/// Held as long as the manager or its watchdog lives: the kernel lets go of it whatever their end.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Goes on with the lock of the manager before.
+pub(super) fn inherit(directory: &RunDir, descriptor: OwnedFd) -> anyhow::Result<Lock> {
+    let mut file = File::from(descriptor);
+    let path = directory.daemon_lock();
+    write_pid(&mut file).with_context(|| format!("write to {}", path.display()))?;
+    Ok(Lock { file })
 }
 
 /// Takes the lock of this home, and writes the own pid into it.
@@ -46,7 +63,7 @@ pub(super) fn take(directory: &RunDir) -> anyhow::Result<Lock> {
         sleep(LOOK_AGAIN);
     }
     write_pid(&mut file).with_context(|| format!("write to {}", path.display()))?;
-    Ok(Lock { _file: file })
+    Ok(Lock { file })
 }
 
 fn try_lock(file: &File) -> io::Result<bool> {

@@ -5,34 +5,41 @@ mod ask;
 mod dispatch;
 mod ending;
 mod keep;
+mod leaving;
 mod start;
+mod update;
 
 use std::{
     collections::BTreeMap,
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
     process::ExitCode,
     sync::{Arc, atomic::AtomicU32},
 };
 
 use anyhow::Context;
+use rustix::process::Pid;
 use tokio::sync::{broadcast, mpsc};
 
 use super::{
     Ready,
     app::{self, Card, Handle, Plan, Shared},
     events::now,
+    left::{self, Left},
     lock::Lock,
     signals::{Inbox, Sent},
-    state::Saved,
+    state::Mark,
 };
 use crate::{
     api::apps::{AppRequest, ManagerView, Start},
     control::{AppQuestion, ControlSocket, Replies, serve_apps},
     home::{Home, RunDir},
     supervise::{ground::Ground, launch::Placement, meter::Meter},
-    watchdog::Signals,
+    watchdog::{Keeper, Line, Signals},
 };
 use apply::Wish;
 use ending::Ending;
+use leaving::Leaving;
 
 /// Requests that may wait for the manager.
 const QUESTIONS: usize = 64;
@@ -48,8 +55,12 @@ pub(super) struct Begun {
     pub directory: RunDir,
     /// Held to the end.
     pub lock: Lock,
+    /// Where the manager before listened.
+    pub control: Option<OwnedFd>,
     /// What was running when the manager before came to its end.
-    pub left: Option<Saved>,
+    pub left: Left,
+    pub keeper: Keeper,
+    pub watchdog: Pid,
     /// The saved apps are to be started as well.
     pub resurrect: bool,
 }
@@ -65,6 +76,8 @@ enum Word {
     Applicable(Box<Wish>, Replies),
     /// The state was written, or why not.
     Noted(Option<String>),
+    /// This program can take over, or why not.
+    Adoptable(Result<PathBuf, String>, Replies),
 }
 
 struct Manager {
@@ -74,15 +87,26 @@ struct Manager {
     started_at: u64,
     words: mpsc::Sender<Word>,
     ending: Option<Ending>,
+    leaving: Option<Leaving>,
+    keeper: Keeper,
+    watchdog: Option<Mark>,
+    /// After what it has taken over, if it has.
+    before: Option<String>,
     /// The state is being written.
     noting: bool,
+    /// It is different again.
+    stale: bool,
     note_failed: Option<String>,
 }
 
 /// Manages until it is told to end.
-pub(super) async fn manage(begun: Begun, held: Signals, ready: Ready) -> anyhow::Result<ExitCode> {
-    let opened = open(&begun, held);
-    let (mut signals, mut questions, server) = match opened {
+pub(super) async fn manage(
+    mut begun: Begun,
+    held: Signals,
+    ready: Ready,
+) -> anyhow::Result<ExitCode> {
+    let opened = open(&mut begun, held);
+    let mut ways = match opened {
         Ok(opened) => opened,
         Err(error) => {
             ready.failed(&error);
@@ -90,40 +114,51 @@ pub(super) async fn manage(begun: Begun, held: Signals, ready: Ready) -> anyhow:
         }
     };
     let (words, mut heard) = mpsc::channel(WORDS);
-    let mut manager = Manager::new(&begun.home, words)?;
+    let mut manager = Manager::new(&begun, words)?;
     manager.set_out(begun.left, begun.resurrect);
-    let changed = manager.shared.changed.clone();
+    manager.keep_state();
+    // From now on this manager is followed by another one if it does not end as it should.
+    begun.keeper.put(left::CONTROL, b"", &[ways.control.as_fd()]);
     ready.answers();
-    while !manager.is_over() {
-        tokio::select! {
-            // What a client is told to be so shall be so at its next request.
-            biased;
-            Some(word) = heard.recv() => manager.hear(word),
-            sent = signals.next() => manager.signalled(sent),
-            () = changed.notified(), if !manager.noting => manager.note_state(),
-            Some(question) = questions.recv() => manager.asked(question),
-        }
-    }
-    manager.forget_state(&mut heard).await;
-    manager.farewell().await;
-    drop(questions);
-    let _ = server.await;
+    manager.serve(&mut ways, &mut heard).await;
+    let ended = match manager.leaving.take() {
+        Some(leaving) => leaving.end(&manager, ways).await,
+        None => manager.finish(ways, &mut heard).await,
+    };
     drop(begun.lock);
-    Ok(ExitCode::SUCCESS)
+    ended
 }
 
-type Opened = (Inbox, mpsc::Receiver<AppQuestion>, tokio::task::JoinHandle<()>);
+/// From where things come.
+struct Ways {
+    signals: Inbox,
+    questions: mpsc::Receiver<AppQuestion>,
+    server: tokio::task::JoinHandle<()>,
+    line: Line,
+    /// The socket's duplicate.
+    control: OwnedFd,
+    directory: RunDir,
+}
 
-fn open(begun: &Begun, held: Signals) -> anyhow::Result<Opened> {
+fn open(begun: &mut Begun, held: Signals) -> anyhow::Result<Ways> {
     let signals = Inbox::open()?;
     held.release()?;
-    let socket = ControlSocket::open_daemon(&begun.directory).context("listen for commands")?;
+    let directory = begun.directory.clone();
+    let socket = match begun.control.take() {
+        Some(control) => ControlSocket::resume_daemon(&directory, control),
+        None => ControlSocket::open_daemon(&directory),
+    };
+    let socket = socket.context("listen for commands")?;
+    let control = socket.as_fd().try_clone_to_owned().context("listen for commands")?;
     let (ask, questions) = mpsc::channel(QUESTIONS);
-    Ok((signals, questions, tokio::spawn(serve_apps(socket, ask))))
+    let line = Line::of(&begun.keeper).context("listen to the watchdog")?;
+    let server = tokio::spawn(serve_apps(socket, ask));
+    Ok(Ways { signals, questions, server, line, control, directory })
 }
 
 impl Manager {
-    fn new(home: &Home, words: mpsc::Sender<Word>) -> anyhow::Result<Self> {
+    fn new(begun: &Begun, words: mpsc::Sender<Word>) -> anyhow::Result<Self> {
+        let home = &begun.home;
         let place = Placement { ground: Ground::prepare(), home: home.root().to_owned() };
         let shared = Shared {
             home: home.clone(),
@@ -132,6 +167,8 @@ impl Manager {
             watchers: broadcast::channel(EVENTS).0,
             meter: Meter::start().context("measure workers")?,
             changed: Arc::default(),
+            keeper: begun.keeper.clone(),
+            watchdog: begun.watchdog,
         };
         Ok(Self {
             apps: BTreeMap::new(),
@@ -140,9 +177,31 @@ impl Manager {
             started_at: now(),
             words,
             ending: None,
+            leaving: None,
+            keeper: begun.keeper.clone(),
+            watchdog: Mark::of(begun.watchdog),
+            before: None,
             noting: false,
+            stale: false,
             note_failed: None,
         })
+    }
+
+    async fn serve(&mut self, ways: &mut Ways, heard: &mut mpsc::Receiver<Word>) {
+        let changed = self.shared.changed.clone();
+        while !self.is_over() {
+            let stays = self.leaving.is_none();
+            tokio::select! {
+                // What a client is told to be so shall be so at its next request.
+                biased;
+                Some(word) = heard.recv() => self.hear(word),
+                // The next manager gets what is sent now.
+                sent = ways.signals.next(), if stays => self.signalled(sent),
+                news = ways.line.next() => self.heard_of(news),
+                () = changed.notified() => self.state_changed(),
+                Some(question) = ways.questions.recv(), if stays => self.asked(question),
+            }
+        }
     }
 
     fn hear(&mut self, word: Word) {
@@ -150,9 +209,11 @@ impl Manager {
             Word::Gone(number) => self.forget(number),
             Word::Noted(error) => self.noted(error),
             // Dropped replies tell that the manager is stopping.
-            Word::Checked(..) | Word::Applicable(..) if self.ending.is_some() => {}
+            Word::Checked(..) | Word::Applicable(..) | Word::Adoptable(..)
+                if self.ending.is_some() || self.leaving.is_some() => {}
             Word::Checked(start, replies) => self.start_checked(&start, replies),
             Word::Applicable(wish, replies) => self.apply_checked(&wish, replies),
+            Word::Adoptable(checked, replies) => self.update_checked(checked, replies),
         }
     }
 
@@ -178,12 +239,15 @@ impl Manager {
         let number = self.next_number;
         self.next_number += 1;
         let slots = (0..count).map(|it| super::slot::Slot::new(self.shared.next_id(), it));
-        let plan = Plan { number, spec, slots: slots.collect() };
+        let plan = Plan { number, spec, slots: slots.collect(), left: None };
         self.apps.insert(number, app::spawn(plan, self.shared.clone()));
         number
     }
 
     fn forget(&mut self, number: u32) {
+        if self.leaving.is_some() {
+            return self.left_alone(number);
+        }
         self.apps.remove(&number);
         self.shared.changed.notify_one();
         if self.apps.is_empty() {
@@ -204,6 +268,7 @@ impl Manager {
             started_at: self.started_at,
             home: self.shared.home.root().to_owned(),
             apps: u32::try_from(self.apps.len()).unwrap_or(u32::MAX),
+            taken_over_after: self.before.clone(),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What the manager says to the task of an app.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, convert::Infallible};
 
-use rustix::process::Signal;
-use tokio::sync::oneshot;
+use rustix::process::{Pid, Signal};
+use tine_linux::process::Exit;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{app::Action, slot::Reason};
 use crate::{
@@ -42,6 +43,17 @@ pub(super) enum Todo {
     Delete,
     /// Stop with the manager.
     End,
+    /// Leave workers alone: they are the next manager's.
+    Leave(Departure),
+}
+
+/// All apps leave at the same time.
+#[derive(Debug)]
+pub(super) struct Departure {
+    /// Dropped by each that has nothing else to do any more.
+    pub here: mpsc::Sender<Infallible>,
+    /// All are here.
+    pub go: watch::Receiver<bool>,
 }
 
 /// Which workers of an app.
@@ -120,4 +132,6 @@ pub(super) enum Query {
     CancelReload,
     /// What is stopping is killed.
     Kill,
+    /// A process has ended that the watchdog had for a child.
+    Ended(Pid, Exit),
 }

@@ -141,6 +141,38 @@ impl Slot {
         }
     }
 
+    /// As it was under the manager before, as yet without a worker.
+    pub(super) fn of_before(saved: &SavedWorker) -> Self {
+        let empty = match (saved.wanted, saved.given_up) {
+            (false, _) => Empty::Stopped,
+            (true, true) => Empty::GivenUp,
+            (true, false) => Empty::Waiting { until: Instant::now() },
+        };
+        Self {
+            created_at: saved.created_at,
+            counts: saved.restarts.clone(),
+            wanted: saved.wanted,
+            exit_code: saved.exit_code,
+            empty,
+            ..Self::new(saved.id, saved.instance)
+        }
+    }
+
+    /// This worker ran under the manager before already, and since then.
+    pub(super) fn adopted(&mut self, worker: WorkerId, pid: Pid, (age, ready): (Duration, bool)) {
+        let running = Running {
+            worker,
+            pid,
+            mark: Mark::of(pid),
+            started_at: now().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(0)),
+            since: Instant::now().checked_sub(age).unwrap_or_else(Instant::now),
+            ready,
+            leaving: false,
+        };
+        self.due = None;
+        self.place(running);
+    }
+
     /// An order begins that wants it filled anew. What follows a worker that runs counts as `reason`.
     pub(super) fn wants(&mut self, reason: Reason) {
         self.due = self.current.is_some().then_some(reason);
@@ -181,6 +213,12 @@ impl Slot {
         self.started_at = Some(running.started_at);
         self.current = Some(running);
         self.empty = Empty::Stopped;
+    }
+
+    /// The process of one of its workers.
+    pub(super) fn mark_of(&self, worker: WorkerId) -> Option<Mark> {
+        let both = [self.current, self.incoming].into_iter().flatten();
+        both.filter(|running| running.worker == worker).find_map(|running| running.mark)
     }
 
     /// Whether that is news.
@@ -243,6 +281,8 @@ impl Slot {
             created_at: self.created_at,
             restarts: self.counts.clone(),
             process: self.current.and_then(|running| running.mark),
+            given_up: self.empty == Empty::GivenUp,
+            exit_code: self.exit_code,
         }
     }
 

@@ -10,7 +10,7 @@ mod leftovers;
 use serde::{Deserialize, Serialize};
 
 pub(super) use file::{StateError, read, remove, replace, replace_keeping};
-pub(super) use leftovers::end_leftovers;
+pub(super) use leftovers::{end_leftovers, end_processes};
 
 use super::{app::Card, slot::Counts};
 use crate::spec::{AppSpec, Env};
@@ -24,6 +24,9 @@ pub(super) struct Saved {
     pub version: u32,
     /// Who wrote it, while it lives.
     pub manager: Mark,
+    /// In whose name its workers' cgroups are made: its watchdog. Not said by those that had none.
+    #[serde(default)]
+    pub watchdog: Option<Mark>,
     /// Of `/proc/sys/kernel/random/boot_id`.
     pub boot: String,
     /// The next worker's id.
@@ -45,6 +48,9 @@ pub(super) struct SavedApp {
     pub number: u32,
     pub spec: AppSpec,
     pub workers: Vec<SavedWorker>,
+    /// All processes that are workers of it, also those that are leaving, and not in place yet.
+    #[serde(default)]
+    pub processes: Vec<Mark>,
     /// Its environment was left out, and is that of whoever starts it again.
     #[serde(default)]
     pub no_env: bool,
@@ -60,6 +66,12 @@ pub(super) struct SavedWorker {
     pub created_at: u64,
     pub restarts: Counts,
     pub process: Option<Mark>,
+    /// It was given up.
+    #[serde(default)]
+    pub given_up: bool,
+    /// How the one before ended.
+    #[serde(default)]
+    pub exit_code: Option<i32>,
 }
 
 impl Mark {
@@ -70,17 +82,26 @@ impl Mark {
     }
 }
 
+impl SavedApp {
+    /// Its workers.
+    fn marks(&self) -> impl Iterator<Item = Mark> {
+        let in_place = self.workers.iter().filter_map(|worker| worker.process);
+        in_place.chain(self.processes.iter().copied())
+    }
+}
+
 impl Saved {
-    pub(super) fn of(cards: &[Card], next_id: u32) -> Self {
+    pub(super) fn of(cards: &[Card], next_id: u32, watchdog: Option<Mark>) -> Self {
         let own = Mark::of(rustix::process::getpid());
         let manager = own.unwrap_or(Mark { pid: 0, started: 0 });
         let apps = cards.iter().map(|card| SavedApp {
             number: card.number,
             spec: card.spec.as_ref().clone(),
             workers: card.workers.as_ref().clone(),
+            processes: card.processes.as_ref().clone(),
             no_env: false,
         });
-        Self { version: VERSION, manager, boot: boot(), next_id, apps: apps.collect() }
+        Self { version: VERSION, manager, watchdog, boot: boot(), next_id, apps: apps.collect() }
     }
 
     /// Leaves all environments out.

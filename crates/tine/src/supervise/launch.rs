@@ -20,7 +20,7 @@ use tine_cluster::{
         restart::{Delay, Restart},
         worker::Patience,
     },
-    primary::{ProgramKind, Settings},
+    primary::{Program, ProgramKind, Settings},
 };
 use tine_linux::process::signal_from_name;
 
@@ -125,6 +125,26 @@ pub fn settings(spec: &AppSpec, place: &Placement) -> Result<Launch, LaunchError
         interpreter: interpreter.unwrap_or_else(|| "none".to_owned()),
         node,
     })
+}
+
+impl Launch {
+    /// For workers that run, of an app that could not be started any more: its program or something
+    /// else that it needs has gone. What comes after them will be told so.
+    #[must_use]
+    pub fn of_before(spec: &AppSpec, place: &Placement) -> Self {
+        let script = spec.cwd.join(&spec.script);
+        let kind = match spec.interpreter.as_deref() {
+            Some("node") => ProgramKind::Node,
+            Some(_) | None => ProgramKind::Other,
+        };
+        let program = Program { kind, ..Program::new(&script) };
+        let mut settings = Settings::new(program, count(spec.instances).unwrap_or(1));
+        // What is wrong with it was found before.
+        let _ = apply(spec, place, &mut settings);
+        let interpreter = spec.interpreter.clone().unwrap_or_else(|| "none".to_owned());
+        let (version, node, shell_words) = (None, None, None);
+        Self { settings, exec_path: script, interpreter, version, node, shell_words }
+    }
 }
 
 fn wanted(spec: &AppSpec, env: Vec<(std::ffi::OsString, std::ffi::OsString)>) -> Wanted {

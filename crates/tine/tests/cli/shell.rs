@@ -199,9 +199,16 @@ impl Drop for Shell {
     }
 }
 
+/// Its watchdog first, stopped, so that nobody follows.
 fn kill(pid: i32) {
-    let pid = rustix::process::Pid::from_raw(pid).expect("a manager has a pid");
-    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    use rustix::process::{Pid, Signal, kill_process};
+    let pid = Pid::from_raw(pid).expect("a manager has a pid");
+    let watchdog = tine_linux::tree::entry(pid).ok().and_then(|entry| entry.parent);
+    let first = watchdog.filter(|pid| *pid != Pid::INIT).unwrap_or(pid);
+    let _ = kill_process(first, Signal::STOP);
+    let table = tine_linux::tree::Table::read(None).unwrap_or_default();
+    tine_linux::tree::signal_all(&table.members(Some(first), None), Signal::KILL);
+    let _ = kill_process(first, Signal::KILL);
 }
 
 fn said(output: &std::process::Output) -> Said {

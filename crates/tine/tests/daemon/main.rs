@@ -9,3 +9,4 @@ mod guard;
 mod manager;
 mod output;
 mod state;
+mod succession;

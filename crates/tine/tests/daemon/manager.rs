@@ -17,9 +17,10 @@ use tine::{
     home::Home,
     spec::{Instances, Patch},
 };
+use tine_linux::tree::{self, Table};
 
 /// Anything takes less.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(40);
 
 /// A home of a test's own.
 pub(crate) struct Manager {
@@ -110,13 +111,29 @@ impl Manager {
 }
 
 impl Manager {
-    /// Ends it in whatever way; the watchdog kills what is left.
+    /// Ends it in whatever way, with its watchdog and all that they have started.
     pub(crate) fn kill(&self) {
-        if let Some(pid) = self.pid().filter(|pid| is_manager(*pid)) {
-            let _ = kill_process(pid, Signal::KILL);
-            gone(pid);
+        let deadline = Instant::now() + SOON;
+        while let Some(first) = self.pid().filter(|pid| is_manager(*pid)).map(first_of) {
+            // Stopped, so that it cannot have another one follow.
+            let _ = kill_process(first, Signal::STOP);
+            let members = Table::read(None).unwrap_or_default().members(Some(first), None);
+            tree::signal_all(&members, Signal::KILL);
+            let _ = kill_process(first, Signal::KILL);
+            assert!(Instant::now() < deadline, "the manager of {first} lives on");
         }
     }
+
+    /// The process above the manager.
+    pub(crate) fn watchdog(&self) -> Pid {
+        first_of(self.pid().unwrap())
+    }
+}
+
+/// The watchdog of this manager; itself, if it has none.
+fn first_of(manager: Pid) -> Pid {
+    let parent = tree::entry(manager).ok().and_then(|entry| entry.parent);
+    parent.filter(|pid| is_manager(*pid)).unwrap_or(manager)
 }
 
 impl Drop for Manager {
@@ -137,6 +154,9 @@ pub(crate) fn gone(pid: Pid) {
 
 /// A number in an old lock may have come to mean another process.
 fn is_manager(pid: Pid) -> bool {
+    if !is_there(pid) {
+        return false;
+    }
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&line).contains("daemon")
 }

@@ -82,28 +82,6 @@ fn an_empty_list_is_saved_only_by_force_and_secrets_can_be_left_out() {
     assert_eq!(done[0].error, None);
 }
 
-#[test]
-fn after_a_kill_of_the_manager_the_next_one_runs_everything_again_and_nothing_twice() {
-    let manager = Manager::new();
-    manager.start(vec![sleeper("one", 2), sleeper("two", 1)]).unwrap();
-    manager.done(&AppRequest::Stop(targets(&["two"])));
-    let before = manager.list();
-    let old: Vec<Pid> = pids(&before[0]).into_iter().flatten().filter_map(Pid::from_raw).collect();
-    let state = manager.home.state_file();
-    until_noted(&manager, "\"wanted\":false");
-    assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o600);
-    let pid = manager.pid().unwrap();
-    kill_process(pid, Signal::KILL).unwrap();
-    crate::manager::gone(pid);
-    let after = manager.until("it runs again", |apps| {
-        apps.iter().any(|app| app.workers.iter().all(|it| it.status == Status::Online))
-    });
-    assert_eq!(shape(&after), shape(&before));
-    assert!(old.iter().all(|pid| !is_there(*pid)), "none of the old ones is left");
-    end(&manager);
-    assert!(!state.exists(), "an end as it should be leaves nothing to bring back");
-}
-
 /// The state is written by and by.
 fn until_noted(manager: &Manager, what: &str) {
     manager.until(what, |_| {
@@ -175,6 +153,8 @@ fn after_a_kill_of_the_watchdog_and_the_manager_nothing_runs_twice_either() {
     manager.start(vec![crate::manager::shell("one", &line)]).unwrap();
     let child = fs::read_to_string(child).unwrap().trim().parse().ok().and_then(Pid::from_raw);
     until_noted(&manager, "\"wanted\":true");
+    let state = manager.home.state_file();
+    assert_eq!(fs::metadata(state).unwrap().permissions().mode() & 0o777, 0o600);
     let before = manager.list();
     let old = pids(&before[0])[0].and_then(Pid::from_raw).unwrap();
     let pid = manager.pid().unwrap();
@@ -188,4 +168,74 @@ fn after_a_kill_of_the_watchdog_and_the_manager_nothing_runs_twice_either() {
     });
     assert!(!is_there(old) && !is_there(child.unwrap()), "with what it had started");
     assert_eq!(shape(&after), shape(&before));
+}
+
+/// Without anybody asking for it.
+fn another_manager(manager: &Manager, old: Pid) -> Pid {
+    let deadline = std::time::Instant::now() + crate::manager::SOON;
+    loop {
+        match manager.pid() {
+            Some(pid) if pid != old => return pid,
+            _ => assert!(std::time::Instant::now() < deadline, "nobody follows {old}"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_killed_manager_is_followed_by_another_one_unasked_again_and_again() {
+    let manager = Manager::new();
+    manager.start(vec![sleeper("one", 1)]).unwrap();
+    let (before, watchdog) = (shape(&manager.list()), manager.watchdog());
+    let mut pid = manager.pid().unwrap();
+    for _ in 0..5 {
+        kill_process(pid, Signal::KILL).unwrap();
+        pid = another_manager(&manager, pid);
+        assert_eq!(manager.watchdog(), watchdog);
+        let runs = |apps: &[AppView]| apps.iter().any(|it| it.workers[0].status == Status::Online);
+        assert_eq!(shape(&manager.until("it runs", runs)), before);
+    }
+    end(&manager);
+    crate::manager::gone(watchdog);
+}
+
+#[test]
+fn commands_wait_while_there_is_no_manager() {
+    let manager = Manager::new();
+    manager.start(vec![sleeper("one", 1)]).unwrap();
+    let (pid, watchdog) = (manager.pid().unwrap(), manager.watchdog());
+    kill_process(watchdog, Signal::STOP).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    crate::manager::gone(pid);
+    let home = manager.home.clone();
+    let command = std::thread::spawn(move || Client::connect(&home));
+    // Connected: it waits for whoever comes.
+    let state = || fs::read_to_string("/proc/net/unix").unwrap();
+    let path = manager.home.root().join("run/daemon.sock");
+    let queued = || state().lines().filter(|line| line.ends_with(path.to_str().unwrap())).count();
+    let deadline = std::time::Instant::now() + crate::manager::SOON;
+    while queued() < 2 {
+        assert!(std::time::Instant::now() < deadline, "the command does not connect");
+        std::thread::yield_now();
+    }
+    assert!(!command.is_finished());
+    kill_process(watchdog, Signal::CONT).unwrap();
+    let client = command.join().unwrap().unwrap().expect("a manager");
+    assert_ne!(i32::try_from(client.manager_pid()), Ok(pid.as_raw_pid()));
+}
+
+#[test]
+fn a_manager_that_was_told_to_stop_is_not_followed_however_it_ends() {
+    let manager = Manager::new();
+    manager.start(vec![sleeper("one", 1)]).unwrap();
+    let worker = pids(&manager.list()[0])[0].and_then(Pid::from_raw).unwrap();
+    let (pid, watchdog) = (manager.pid().unwrap(), manager.watchdog());
+    kill_process(watchdog, Signal::STOP).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    crate::manager::gone(pid);
+    kill_process(watchdog, Signal::TERM).unwrap();
+    kill_process(watchdog, Signal::CONT).unwrap();
+    crate::manager::gone(watchdog);
+    assert!(!is_there(worker));
+    assert_eq!(manager.pid(), Some(pid), "nobody has come");
 }

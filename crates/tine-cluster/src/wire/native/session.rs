@@ -69,6 +69,8 @@ pub struct Session {
     /// Connections that the worker has not yet replied to.
     unreplied: BTreeSet<u64>,
     next_request: u64,
+    /// The first line may be the rest of one of which a predecessor read the beginning.
+    torn: bool,
 }
 
 impl PartialEq for Event {
@@ -103,11 +105,19 @@ impl Default for Session {
             next_connection: 1,
             unreplied: BTreeSet::new(),
             next_request: 1,
+            torn: false,
         }
     }
 }
 
 impl Session {
+    /// A worker with whom another primary spoke, which may have come to its end amidst a line. `first` is a
+    /// number that it has not used; what answers to others is passed over.
+    #[must_use]
+    pub fn resumed(first: u64, greeted: bool) -> Self {
+        Self { next_connection: first, next_request: first, greeted, torn: true, ..Self::default() }
+    }
+
     /// Where to put what arrives, as [`receive`](crate::wire::lines::receive) does.
     pub const fn receiver(&mut self) -> &mut Receiver {
         &mut self.receiver
@@ -131,13 +141,22 @@ impl Session {
     /// When the worker does not keep to the protocol. It is then to be ended; the session must not
     /// be used any more.
     pub fn next_event(&mut self) -> Result<Option<Event>, ProtocolError> {
-        while let Some((message, fd)) = decode(&mut self.receiver)? {
+        loop {
+            let torn = std::mem::take(&mut self.torn);
+            let (message, fd) = match decode(&mut self.receiver) {
+                Err(_) if torn => continue,
+                Ok(None) => {
+                    self.torn = torn;
+                    return Ok(None);
+                }
+                Ok(Some(decoded)) => decoded,
+                Err(error) => return Err(error),
+            };
             let event = self.interpret(message, fd)?;
             if event.is_some() {
                 return Ok(event);
             }
         }
-        Ok(None)
     }
 
     /// A descriptor that comes with anything but a message has no use, and is closed.

@@ -108,6 +108,8 @@ pub struct Session {
     marks: bool,
     /// The worker is on its way out: it expects no answers to its questions any more.
     leaving: bool,
+    /// The first line may be the rest of one of which a predecessor read the beginning.
+    torn: bool,
 }
 
 impl Default for Session {
@@ -124,7 +126,15 @@ impl Session {
         let receiver = Receiver::new(lines::Limits { line: limits.line, descriptors: 16 });
         let lane = Lane::new(limits.queue);
         let unreplied = BTreeSet::new();
-        Self { receiver, lane, seq: 0, handles: 0, unreplied, marks: false, leaving: false }
+        let (marks, leaving, torn) = (false, false, false);
+        Self { receiver, lane, seq: 0, handles: 0, unreplied, marks, leaving, torn }
+    }
+
+    /// A worker with whom another primary spoke, which may have come to its end amidst a line. `first` is a
+    /// number that it has not used; what answers to others is passed over.
+    #[must_use]
+    pub fn resumed(first: u64) -> Self {
+        Self { seq: first, torn: true, ..Self::default() }
     }
 
     /// Where to put what arrives, as [`lines::receive`] does.
@@ -153,7 +163,11 @@ impl Session {
     pub fn next_event(&mut self) -> Result<Option<Event>, ProtocolError> {
         while let Some(line) = self.receiver.next_line()? {
             self.marks |= line.first() == Some(&incoming::MARK);
-            let incoming = incoming::parse(&line)?;
+            let torn = std::mem::take(&mut self.torn);
+            let incoming = match incoming::parse(&line) {
+                Err(_) if torn => continue,
+                parsed => parsed?,
+            };
             let event = self.interpret(incoming, &line)?;
             if event.is_some() {
                 return Ok(event);

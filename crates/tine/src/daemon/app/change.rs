@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, time::Duration};
 use tine_cluster::{
     core::rollout::Pace,
     id::Instance,
-    primary::{Reload, ReloadError, Settings, Stdio},
+    primary::{Reload, ReloadError, Settings},
 };
+use tokio::task::{JoinError, JoinHandle};
 
 use super::{App, Facts, orders::Single};
 use crate::{
@@ -22,6 +23,9 @@ use crate::{
         launch::{self, Launch},
     },
 };
+
+/// For all that a start needs.
+type Search = JoinHandle<Result<Launch, String>>;
 
 /// A new worker may take so long where nobody has said anything else.
 const UNHURRIED: Duration = Duration::from_secs(30);
@@ -47,18 +51,30 @@ pub(in crate::daemon) fn altered(spec: &AppSpec, alter: Alter) -> Result<AppSpec
 }
 
 impl App {
-    /// Finds all that a start needs. Reads files and may ask for users, so not on this thread.
+    /// Finds all that a start needs.
     pub(super) async fn prepare(&mut self, spec: AppSpec) -> Result<Launch, String> {
+        let found = self.search(spec);
+        let found = self.during(found).await;
+        self.found(found)
+    }
+
+    /// Reads files and may ask for users, so not on this thread.
+    pub(super) fn search(&self, spec: AppSpec) -> Search {
         let place = std::sync::Arc::clone(&self.shared.place);
-        let find = move || {
+        tokio::task::spawn_blocking(move || {
             let launch = launch::settings(&spec, &place).map_err(|error| causes(&error))?;
             let checked = guard::check(&spec, &launch.settings.program);
             checked.map(|()| launch).map_err(|error| causes(&error))
-        };
-        let found = self.during(tokio::task::spawn_blocking(find)).await;
+        })
+    }
+
+    pub(super) fn found(
+        &mut self,
+        found: Result<Result<Launch, String>, JoinError>,
+    ) -> Result<Launch, String> {
         let mut launch = found.map_err(|error| error.to_string())??;
         self.facts = facts(&launch);
-        managed(&mut launch.settings);
+        self.manage(&mut launch.settings);
         self.number(&mut launch.settings);
         Ok(launch)
     }
@@ -234,14 +250,6 @@ fn patience(spec: &AppSpec) -> Duration {
 fn facts(launch: &Launch) -> Facts {
     let (exec_path, interpreter) = (launch.exec_path.clone(), launch.interpreter.clone());
     Facts { exec_path, interpreter, args: launch.shell_words.clone() }
-}
-
-/// What the manager wants of every cluster.
-fn managed(settings: &mut Settings) {
-    settings.lives_on = true;
-    // There is nobody yet who could take them over.
-    settings.workers_die_with_manager = true;
-    settings.program.stdio = Stdio::Pipes { input: true };
 }
 
 /// Whether workers under the one and under the other can share their ports.

@@ -116,7 +116,7 @@ impl App {
         self.told(outcome);
     }
 
-    fn told(&mut self, outcome: Outcome) {
+    pub(super) fn told(&mut self, outcome: Outcome) {
         if let Some(error) = outcome.error {
             self.note(None, "trouble", error);
         }

@@ -5,20 +5,27 @@ use std::time::Duration;
 use tine_cluster::primary::{Event, What};
 use tine_linux::process::Exit;
 
-use super::{App, Slot, pid_file};
+use super::{App, Slot, pid_file, succession::Found};
 use crate::{causes::causes, daemon::slot::Empty, units::spoken};
 
 impl App {
     pub(super) fn heard(&mut self, event: Event) {
         let Some(instance) = event.instance else { return self.heard_of_all(&event.what) };
+        let worker = event.worker;
+        if let What::Adopted { pid, lived, ready, output } = event.what {
+            self.adopted((instance.0, worker), Found { pid, lived, ready, output });
+            return self.publish();
+        }
         let Some(slot) = self.slots.get_mut(&instance.0) else { return };
-        let (id, worker) = (slot.id, event.worker);
+        let id = slot.id;
         match event.what {
             What::Started { pid, output } => {
                 slot.started(worker, pid);
+                let mark = slot.mark_of(worker);
                 self.capture(id, worker, output);
                 let path = pid_file::path(&self.spec, id, &self.shared.home);
                 pid_file::write(&path, pid.as_raw_pid());
+                self.processes.extend(mark.map(|mark| (worker, mark)));
                 self.note(Some(id), "start", format!("started with pid {pid}"));
             }
             What::NotStarted { error } => self.trouble(instance.0, "error", causes(&error)),
@@ -83,6 +90,7 @@ impl App {
         exit: Exit,
         (lived, asked): (Duration, bool),
     ) {
+        self.processes.remove(&worker);
         let early = lived < self.spec.min_uptime.duration();
         let Some(slot) = self.slots.get_mut(&instance) else { return };
         let asked = asked || !slot.wanted || slot.due.is_some();

@@ -8,7 +8,7 @@ use tine_cluster::{
 };
 use tokio::{task::JoinSet, time::Instant};
 
-use super::{App, Runs};
+use super::{App, Runs, succession::Started};
 use crate::{
     api::apps::{Outcome, Status},
     daemon::{
@@ -64,8 +64,11 @@ impl App {
         self.number(&mut settings);
         settings.vacant = (0..count).filter(|i| !wanted(i)).map(Instance).collect();
         self.configure_logs();
+        self.run_with(settings.clone(), Cluster::start(settings));
+    }
+
+    pub(super) fn run_with(&mut self, settings: Settings, (cluster, events): Started) {
         self.clusters += 1;
-        let (cluster, events) = Cluster::start(settings.clone());
         self.inputs.events = Some(events);
         self.runs = Some(Runs { cluster, settings });
     }

@@ -48,6 +48,7 @@ impl App {
             Query::CancelReload => self.spawn_for(|cluster| async move {
                 let _ = cluster.cancel_reload().await;
             }),
+            Query::Ended(pid, exit) => self.child_ended(pid, exit),
             Query::Kill => self.spawn_for(|cluster| async move {
                 let _ = cluster.kill().await;
             }),

@@ -48,6 +48,7 @@ impl Manager {
                 self.simply(&targets, replies, "not watched", |_, answer| Query::Unwatch(answer));
             }
             AppRequest::Flush(targets) => self.simply(&targets, replies, "flushed", Query::Flush),
+            AppRequest::Update { program } => self.update(program, replies),
             AppRequest::ReopenLogs => {
                 self.reopen_logs();
                 let _ = replies.try_send(AppResponse::Done(Vec::new()));

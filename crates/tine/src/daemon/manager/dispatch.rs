@@ -84,7 +84,7 @@ async fn carry_out_one(
     progress: Option<Replies>,
     heard: mpsc::Sender<Word>,
 ) -> Outcome {
-    let is_last = matches!(work.todo, Todo::Delete | Todo::End);
+    let is_last = matches!(work.todo, Todo::Delete | Todo::End | Todo::Leave(_));
     work.hurry_others().await;
     if let Err(outcome) = work.wait_for_others(progress.as_ref()).await {
         return outcome;
@@ -114,7 +114,11 @@ impl Work {
                 let _ = self.queries.send(Query::Interrupt).await;
                 let _ = self.queries.send(Query::CancelReload).await;
             }
-            Todo::Start(_) | Todo::Restart { .. } | Todo::Reload { .. } | Todo::Scale(_) => {}
+            Todo::Start(_)
+            | Todo::Restart { .. }
+            | Todo::Reload { .. }
+            | Todo::Scale(_)
+            | Todo::Leave(_) => {}
         }
     }
 

@@ -1,12 +1,15 @@
 //! The end of the manager, with all its apps.
 
+use std::process::ExitCode;
+
 use tokio::sync::mpsc;
 
-use super::{Manager, Word, dispatch::Work};
+use super::{Manager, Ways, Word, dispatch::Work};
 use crate::{
     api::apps::AppResponse,
     control::Replies,
     daemon::{
+        left,
         order::{Query, Todo},
         say, state,
     },
@@ -37,15 +40,32 @@ impl Manager {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.ending.is_some() && self.apps.is_empty()
+        (self.ending.is_some() || self.leaving.is_some()) && self.apps.is_empty()
+    }
+
+    /// Nothing is left, and nobody follows.
+    pub(super) async fn finish(
+        &mut self,
+        ways: Ways,
+        heard: &mut mpsc::Receiver<Word>,
+    ) -> anyhow::Result<ExitCode> {
+        self.forget_state(heard).await;
+        self.farewell().await;
+        self.keeper.forget(left::CONTROL);
+        let _ = std::fs::remove_file(ways.directory.daemon_socket());
+        drop(ways.questions);
+        let _ = ways.server.await;
+        Ok(ExitCode::SUCCESS)
     }
 
     /// An end like this leaves nothing to be brought back.
-    pub(super) async fn forget_state(&mut self, heard: &mut mpsc::Receiver<Word>) {
+    async fn forget_state(&mut self, heard: &mut mpsc::Receiver<Word>) {
         while self.noting {
             match heard.recv().await {
                 Some(Word::Noted(error)) => self.noted(error),
-                Some(Word::Gone(_) | Word::Checked(..) | Word::Applicable(..)) => {}
+                Some(
+                    Word::Gone(_) | Word::Checked(..) | Word::Applicable(..) | Word::Adoptable(..),
+                ) => {}
                 None => break,
             }
         }
@@ -55,7 +75,7 @@ impl Manager {
     }
 
     /// Tells whoever asked for the end that it has come.
-    pub(super) async fn farewell(&mut self) {
+    async fn farewell(&mut self) {
         for client in self.ending.take().unwrap_or_default().waiting {
             let _ = client.send(AppResponse::Done(Vec::new())).await;
         }

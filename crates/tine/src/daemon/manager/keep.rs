@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::atomic::Ordering};
 
-use super::{Manager, Word, dispatch::Work, start::refuse};
+use super::{Manager, Word, dispatch::Work, leaving::Leaving, start::refuse};
 use crate::{
     api::apps::{AppResponse, Outcome},
     causes::causes,
     control::Replies,
     daemon::{
         app::{self, Plan},
+        left::{self, Left},
         order::{Todo, Which},
         say,
         slot::Slot,
@@ -17,8 +18,29 @@ use crate::{
 };
 
 impl Manager {
+    /// It is kept at once, and written down by and by.
+    pub(super) fn state_changed(&mut self) {
+        if self.leaving.as_ref().is_some_and(Leaving::is_settled) {
+            return;
+        }
+        self.keep_state();
+        if self.noting {
+            self.stale = true;
+        } else {
+            self.note_state();
+        }
+    }
+
+    /// For a manager that takes over.
+    pub(super) fn keep_state(&self) {
+        match serde_json::to_vec(&self.saved()) {
+            Ok(state) => self.keeper.put(left::STATE, &state, &[]),
+            Err(error) => say(&format!("the list of apps cannot be kept: {error}")),
+        }
+    }
+
     /// Writes down what is known now. Once more afterwards, if something has changed meanwhile.
-    pub(super) fn note_state(&mut self) {
+    fn note_state(&mut self) {
         self.noting = true;
         let (path, saved) = (self.shared.home.state_file(), self.saved());
         let words = self.words.clone();
@@ -35,6 +57,9 @@ impl Manager {
     /// What cannot be written is said once, until it can be written again.
     pub(super) fn noted(&mut self, error: Option<String>) {
         self.noting = false;
+        if std::mem::take(&mut self.stale) && self.leaving.is_none() {
+            self.note_state();
+        }
         if let Some(error) = error.as_ref().filter(|_| self.note_failed.is_none()) {
             say(&format!("{} cannot be written: {error}", self.shared.home.state_file().display()));
         }
@@ -42,7 +67,7 @@ impl Manager {
     }
 
     fn saved(&self) -> Saved {
-        Saved::of(&self.cards(), self.shared.ids.load(Ordering::Relaxed))
+        Saved::of(&self.cards(), self.shared.ids.load(Ordering::Relaxed), self.watchdog)
     }
 
     pub(super) fn save(&self, (force, no_env): (bool, bool), replies: Replies) {
@@ -109,8 +134,15 @@ impl Manager {
 
     /// What ran when the manager before came to its end runs again, and what was saved if that is wanted.
     /// Whoever started the manager is told when all of it was tried.
-    pub(super) fn set_out(&mut self, left: Option<Saved>, resurrect: bool) {
-        let mut works = left.map(|left| self.bring_back(left)).unwrap_or_default();
+    pub(super) fn set_out(&mut self, left: Left, resurrect: bool) {
+        let mut works = match left {
+            Left::Nothing => Vec::new(),
+            Left::Ended(left) => self.bring_back(left),
+            Left::Alive(alive) => {
+                self.take_over(alive);
+                Vec::new()
+            }
+        };
         if resurrect {
             works.extend(self.bring_back_saved());
         }
@@ -179,7 +211,7 @@ impl Manager {
         let slots = slots.collect();
         let number = if same_numbers { app.number } else { self.next_number };
         self.next_number = self.next_number.max(number + 1);
-        let plan = Plan { number, spec, slots };
+        let plan = Plan { number, spec, slots, left: None };
         self.apps.insert(number, app::spawn(plan, self.shared.clone()));
         self.work(number, Todo::Start(Which::Ids(ids)))
     }

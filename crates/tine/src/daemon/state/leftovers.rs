@@ -8,7 +8,7 @@ use std::{
 use rustix::process::{Pid, Signal};
 use tine_linux::{cgroup, tree};
 
-use super::{Mark, Saved, boot};
+use super::{Mark, Saved, SavedApp, boot};
 
 /// What was killed is gone by then, unless the kernel holds it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -19,13 +19,17 @@ pub(in crate::daemon) fn end_leftovers(saved: &Saved) -> usize {
     if saved.boot != boot() {
         return 0;
     }
-    sweep_cgroups(saved.manager);
-    let workers = saved.apps.iter().flat_map(|app| &app.workers);
-    let marks: Vec<Mark> = workers.filter_map(|worker| worker.process).collect();
+    [Some(saved.manager), saved.watchdog].into_iter().flatten().for_each(sweep_cgroups);
+    let marks: Vec<Mark> = saved.apps.iter().flat_map(SavedApp::marks).collect();
+    end_processes(&marks)
+}
+
+/// Likewise, those that are named like this.
+pub(in crate::daemon) fn end_processes(marks: &[Mark]) -> usize {
     let until = Instant::now() + PATIENCE;
     let mut killed = 0;
     loop {
-        let left = left(&marks);
+        let left = left(marks);
         if left.is_empty() || Instant::now() > until {
             return killed;
         }
@@ -50,12 +54,12 @@ fn left(marks: &[Mark]) -> Vec<tree::Entry> {
 }
 
 /// Whatever has lost its ancestors is still in its worker's cgroup.
-fn sweep_cgroups(manager: Mark) {
-    let (Ok(parent), Some(pid)) = (cgroup::Parent::own(), Pid::from_raw(manager.pid)) else {
+fn sweep_cgroups(owner: Mark) {
+    let (Ok(parent), Some(pid)) = (cgroup::Parent::own(), Pid::from_raw(owner.pid)) else {
         return;
     };
     // The number may have come to mean somebody else, who has cgroups of that name now.
-    let is_another = |entry: tree::Entry| entry.started != manager.started && !entry.zombie;
+    let is_another = |entry: tree::Entry| entry.started != owner.started && !entry.zombie;
     if tree::entry(pid).is_ok_and(is_another) {
         return;
     }

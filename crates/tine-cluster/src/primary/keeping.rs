@@ -1,0 +1,238 @@
+//! Tells the keeper what has changed, after each input and before the next one.
+//!
+//! Records are made only of what was touched, and put only where they differ: in a cluster in which
+//! nothing happens nothing is put.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
+    time::{Instant, UNIX_EPOCH},
+};
+
+use serde::Serialize;
+
+use super::{
+    keep::Keep,
+    records::{ClusterRecord, Has, Talked, VERSION, WorkerRecord, WorkerState},
+    start::Parts,
+    task::Task,
+    worker::{Talk, Worker},
+};
+use crate::id::{ListenerId, SeatId, WorkerId};
+
+/// What the keeper knows, and what it does not know yet.
+#[derive(Debug)]
+pub(super) struct Keeping {
+    keeper: Option<Arc<dyn Keep>>,
+    last: BTreeMap<String, Vec<u8>>,
+    pub(super) workers: BTreeSet<WorkerId>,
+    pub(super) places: bool,
+    pub(super) all: bool,
+}
+
+impl Keeping {
+    pub(super) fn new(keeper: Option<Arc<dyn Keep>>) -> Self {
+        let (last, workers) = (BTreeMap::new(), BTreeSet::new());
+        Self { keeper, last, workers, places: false, all: false }
+    }
+
+    /// The worker's record is to be looked at.
+    pub(super) fn touch(&mut self, worker: WorkerId) {
+        if self.keeper.is_some() {
+            self.workers.insert(worker);
+        }
+    }
+
+    fn put(&mut self, key: String, value: &impl Serialize, descriptors: &[BorrowedFd<'_>]) {
+        let Some(keeper) = &self.keeper else { return };
+        let value = serde_json::to_vec(value).expect("a record has a form in JSON");
+        if self.last.get(&key) != Some(&value) {
+            keeper.put(&key, &value, descriptors);
+            self.last.insert(key, value);
+        }
+    }
+
+    fn forget(&mut self, key: &str) {
+        if self.last.remove(key).is_some()
+            && let Some(keeper) = &self.keeper
+        {
+            keeper.forget(key);
+        }
+    }
+
+    /// A record of two parts.
+    fn forget_both(&mut self, key: &str, part: &str) {
+        self.forget(key);
+        self.forget(&format!("{key}/{part}"));
+    }
+
+    /// The cluster is at its end: nobody is to go on with it.
+    pub(super) fn forget_all(&mut self) {
+        let keys: Vec<String> = self.last.keys().cloned().collect();
+        for key in keys {
+            self.forget(&key);
+        }
+    }
+
+    /// What was taken over with these keys is known to the keeper, and goes when it is forgotten.
+    pub(super) fn knows(&mut self, keys: impl IntoIterator<Item = String>) {
+        self.last.extend(keys.into_iter().map(|key| (key, Vec::new())));
+    }
+
+    /// Records that are put once, and hold descriptors: what was kept of them before is as good.
+    fn put_once(&mut self, key: String, value: &impl Serialize, descriptors: &[BorrowedFd<'_>]) {
+        if !self.last.contains_key(&key) {
+            self.put(key, value, descriptors);
+        }
+    }
+}
+
+impl Task {
+    /// Tells the keeper what has changed.
+    pub(super) fn keep(&mut self) {
+        let touched = self.seats.take_touched();
+        let workers = std::mem::take(&mut self.keeping.workers);
+        let places = std::mem::take(&mut self.keeping.places);
+        let all = std::mem::take(&mut self.keeping.all);
+        let nothing = touched.seats.is_empty() && touched.groups.is_empty() && workers.is_empty();
+        if self.keeping.keeper.is_none() || nothing && !places && !all {
+            return;
+        }
+        for id in touched.listeners {
+            self.keep_listener(id);
+        }
+        for id in touched.groups {
+            self.keep_group(id);
+        }
+        for id in touched.seats {
+            self.keep_seat(id);
+        }
+        let every: BTreeSet<WorkerId> = self.workers.keys().copied().collect();
+        let workers = if all { &every | &workers } else { workers };
+        for id in workers {
+            self.keep_worker(id);
+        }
+        if all || places {
+            self.keep_places();
+        }
+        let record = self.cluster_record();
+        self.keeping.put("cluster".to_owned(), &record, &[]);
+    }
+
+    fn keep_listener(&mut self, id: ListenerId) {
+        let key = format!("listener/{}", id.0);
+        let Some((record, descriptors)) = self.seats.listener_record(id) else {
+            return self.keeping.forget_both(&key, "group");
+        };
+        self.keeping.put(key, &record, &descriptors);
+    }
+
+    fn keep_group(&mut self, id: ListenerId) {
+        if let Some(record) = self.seats.group_record(id) {
+            self.keeping.put(format!("listener/{}/group", id.0), &record, &[]);
+        }
+    }
+
+    fn keep_seat(&mut self, id: SeatId) {
+        let key = format!("seat/{}", id.0);
+        let Some((record, now, socket)) = self.seats.seat_record(id) else {
+            return self.keeping.forget_both(&key, "state");
+        };
+        self.keeping.put_once(key.clone(), &record, &[socket]);
+        self.keeping.put(format!("{key}/state"), &now, &[]);
+    }
+
+    /// A worker that runs since a moment ago: nothing of it was answered yet.
+    pub(super) fn keep_new_worker(&mut self, worker: &Worker, parts: &Parts) -> io::Result<()> {
+        if self.keeping.keeper.is_none() {
+            return Ok(());
+        }
+        let trap = worker.trap.iter().map(|trap| (Has::Trap, trap.as_fd()));
+        let channel = [(Has::Channel, parts.ours())];
+        let output =
+            parts.read_ends().into_iter().flat_map(|(out, err)| [(Has::Out, out), (Has::Err, err)]);
+        let input = parts.write_end().map(|input| (Has::Input, input));
+        let (has, ends): (Vec<Has>, Vec<BorrowedFd<'_>>) =
+            trap.chain(channel).chain(output).chain(input).unzip();
+        let at = worker.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let record = WorkerRecord {
+            pid: worker.pid().as_raw_pid(),
+            started: tine_linux::tree::entry(worker.pid())?.started,
+            at: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
+            instance: worker.instance,
+            kind: worker.kind,
+            mark: worker.mark().to_owned(),
+            cgroup: worker.cgroup.as_ref().map(|cgroup| cgroup.path().to_owned()),
+            has,
+        };
+        let descriptors: Vec<BorrowedFd<'_>> =
+            [worker.process.as_fd()].into_iter().chain(ends).collect();
+        self.keeping.put_once(format!("worker/{}", worker.id.0), &record, &descriptors);
+        Ok(())
+    }
+
+    fn keep_worker(&mut self, id: WorkerId) {
+        let key = format!("worker/{}", id.0);
+        let Some(state) = self.worker_state(id) else {
+            return self.keeping.forget_both(&key, "state");
+        };
+        self.keeping.put(format!("{key}/state"), &state, &[]);
+    }
+
+    /// `None`: nothing is left of it.
+    fn worker_state(&self, id: WorkerId) -> Option<WorkerState> {
+        let worker = self.workers.get(&id).filter(|worker| !worker.is_gone())?;
+        let listens = self.told_listening.range((id, SeatId(0))..=(id, SeatId(u32::MAX)));
+        Some(WorkerState {
+            leaves: !worker.life.serves(),
+            asked: worker.asked,
+            retired: worker.retired,
+            listened: worker.listened,
+            said_ready: worker.said_ready,
+            ready: worker.ready,
+            on_trial: self.is_on_trial(id),
+            exited_after_disconnect: worker.exited_after_disconnect,
+            talk: match (&worker.channel, worker.talk) {
+                (None, Talk::Silent | Talk::Speaks | Talk::ToldToLeave(_)) => Talked::Closed,
+                (_, talk) => talk.into(),
+            },
+            ports: worker.ports.iter().copied().collect(),
+            addresses: worker.addresses.clone().into_iter().collect(),
+            listens: listens.map(|(_, seat)| *seat).collect(),
+            declared: self.declared.get(&id).cloned().unwrap_or_default(),
+            given: self.asks.given_to(id),
+        })
+    }
+
+    fn keep_places(&mut self) {
+        let now = Instant::now();
+        for (number, place) in self.places.iter().enumerate() {
+            self.keeping.put(format!("place/{number}"), &place.record(now), &[]);
+        }
+        let mut beyond = self.places.len();
+        while self.keeping.last.contains_key(&format!("place/{beyond}")) {
+            self.keeping.forget(&format!("place/{beyond}"));
+            beyond += 1;
+        }
+    }
+
+    fn cluster_record(&self) -> ClusterRecord {
+        let (next_listener, next_seat) = self.seats.registry().next_numbers();
+        let (bound, last_name) = self.asks.record();
+        ClusterRecord {
+            version: VERSION,
+            number: self.means.number(),
+            last_worker: self.last_worker,
+            last_name,
+            next_listener,
+            next_seat,
+            ever_listened: self.ever_listened,
+            instances: self.settings.instances,
+            bound,
+            data: self.node.record(),
+            files: self.paths.record(),
+        }
+    }
+}
