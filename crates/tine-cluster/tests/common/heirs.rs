@@ -42,14 +42,35 @@ impl Plan {
         Self { mode: mode.to_owned(), mechanism, port: free_port() }
     }
 
+    /// Whether who answers is a matter of turns.
+    pub(crate) fn takes_turns(&self) -> bool {
+        matches!(self.mechanism, Mechanism::KernelEbpf | Mechanism::HandOver)
+    }
+
+    /// Under hand-over what the manager has accepted, and not handed over yet, goes with it.
+    pub(crate) fn keeps_what_was_accepted(&self) -> bool {
+        self.mechanism != Mechanism::HandOver
+    }
+
+    /// A program that cannot be told to leave takes what comes to its one queue until it is stopped.
+    pub(crate) fn drains(&self) -> bool {
+        self.mode != "plain" || self.mechanism != Mechanism::OneQueue
+    }
+
+    /// A program of Node's.
+    pub(crate) fn of(program: &Program, mechanism: Mechanism) -> Self {
+        let (node, script) = (program.file.display(), program.args[0].display());
+        Self::new(&format!("node:{node}:{script}"), mechanism)
+    }
+
     fn program(&self) -> Program {
-        match self.mode.strip_prefix("node:") {
-            Some(script) => {
-                let (node, script) = script.split_once(':').unwrap();
-                Program::node(node, script)
-            }
-            None => program(&self.mode, self.port),
-        }
+        let Some(script) = self.mode.strip_prefix("node:") else {
+            return program(&self.mode, self.port);
+        };
+        let (node, script) = script.split_once(':').unwrap();
+        let mut program = Program::node(node, script);
+        program.env.push(("SERVER_PORT".into(), self.port.to_string().into()));
+        program
     }
 
     pub(crate) fn settings(&self) -> Settings {
@@ -91,9 +112,7 @@ pub(crate) fn manages() {
         settings.owner = Some(owner);
         settings.keeper = Some(Arc::new(Teller));
         let (_cluster, mut events) = Cluster::start(settings);
-        while let Some(event) = events.next().await {
-            eprintln!("the manager: {event:?}");
-        }
+        while events.next().await.is_some() {}
     });
 }
 
@@ -195,7 +214,8 @@ impl Manager {
 
     /// What it had told when it was killed.
     pub(crate) fn kill(mut self) -> Vec<Kept> {
-        self.child.kill().unwrap();
+        let pid = Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
         self.child.wait().unwrap();
         while self.hear() {}
         self.kept.into_values().collect()
