@@ -1,5 +1,7 @@
 //! What reaches the task: requests of the owner, and news of the workers.
 
+use std::collections::BTreeSet;
+
 use rustix::process::Signal;
 use tine_linux::{
     balance::{BalanceError, Balancer, KernelOffsets},
@@ -8,8 +10,8 @@ use tine_linux::{
 use tokio::sync::oneshot;
 
 use super::{
-    Fork, ForkError, Program, Reload, ReloadError, Reloaded, Tuning, WorkerError, budget::Said,
-    handing::Handed, reports::Report, restarting::Done,
+    Fork, ForkError, GenerationError, Program, Reload, ReloadError, Reloaded, Tuning, WorkerError,
+    budget::Said, handing::Handed, reports::Report, restarting::Done,
 };
 use crate::{
     id::{Instance, ListenerId, WorkerId},
@@ -33,6 +35,10 @@ pub(super) enum Command {
     Setup(Box<Program>),
     /// Replace the workers of all instances, and tell how it went.
     Reload(Box<Reload>, oneshot::Sender<Result<Reloaded, ReloadError>>),
+    /// Let an old generation go.
+    Promote(oneshot::Sender<Result<(), GenerationError>>),
+    /// Go back to it.
+    Revert(oneshot::Sender<Result<BTreeSet<Instance>, GenerationError>>),
     /// Stop replacing.
     CancelReload,
     /// Keep so many workers running.

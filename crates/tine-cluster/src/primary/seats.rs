@@ -11,6 +11,7 @@ use super::{
     abandoned::Sightings,
     balance::{Group, GroupError},
     caller::Options,
+    shares::Shares,
 };
 use crate::{
     address::{ListenKey, Transport},
@@ -34,6 +35,8 @@ pub(super) struct Seats {
     /// Whose connections-to-be wait in another seat already: closed when nobody holds them.
     succeeded: BTreeSet<SeatId>,
     pub(super) sightings: Sightings,
+    /// While a canary is tried.
+    pub(super) shares: Option<Shares>,
 }
 
 /// The primary's own descriptor of a seat: it outlives the worker, and with it the queue.
@@ -347,8 +350,8 @@ impl Seats {
         listener.map_or(Ok(()), |listener| self.rotate(listener))
     }
 
-    fn rotate(&mut self, listener: ListenerId) -> Result<(), GroupError> {
-        let seats = self.rotation(listener);
+    pub(super) fn rotate(&mut self, listener: ListenerId) -> Result<(), GroupError> {
+        let seats = self.with_turns(listener, self.rotation(listener));
         let in_group = |(_, seat): &(SeatId, &_)| {
             let seat: &crate::core::registry::Seat = seat;
             seat.state != SeatState::Joining

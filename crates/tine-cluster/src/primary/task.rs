@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     asks::Asks,
+    beside::Kept,
     census::Census,
     event::{Ending, Event},
     gate::Sinks,
@@ -94,6 +95,7 @@ pub(super) struct Task {
     /// Listeners that nobody held, and nobody was to ask for, at the last look.
     pub(super) unwanted: Vec<ListenerId>,
     pub(super) rolling: Option<Rolling>,
+    pub(super) kept: Option<Kept>,
     pub(super) restarting: Vec<Restarting>,
     pub(super) unready: Unready,
     /// Some worker has listened by its own doing.
@@ -147,6 +149,7 @@ impl Task {
             waiters: Vec::new(),
             unwanted: Vec::new(),
             rolling: None,
+            kept: None,
             restarting: Vec::new(),
             unready: Unready::default(),
             ever_listened: false,
@@ -247,6 +250,7 @@ impl Task {
                 self.reap_orphans();
             }
         }
+        self.look_at_the_kept(now);
         for instance in self.due_instances(now) {
             self.fill(instance);
         }
@@ -304,6 +308,7 @@ impl Task {
             .chain(round)
             .chain(reaping)
             .chain(self.rolling_timeout())
+            .chain(self.kept_timeout())
             .chain(self.unready_timeout())
             .chain(self.presumed.deadline());
         all.min().unwrap_or(now + Duration::from_hours(1))
