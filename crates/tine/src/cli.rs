@@ -36,6 +36,7 @@ mod table;
 mod targets;
 pub mod upkeep;
 mod values;
+pub mod versions;
 pub mod words;
 
 use std::{ffi::OsString, io::Write, process::ExitCode};
@@ -54,6 +55,8 @@ Apps:
   stop         stop apps, with their connections finished
   restart      stop, then start
   reload       start new workers before old ones stop, one by one
+  rollback     go back to what ran before the last change
+  promote      let the version leave that a reload has kept
   scale        change how many workers an app has
   delete       stop apps and forget them
   apply        make the list of apps what a file says
@@ -163,6 +166,9 @@ pub enum Command {
     Ping(kill::PingArgs),
     /// Show every listening port: workers, queues and connections, or who else holds it
     Ports(ports::Args),
+    /// Let the version leave that a reload has kept beside the new one
+    #[command(after_help = versions::PROMOTE)]
+    Promote(versions::Args),
     /// Print all workers as Node's `util.inspect` shows pm2's list
     Prettylist(jlist::Args),
     /// Start new workers before old ones stop, one by one
@@ -180,6 +186,9 @@ pub enum Command {
     Restart(Box<change::Args>),
     /// Start the saved apps that are not there
     Resurrect(save::ResurrectArgs),
+    /// Go back to what ran before the last change
+    #[command(after_help = versions::ROLLBACK)]
+    Rollback(versions::Args),
     /// Run a program N times on one port, in the foreground
     Run(Box<run::Args>),
     /// Write the list of apps to disk
@@ -279,6 +288,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Ping(args) => kill::ping(&args, screen),
         Command::Ports(args) => ports::run(&args, screen),
         Command::Prettylist(args) => jlist::prettylist(&args, screen),
+        Command::Promote(args) => versions::promote(&args, screen),
+        Command::Rollback(args) => versions::rollback(&args, screen),
         Command::Reload(args)
         | Command::StartOrReload(args)
         | Command::StartOrGracefulReload(args) => change::run(*args, Action::Reload, screen),

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ListenerReport, PortsReport};
+use super::{
+    ListenerReport, PortsReport,
+    reload::{OldVersion, Rolling},
+};
 use crate::spec::{AppSpec, Env, Patch};
 
 /// Which apps or workers: a name, a worker's id, a namespace, `all`, or `/a regular expression/`. A name goes
@@ -23,6 +26,10 @@ pub enum AppRequest {
     Restart(Change),
     /// Starts new workers, then stops the old ones, one by one.
     Reload(Change),
+    /// Goes back to the version that is kept beside, or to the configuration before the last change.
+    Rollback(Targets),
+    /// Lets the version leave that is kept beside.
+    Promote(Targets),
     /// Stops apps, and forgets them.
     Delete(Targets),
     /// Changes how many workers an app has.
@@ -115,6 +122,9 @@ pub struct Start {
     /// The patches say all that there is to say: a key that they do not name has its default. (A file;
     /// a command line leaves what it does not name.)
     pub whole: bool,
+    /// For [`Known::Reload`].
+    #[serde(flatten)]
+    pub rolling: Rolling,
 }
 
 /// What is done with an app that is known already.
@@ -140,12 +150,9 @@ pub struct Change {
     pub patch: Patch,
     /// Replaces the inherited environment.
     pub inherited: Option<Env>,
-    /// A reload: so many instances at a time.
-    #[serde(default)]
-    pub parallel: Option<u32>,
-    /// A reload that runs is given up for this one.
-    #[serde(default)]
-    pub force: bool,
+    /// Of a reload.
+    #[serde(flatten)]
+    pub rolling: Rolling,
 }
 
 /// How much is told of an app.
@@ -187,7 +194,7 @@ pub struct Outcome {
     pub app: String,
     /// Its workers' ids.
     pub ids: Vec<u32>,
-    /// What was done, as a word: `started`, `restarted`, `reloaded`, `stopped`, `deleted`, `unchanged`…
+    /// What was done, as a word: `started`, `restarted`, `reloaded`, `stopped`, `deleted`, `rolled back`, `promoted`, `unchanged`…
     pub done: String,
     /// Why it was not, as a sentence; the request has failed then.
     pub error: Option<String>,
@@ -228,6 +235,9 @@ pub struct AppView {
     pub watching: bool,
     /// What goes on with the whole app, such as `reloading`; the last reload's failure.
     pub note: Option<String>,
+    /// The version before, while it is kept beside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_version: Option<OldVersion>,
     /// With [`Detail::Spec`] and [`Detail::Full`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<Box<AppSpec>>,

@@ -10,7 +10,10 @@ use serde_json::Value;
 
 use super::options::{AppOptions, Place};
 use crate::{
-    api::apps::{Known, Start},
+    api::{
+        apps::{Known, Start},
+        reload::Rolling,
+    },
     config::{self, Loaded, Selection, Source},
     spec::{Env, Patch},
 };
@@ -100,6 +103,7 @@ pub(super) fn start(
         known: Known::Restart,
         update_env: choice.update_env,
         whole: true,
+        rolling: Rolling::default(),
     })
 }
 

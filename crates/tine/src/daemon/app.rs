@@ -8,8 +8,10 @@ mod output;
 mod pid_file;
 mod queries;
 mod scale;
+mod versions;
 
 pub(super) use change::altered;
+pub(super) use versions::beside;
 
 use std::{
     collections::BTreeMap,
@@ -32,7 +34,7 @@ use tokio::{
 use super::{
     events::{History, now},
     order::{Order, Query, Todo, Which},
-    slot::{Reason, Slot},
+    slot::Slot,
     state::SavedWorker,
 };
 use crate::{
@@ -57,6 +59,8 @@ const QUERIES: usize = 64;
 pub(super) struct Card {
     pub number: u32,
     pub spec: Arc<AppSpec>,
+    /// What it was before the last change.
+    pub previous: Option<Arc<AppSpec>>,
     /// Its workers', by instance.
     pub ids: Vec<u32>,
     /// Every worker that is wanted is ready.
@@ -91,6 +95,7 @@ pub(super) struct Shared {
 pub(super) struct Plan {
     pub number: u32,
     pub spec: AppSpec,
+    pub previous: Option<AppSpec>,
     pub slots: Vec<Slot>,
 }
 
@@ -98,6 +103,8 @@ pub(super) struct Plan {
 struct App {
     number: u32,
     spec: Arc<AppSpec>,
+    previous: Option<Arc<AppSpec>>,
+    kept: Option<versions::Kept>,
     /// By instance.
     slots: BTreeMap<u32, Slot>,
     runs: Option<Runs>,
@@ -114,6 +121,8 @@ struct App {
     note: Option<String>,
     progress: Option<Replies>,
     interrupted: bool,
+    /// The reload that has begun is to end.
+    called_off: bool,
     card: watch::Sender<Card>,
 }
 
@@ -190,6 +199,8 @@ pub(super) fn spawn(plan: Plan, shared: Shared) -> Handle {
     let app = App {
         number: plan.number,
         spec: Arc::new(plan.spec),
+        previous: plan.previous.map(Arc::new),
+        kept: None,
         slots: plan.slots.into_iter().map(|slot| (slot.instance, slot)).collect(),
         runs: None,
         guard: None,
@@ -208,6 +219,7 @@ pub(super) fn spawn(plan: Plan, shared: Shared) -> Handle {
         note: None,
         progress: None,
         interrupted: false,
+        called_off: false,
         card,
     };
     app.publish();
@@ -244,15 +256,15 @@ impl App {
     async fn carry_out(&mut self, order: Order) -> bool {
         self.progress = order.progress;
         self.interrupted = false;
+        self.called_off = false;
         let is_last = matches!(order.todo, Todo::Delete | Todo::End);
         let outcome = match order.todo {
             Todo::Start(which) => self.start(&which).await,
             Todo::Stop(which) => self.stop(&which).await,
             Todo::Restart { which, alter, reason } => self.restart(&which, alter, reason).await,
-            Todo::Reload { alter, parallel } => {
-                let turn = change::Turn { parallel, only: None };
-                self.reload(alter, turn, Reason::Reload).await
-            }
+            Todo::Reload { which, alter, rolling } => self.reload(&which, alter, &rolling).await,
+            Todo::Rollback => self.rollback().await,
+            Todo::Promote => self.promote().await,
             Todo::Scale(to) => self.scale(to).await,
             Todo::Delete => self.delete().await,
             Todo::End => self.stop(&Which::All).await,
@@ -280,6 +292,7 @@ impl App {
     fn ended(&mut self) {
         self.inputs.events = None;
         self.runs = None;
+        self.kept = None;
         self.slots.values_mut().for_each(Slot::abandoned);
         self.publish();
     }
@@ -322,6 +335,7 @@ impl App {
         self.card.send_replace(Card {
             number: self.number,
             spec: Arc::clone(&self.spec),
+            previous: self.previous.clone(),
             ids: self.slots.values().map(|slot| slot.id).collect(),
             is_up: wanted().count() > 0 && wanted().all(|slot| slot.status() == Status::Online),
             workers: Arc::new(self.slots.values().map(Slot::saved).collect()),

@@ -44,6 +44,9 @@ pub(super) struct Mark {
 pub(super) struct SavedApp {
     pub number: u32,
     pub spec: AppSpec,
+    /// What it was before the last change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<AppSpec>,
     pub workers: Vec<SavedWorker>,
     /// Its environment was left out, and is that of whoever starts it again.
     #[serde(default)]
@@ -60,6 +63,9 @@ pub(super) struct SavedWorker {
     pub created_at: u64,
     pub restarts: Counts,
     pub process: Option<Mark>,
+    /// The worker of the version before, kept beside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Mark>,
 }
 
 impl Mark {
@@ -77,6 +83,7 @@ impl Saved {
         let apps = cards.iter().map(|card| SavedApp {
             number: card.number,
             spec: card.spec.as_ref().clone(),
+            previous: card.previous.as_deref().cloned(),
             workers: card.workers.as_ref().clone(),
             no_env: false,
         });
@@ -87,8 +94,10 @@ impl Saved {
     pub(super) fn strip(&mut self) {
         for app in &mut self.apps {
             app.no_env = true;
-            app.spec.env = Env::new();
-            app.spec.inherited = Env::new();
+            for spec in std::iter::once(&mut app.spec).chain(&mut app.previous) {
+                spec.env = Env::new();
+                spec.inherited = Env::new();
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     api::{
         PortsReport,
         apps::{AppDetails, AppEvent, AppView, WorkerView},
+        reload::OldVersion,
     },
     units::spoken_bytes,
 };
@@ -34,6 +35,7 @@ fn one(app: &AppView, now: u64, screen: Screen) -> String {
 fn head(app: &AppView, screen: Screen) -> String {
     let mut rows = vec![("name", harmless(&app.name)), ("namespace", harmless(&app.namespace))];
     rows.extend(app.note.iter().map(|note| ("note", harmless(note))));
+    rows.extend(app.old_version.iter().map(|old| ("old version", pids(old))));
     rows.push(("mode", list::mode(app).to_owned()));
     rows.push(("ports", list::ports(app)));
     if let Some(spec) = &app.spec {
@@ -45,6 +47,11 @@ fn head(app: &AppView, screen: Screen) -> String {
         let _ = writeln!(text, "  {key:<20}{value}");
     }
     text
+}
+
+fn pids(old: &OldVersion) -> String {
+    let pids: Vec<String> = old.pids.iter().map(ToString::to_string).collect();
+    format!("pid {}", pids.join(", "))
 }
 
 const WORKERS: [&str; 9] =

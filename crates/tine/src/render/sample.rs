@@ -64,6 +64,7 @@ pub(super) fn app() -> AppView {
         ports: vec!["0.0.0.0:8003".into(), "[::]:8003".into(), "127.0.0.1:9000".into()],
         watching: false,
         note: None,
+        old_version: None,
         spec: None,
         full: None,
     }

@@ -12,7 +12,10 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tine::{
-    api::apps::{AppRequest, AppResponse, AppView, Detail, Known, Outcome, Start, Targets},
+    api::{
+        apps::{AppRequest, AppResponse, AppView, Detail, Known, Outcome, Start, Targets},
+        reload::Rolling,
+    },
     client::{Client, ClientError},
     home::Home,
     spec::{Instances, Patch},
@@ -149,7 +152,14 @@ pub(crate) fn is_there(pid: Pid) -> bool {
 
 pub(crate) fn start(apps: Vec<Patch>) -> Start {
     let inherited = BTreeMap::from([("PATH".to_owned(), std::env::var("PATH").expect("a path"))]);
-    Start { apps, inherited, known: Known::Refuse, update_env: false, whole: false }
+    Start {
+        apps,
+        inherited,
+        known: Known::Refuse,
+        update_env: false,
+        whole: false,
+        rolling: Rolling::default(),
+    }
 }
 
 pub(crate) fn targets(targets: &[&str]) -> Targets {

@@ -61,6 +61,7 @@ mod tests {
             ports: Vec::new(),
             watching: false,
             note: None,
+            old_version: None,
             spec: None,
             full: None,
         }

@@ -3,14 +3,18 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use tine_cluster::{
-    core::rollout::Pace,
+    core::{generations::Beside, rollout::Pace},
     id::Instance,
     primary::{Reload, ReloadError, Settings, Stdio},
 };
 
-use super::{App, Facts, orders::Single};
+use super::{
+    App, Facts,
+    orders::Single,
+    versions::{Kept, beside},
+};
 use crate::{
-    api::apps::Outcome,
+    api::{apps::Outcome, reload::Rolling},
     causes::causes,
     daemon::{
         order::{Alter, Which},
@@ -82,10 +86,27 @@ impl App {
     }
 
     pub(super) async fn restart(&mut self, which: &Which, alter: Alter, reason: Reason) -> Outcome {
-        let (launch, recounted) = match self.change(alter).await {
+        match altered(&self.spec, alter) {
+            Ok(altered) => self.restart_to(which, altered, reason).await,
+            Err(error) => self.failed(error, which),
+        }
+    }
+
+    /// Becomes this, by stopping and starting.
+    pub(super) async fn restart_to(
+        &mut self,
+        which: &Which,
+        altered: AppSpec,
+        reason: Reason,
+    ) -> Outcome {
+        if let Err(error) = self.settle_versions(false).await {
+            return self.failed(error, which);
+        }
+        let (launch, recounted) = match self.change(altered).await {
             Ok(changed) => changed,
             Err(error) => return self.failed(error, which),
         };
+        self.note = None;
         let runs = self.adopt(&launch).await;
         let count = launch.settings.instances;
         // They have what is new from the start.
@@ -106,27 +127,78 @@ impl App {
     }
 
     /// Becomes what it is to be, if that can be had here. Whether the count of instances is another one.
-    async fn change(&mut self, alter: Alter) -> Result<(Launch, bool), String> {
-        let altered = altered(&self.spec, alter)?;
+    async fn change(&mut self, altered: AppSpec) -> Result<(Launch, bool), String> {
         let launch = self.prepare(altered.clone()).await?;
         let recounted = altered.instances != self.spec.instances;
-        self.spec = altered.into();
+        self.becomes(altered);
         self.publish();
         Ok((launch, recounted))
     }
 
-    pub(super) async fn reload(&mut self, alter: Alter, turn: Turn, reason: Reason) -> Outcome {
-        let all = Which::All;
-        let altered = match altered(&self.spec, alter) {
-            Ok(altered) => altered,
-            Err(error) => return self.failed(error, &all),
-        };
+    /// As somebody asked for it.
+    pub(super) async fn reload(&mut self, which: &Which, alter: Alter, how: &Rolling) -> Outcome {
+        let altered = altered(&self.spec, alter);
+        let turn = altered.and_then(|altered| Ok((self.turn(which, &altered, how)?, altered)));
+        match turn {
+            Err(error) => self.failed(error, which),
+            Ok((Some(turn), altered)) => self.reload_to(altered, turn, Reason::Reload).await,
+            // There is nothing that could be replaced.
+            Ok((None, altered)) => {
+                self.becomes(altered);
+                self.start(which).await
+            }
+        }
+    }
+
+    /// `None`: none of them runs.
+    fn turn(
+        &self,
+        which: &Which,
+        altered: &AppSpec,
+        how: &Rolling,
+    ) -> Result<Option<Turn>, String> {
+        let beside = beside(how)?;
+        let chosen = || self.slots.values().filter(|slot| which.has(slot.id));
+        let runs = self.runs.is_some() && chosen().any(|slot| slot.wanted);
+        let whole = self.slots.values().all(|slot| which.has(slot.id));
+        match beside {
+            Some(_) if !runs => {
+                return Err("it does not run: there is nothing to be kept beside".to_owned());
+            }
+            Some(_) if !whole => {
+                return Err(
+                    "old workers are kept of whole apps: say its name instead of an id".to_owned()
+                );
+            }
+            Some(_) if altered.instances != self.spec.instances => {
+                return Err("the number of instances cannot change while old workers are kept: \
+                            `tine scale` changes it before or after"
+                    .to_owned());
+            }
+            Some(_) | None => {}
+        }
+        let only = (!whole).then(|| chosen().map(|slot| Instance(slot.instance)).collect());
+        let Rolling { parallel, force, .. } = *how;
+        Ok(runs.then_some(Turn { parallel, only, beside, force }))
+    }
+
+    /// Becomes this, with new workers before the old ones leave.
+    pub(super) async fn reload_to(
+        &mut self,
+        altered: AppSpec,
+        turn: Turn,
+        reason: Reason,
+    ) -> Outcome {
+        let all = turn.which(self);
+        if let Err(error) = self.settle_versions(turn.force).await {
+            return self.failed(error, &all);
+        }
         let launch = match self.prepare(altered.clone()).await {
             Ok(launch) => launch,
             Err(error) => return self.failed(error, &all),
         };
         let Some(runs) = &self.runs else {
-            self.spec = altered.into();
+            self.becomes(altered);
             return self.start(&all).await;
         };
         if !shares_ground(&runs.settings, &launch.settings) {
@@ -134,58 +206,67 @@ impl App {
                          workers of before and after cannot share a port";
             return self.failed(error, &all);
         }
-        for (instance, slot) in &mut self.slots {
-            if turn.only.as_ref().is_none_or(|only| only.contains(&Instance(*instance))) {
-                slot.renewal = reason;
-            }
+        for slot in self.slots.values_mut().filter(|slot| all.has(slot.id)) {
+            slot.renewal = reason;
         }
         self.roll(altered, launch, turn).await
     }
 
     async fn roll(&mut self, altered: AppSpec, launch: Launch, turn: Turn) -> Outcome {
-        let Some(runs) = &self.runs else { return self.failed("it does not run", &Which::All) };
+        let which = turn.which(self);
+        let Some(runs) = &self.runs else { return self.failed("it does not run", &which) };
         let (cluster, before) = (runs.cluster.clone(), runs.settings.tuning());
         let patience = patience(&altered);
+        if self.called_off {
+            return self.failed("it was called off before it began", &which);
+        }
         self.note = Some("reloading".to_owned());
         self.note(None, "reload", "is reloaded".to_owned());
-        let parallel = turn.parallel.map_or(1, |parallel| parallel as usize);
-        let pace = Pace { parallel, patience };
+        let Turn { parallel, only, beside, .. } = turn;
+        let pace = Pace { parallel: parallel.map_or(1, |parallel| parallel as usize), patience };
         let settings = launch.settings.clone();
-        let reload = Reload { program: Some(launch.settings.program), only: turn.only, pace };
+        let reload = Reload { program: Some(launch.settings.program), only, pace, beside };
         let work = async {
             cluster.configure(settings.tuning()).await?;
             cluster.reload(reload).await
         };
         match self.during(work).await {
-            Ok(_) => self.rolled(altered, settings).await,
+            Ok(_) => {
+                self.kept = beside.and_then(|beside| Kept::of(self, beside));
+                self.rolled(altered, settings, &which).await
+            }
             Err(error) => {
                 if replaced(&error) == 0 {
                     let _ = self.during(cluster.configure(before)).await;
                 } else {
-                    self.spec = altered.into();
+                    self.becomes(altered);
                 }
-                self.not_rolled(&error).await
+                self.not_rolled(&error, &which).await
             }
         }
     }
 
     /// All have new workers; those that are too few or too many are next.
-    async fn rolled(&mut self, altered: AppSpec, settings: Settings) -> Outcome {
+    async fn rolled(&mut self, altered: AppSpec, settings: Settings, which: &Which) -> Outcome {
         self.note = None;
         let count = settings.instances;
         let recounted = altered.instances != self.spec.instances;
-        self.spec = altered.into();
+        self.becomes(altered);
         if let Some(runs) = &mut self.runs {
             runs.settings = settings;
         }
         if recounted {
             self.resize(count).await;
         }
-        self.await_readiness("reloaded", &Which::All).await
+        self.await_readiness("reloaded", which).await
     }
 
-    async fn not_rolled(&mut self, error: &ReloadError) -> Outcome {
+    async fn not_rolled(&mut self, error: &ReloadError, which: &Which) -> Outcome {
         let text = causes(error);
+        if let ReloadError::NotKept(_) = error {
+            self.note = None;
+            return self.failed(text, which);
+        }
         self.note = Some(format!("the last reload failed: {text}"));
         self.note(None, "reload", format!("failed: {text}"));
         let last_lines = match error {
@@ -194,7 +275,7 @@ impl App {
             }
             _ => Vec::new(),
         };
-        Outcome { last_lines, ..self.failed(text, &Which::All) }
+        Outcome { last_lines, ..self.failed(text, which) }
     }
 }
 
@@ -205,6 +286,18 @@ pub(super) struct Turn {
     pub(super) parallel: Option<u32>,
     /// All, when not said.
     pub(super) only: Option<BTreeSet<Instance>>,
+    /// What becomes of the old ones; they leave, when not said.
+    pub(super) beside: Option<Beside>,
+    /// A canary that is tried is given up for it.
+    pub(super) force: bool,
+}
+
+impl Turn {
+    fn which(&self, app: &App) -> Which {
+        let Some(only) = &self.only else { return Which::All };
+        let chosen = app.slots.values().filter(|slot| only.contains(&Instance(slot.instance)));
+        Which::Ids(chosen.map(|slot| slot.id).collect())
+    }
 }
 
 fn replaced(error: &ReloadError) -> u32 {
@@ -233,7 +326,7 @@ fn managed(settings: &mut Settings) {
 }
 
 /// Whether workers under the one and under the other can share their ports.
-fn shares_ground(one: &Settings, other: &Settings) -> bool {
+pub(super) fn shares_ground(one: &Settings, other: &Settings) -> bool {
     one.policy == other.policy
         && one.mechanism == other.mechanism
         && one.private_ports == other.private_ports

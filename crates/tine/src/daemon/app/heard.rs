@@ -37,6 +37,12 @@ impl App {
             }
             What::Unfit { reason } => self.trouble(instance.0, "error", reason.to_string()),
             What::Misbehaved { error } => self.trouble(instance.0, "error", error),
+            What::Kept => slot.is_kept(worker),
+            What::Returned => {
+                if let Some(pid) = slot.is_back(worker) {
+                    pid_file::write(&pid_file::path(&self.spec, id, &self.shared.home), pid);
+                }
+            }
             What::Draining => slot.leaves(worker),
             What::Cut { connections } => {
                 let text = format!("{connections} connections did not end in time and were cut");
@@ -61,8 +67,13 @@ impl App {
     }
 
     fn heard_of_all(&mut self, what: &What) {
-        if let What::Trouble { doing, error } = what {
-            self.note(None, "trouble", format!("{doing}: {error}"));
+        match what {
+            What::Trouble { doing, error } => {
+                self.note(None, "trouble", format!("{doing}: {error}"));
+            }
+            What::Promoted => self.promoted(),
+            // What concerns single workers.
+            _ => {}
         }
     }
 

@@ -114,7 +114,12 @@ impl Work {
                 let _ = self.queries.send(Query::Interrupt).await;
                 let _ = self.queries.send(Query::CancelReload).await;
             }
-            Todo::Start(_) | Todo::Restart { .. } | Todo::Reload { .. } | Todo::Scale(_) => {}
+            Todo::Start(_)
+            | Todo::Restart { .. }
+            | Todo::Reload { .. }
+            | Todo::Rollback
+            | Todo::Promote
+            | Todo::Scale(_) => {}
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
     causes::causes,
     control::Replies,
     daemon::{
-        app::{Card, altered},
+        app::{Card, altered, beside},
         order::{Alter, Todo, Which},
         slot::Reason,
     },
@@ -25,10 +25,19 @@ enum Step {
     Change(u32, Alter),
 }
 
+impl Step {
+    const fn number(&self) -> Option<&u32> {
+        match self {
+            Self::Change(number, _) => Some(number),
+            Self::New(_) => None,
+        }
+    }
+}
+
 impl Manager {
     /// Looks first whether everything can be started, for otherwise nothing shall be.
     pub(super) fn start(&mut self, start: Start, replies: Replies) {
-        let steps = match steps(&start, &self.cards()) {
+        let steps = match beside(&start.rolling).and_then(|_| steps(&start, &self.cards())) {
             Ok(steps) => steps,
             Err(error) => return refuse(&replies, error),
         };
@@ -49,12 +58,15 @@ impl Manager {
             Ok(steps) => steps,
             Err(error) => return refuse(&replies, error),
         };
-        let works = steps.into_iter().filter_map(|step| self.begin(step, start.known)).collect();
+        if start.rolling.force && start.known == Known::Reload {
+            self.call_off(steps.iter().filter_map(Step::number));
+        }
+        let works = steps.into_iter().filter_map(|step| self.begin(step, start)).collect();
         let works = self.in_order(works);
         self.dispatch(works, replies);
     }
 
-    fn begin(&mut self, step: Step, known: Known) -> Option<Work> {
+    fn begin(&mut self, step: Step, start: &Start) -> Option<Work> {
         match step {
             Step::New(spec) => {
                 let which = if spec.autostart { Which::All } else { Which::Ids(BTreeSet::new()) };
@@ -62,8 +74,9 @@ impl Manager {
                 let number = self.add(*spec, count);
                 self.work(number, Todo::Start(which))
             }
-            Step::Change(number, alter) if known == Known::Reload => {
-                self.work(number, Todo::Reload { alter, parallel: None })
+            Step::Change(number, alter) if start.known == Known::Reload => {
+                let rolling = start.rolling;
+                self.work(number, Todo::Reload { which: Which::All, alter, rolling })
             }
             Step::Change(number, alter) => {
                 let (which, reason) = (Which::All, Reason::Asked);

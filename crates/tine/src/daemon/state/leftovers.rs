@@ -21,7 +21,8 @@ pub(in crate::daemon) fn end_leftovers(saved: &Saved) -> usize {
     }
     sweep_cgroups(saved.manager);
     let workers = saved.apps.iter().flat_map(|app| &app.workers);
-    let marks: Vec<Mark> = workers.filter_map(|worker| worker.process).collect();
+    let marks: Vec<Mark> =
+        workers.flat_map(|worker| [worker.process, worker.beside]).flatten().collect();
     let until = Instant::now() + PATIENCE;
     let mut killed = 0;
     loop {
