@@ -40,6 +40,7 @@ mod loading;
 mod messages;
 mod native;
 mod node;
+mod notify;
 mod output;
 mod owner;
 mod paths;

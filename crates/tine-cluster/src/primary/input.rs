@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use tine_linux::{
     balance::{BalanceError, Balancer, KernelOffsets},
     seccomp::Notification,
@@ -114,6 +114,8 @@ pub(super) enum News {
     ChannelClosed(WorkerId),
     /// A worker does not keep to the protocol.
     ChannelBroken(WorkerId, String),
+    /// This process says that the worker is ready, in the way of `sd_notify(3)`.
+    SaysReady(WorkerId, Pid),
     /// A connection can be accepted.
     Acceptable(ListenerId),
     /// A listener's program was loaded, or was not.

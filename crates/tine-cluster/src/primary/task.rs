@@ -224,6 +224,7 @@ impl Task {
             News::Node(worker, event) => self.node_said(worker, *event),
             News::Native(worker, event) => self.native_said(worker, event),
             News::Said(worker, said) => self.said(worker, *said),
+            News::SaysReady(worker, sender) => self.said_ready_by(worker, sender),
             News::Answered { worker, handed, accepted } => self.answered(worker, handed, accepted),
             News::ChannelClosed(worker) => self.disconnected(worker, None),
             News::ChannelBroken(worker, error) => self.disconnected(worker, Some(error)),
