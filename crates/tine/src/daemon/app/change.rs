@@ -267,6 +267,10 @@ impl App {
             self.note = None;
             return self.failed(text, which);
         }
+        let text = match replaced(error) {
+            0 => text,
+            some => format!("{text}; {some} of its workers run the new version already"),
+        };
         self.note = Some(format!("the last reload failed: {text}"));
         self.note(None, "reload", format!("failed: {text}"));
         let last_lines = match error {
