@@ -125,8 +125,8 @@ async fn a_canary_has_its_part_until_it_is_promoted() {
     let port = free_port();
     let mut tested = start("plain", port, |_| {}).await;
     let old = pids(&tested).await;
-    let part = Percent::new(20).unwrap();
-    keep(&mut tested, Beside::Canary(part)).await.unwrap();
+    let fifth = Percent::new(20).unwrap();
+    keep(&mut tested, Beside::Canary(fifth)).await.unwrap();
     assert_eq!(pids(&tested).await.len(), 4);
     let met_new = |all: &[i32]| all.iter().filter(|pid| !old.contains(pid)).count();
     let all = met(port, 200).await;

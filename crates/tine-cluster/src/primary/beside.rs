@@ -188,27 +188,27 @@ impl Task {
         self.share_out(None);
         let (mut back, mut leavers) = (BTreeSet::new(), Vec::new());
         for (instance, old) in kept.generations.old() {
-            match self.wanted_again(instance, old) {
-                Some(new) => {
-                    self.returns(instance, old);
-                    leavers.extend(new);
-                    back.insert(instance);
-                }
-                None => self.retire(old),
+            if !self.is_wanted_again(instance, old) {
+                self.retire(old);
+                continue;
             }
+            if let Some(Filling::Worker(new)) = self.place(instance).map(|it| it.filling()) {
+                leavers.push(new);
+            }
+            self.returns(instance, old);
+            back.insert(instance);
         }
-        leavers.into_iter().for_each(|new| self.retire(new));
+        for new in leavers {
+            self.retire(new);
+        }
         back
     }
 
-    /// `None`: it has ended, or nobody wants its place filled. Else who fills it now.
-    fn wanted_again(&mut self, instance: Instance, old: WorkerId) -> Option<Option<WorkerId>> {
-        self.workers.get(&old).filter(|worker| worker.life.serves())?;
-        match self.place(instance)?.filling() {
-            Filling::Worker(new) => Some(Some(new)),
-            Filling::Waiting { .. } | Filling::Finished | Filling::GivenUp => Some(None),
-            Filling::Empty => None,
-        }
+    /// Whether it lives, and its place is to be filled at all.
+    fn is_wanted_again(&mut self, instance: Instance, old: WorkerId) -> bool {
+        let serves = self.workers.get(&old).is_some_and(|worker| worker.life.serves());
+        let filling = self.place(instance).map(|place| place.filling());
+        serves && filling.is_some_and(|filling| filling != Filling::Empty)
     }
 
     fn returns(&mut self, instance: Instance, old: WorkerId) {

@@ -234,3 +234,42 @@ fn a_second_reload_waits_and_with_force_the_first_is_called_off() {
     assert!(answers(port, "2"));
     assert!(!shell.ok("ls").contains("failed"));
 }
+
+/// As programs with `Type=notify` do: some by a child of theirs.
+const NOTIFIER: &str = "\
+import http.server, os, socket, subprocess, sys, time
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(os.environ['V'].encode())
+server = http.server.HTTPServer(('127.0.0.1', int(os.environ['PORT'])), Answer)
+say = '''import os, socket, sys
+name = os.environ['NOTIFY_SOCKET'].replace('@', chr(0), 1)
+socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'STATUS=up', name)
+socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'READY=1', name)
+sys.stdin.read()
+'''
+if os.environ['V'] == 'child':
+    child = subprocess.Popen([sys.executable, '-c', say], stdin=subprocess.PIPE)
+elif os.environ['V'] != 'mute':
+    exec(say.replace('sys.stdin.read()', ''))
+server.serve_forever()
+";
+
+#[test]
+fn a_program_of_systemds_says_that_it_is_ready_or_the_reload_fails() {
+    let (mut shell, port) = (Shell::new(), free_port());
+    shell.write("app.py", NOTIFIER);
+    shell.set("PORT", &port.to_string());
+    shell.set("V", "1");
+    shell.ok("start app.py -i 2 --wait-ready --listen-timeout 30s --silent");
+    let before = pids(&shell);
+    shell.set("V", "mute");
+    let error = shell.fails("reload app --update-env --listen-timeout 1s");
+    assert!(error.contains("was not ready in 1s"), "{error}");
+    assert_eq!(pids(&shell), before);
+    shell.set("V", "child");
+    shell.ok("reload app --update-env");
+    assert!(answers(port, "child"), "{:?}", get(port));
+}
