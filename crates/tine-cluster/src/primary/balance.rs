@@ -70,9 +70,20 @@ impl Group {
         }
     }
 
-    fn cbpf(policy: Policy, order: Order) -> Self {
-        let sticky = policy == Policy::Sticky;
-        Self::Cbpf { draw: if sticky { Draw::ClientAddress } else { Draw::Random }, order }
+    const fn cbpf(policy: Policy, order: Order) -> Self {
+        Self::Cbpf { draw: draw(policy), order }
+    }
+
+    /// Another policy holds, as soon as the rotation is told again. `any` is a socket of the group.
+    pub(super) fn follow(&mut self, policy: Policy, any: impl AsFd) -> Result<(), GroupError> {
+        match self {
+            Self::Ebpf(slots) => Ok(slots.balancer.set_policy(balance(policy), any)?),
+            Self::Cbpf { draw: by, .. } => {
+                *by = draw(policy);
+                Ok(())
+            }
+            Self::Loading { .. } | Self::Plain => Ok(()),
+        }
     }
 
     /// Here is the program. Gives the seats that have joined meanwhile, to join again.
@@ -148,13 +159,27 @@ impl Group {
     }
 }
 
+const fn balance(policy: Policy) -> Balance {
+    match policy {
+        Policy::Sticky => Balance::Sticky,
+        Policy::Rr | Policy::Random | Policy::Shared => Balance::RoundRobin,
+    }
+}
+
+const fn draw(policy: Policy) -> Draw {
+    match policy {
+        Policy::Sticky => Draw::ClientAddress,
+        Policy::Rr | Policy::Random | Policy::Shared => Draw::Random,
+    }
+}
+
 /// Loads the program for a listener: a few milliseconds of the kernel's verifier, and of reading where
 /// this kernel keeps the lengths of its queues. Workers start and bind meanwhile.
 pub(super) fn load(
     policy: Policy,
     known: Option<KernelOffsets>,
 ) -> Result<(Balancer, Option<KernelOffsets>), BalanceError> {
-    let balance = if policy == Policy::Sticky { Balance::Sticky } else { Balance::RoundRobin };
+    let balance = balance(policy);
     // Without type information the rotation is strict.
     let offsets = known.or_else(|| KernelOffsets::read().ok());
     match Balancer::load(balance, offsets.as_ref()) {

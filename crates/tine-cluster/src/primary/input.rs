@@ -10,11 +10,12 @@ use tine_linux::{
 use tokio::sync::oneshot;
 
 use super::{
-    Fork, ForkError, GenerationError, Program, Reload, ReloadError, Reloaded, Tuning, WorkerError,
-    budget::Said, handing::Handed, reports::Report, restarting::Done,
+    Fork, ForkError, GenerationError, PolicyError, Program, Reload, ReloadError, Reloaded, Tuning,
+    WorkerError, budget::Said, handing::Handed, policy::Intent, reports::Report, restarting::Done,
 };
 use crate::{
     id::{Instance, ListenerId, WorkerId},
+    policy::Policy,
     wire::{native, node},
 };
 
@@ -35,6 +36,8 @@ pub(super) enum Command {
     Setup(Box<Program>),
     /// Replace the workers of all instances, and tell how it went.
     Reload(Box<Reload>, oneshot::Sender<Result<Reloaded, ReloadError>>),
+    /// Have another policy hold.
+    Policy(Policy, Intent, oneshot::Sender<Result<(), PolicyError>>),
     /// Let an old generation go.
     Promote(oneshot::Sender<Result<(), GenerationError>>),
     /// Go back to it.

@@ -22,6 +22,7 @@ impl Task {
             }
             Command::Setup(program) => self.setup(*program),
             Command::Reload(reload, done) => self.reload(*reload, done),
+            Command::Policy(policy, intent, done) => self.change_policy((policy, intent), done),
             Command::Promote(done) => self.promote(done),
             Command::Revert(done) => self.revert(done),
             Command::CancelReload => self.cancel_reload(),

@@ -17,7 +17,7 @@ use crate::{
     address::{ListenKey, Transport},
     core::{
         closing::Closing,
-        registry::{Claim, Listener, Registry, SeatState},
+        registry::{Claim, Listener, Registry, Seat, SeatState},
     },
     id::{Instance, ListenerId, SeatId, WorkerId},
     policy::Choice,
@@ -86,6 +86,26 @@ impl Seats {
         let Some(group) = self.groups.get_mut(&id) else { return Ok(()) };
         group.do_without(choice.policy);
         self.rotate(id)
+    }
+
+    /// Another policy holds from now on, by the same mechanism.
+    pub(super) fn choose_again(
+        &mut self,
+        id: ListenerId,
+        choice: Choice,
+    ) -> Result<(), GroupError> {
+        self.registry.choose_again(id, choice);
+        let any = self.any_in_group(id).and_then(|seat| self.sockets.get(&seat));
+        if let (Some(group), Some(any)) = (self.groups.get_mut(&id), any) {
+            group.follow(choice.policy, &any.fd)?;
+        }
+        self.rotate(id)
+    }
+
+    /// A seat whose socket is in the kernel's group.
+    fn any_in_group(&self, listener: ListenerId) -> Option<SeatId> {
+        let in_group = |(_, seat): &(SeatId, &Seat)| seat.state != SeatState::Joining;
+        self.registry.seats_of(listener).find(in_group).map(|(seat, _)| seat)
     }
 
     /// Whether the listener's policy is yet to take hold.
@@ -352,11 +372,7 @@ impl Seats {
 
     pub(super) fn rotate(&mut self, listener: ListenerId) -> Result<(), GroupError> {
         let seats = self.with_turns(listener, self.rotation(listener));
-        let in_group = |(_, seat): &(SeatId, &_)| {
-            let seat: &crate::core::registry::Seat = seat;
-            seat.state != SeatState::Joining
-        };
-        let any = self.registry.seats_of(listener).find(in_group).map(|(seat, _)| seat);
+        let any = self.any_in_group(listener);
         let Some(socket) = any.and_then(|seat| self.sockets.get(&seat)) else { return Ok(()) };
         let Some(group) = self.groups.get_mut(&listener) else { return Ok(()) };
         group.rotate(&seats, &socket.fd)

@@ -109,14 +109,32 @@ fn the_way_back_survives_the_manager() {
 #[test]
 fn a_change_that_takes_a_restart_is_rolled_back_by_one() {
     let (shell, port) = serving(2, "");
-    let error = shell.fails("reload app --policy sticky");
-    assert!(error.contains("tine restart"), "{error}");
-    shell.ok("restart app --policy sticky");
+    let error = shell.fails("reload app --policy shared");
+    assert!(error.contains("one-queue") && error.contains("tine restart"), "{error}");
+    shell.ok("restart app --policy shared");
     shell.ok("rollback app");
     assert!(answers(port, "1"));
     let describe = shell.ok("describe app --json");
     let apps: serde_json::Value = serde_json::from_str(&describe).expect("it is JSON");
     assert_eq!(apps[0]["spec"]["policy"], "rr");
+}
+
+#[test]
+fn a_policy_of_the_same_mechanism_is_taken_along_and_back() {
+    // To every user the mechanism of both.
+    let (shell, port) = serving(2, "--mechanism kernel-cbpf --policy random");
+    let policy = || -> serde_json::Value {
+        let describe = shell.ok("describe app --json");
+        let apps: serde_json::Value = serde_json::from_str(&describe).expect("it is JSON");
+        apps[0]["full"]["listeners"][0]["policy"].clone()
+    };
+    assert_eq!(policy(), "random");
+    shell.ok("reload app --policy sticky");
+    assert_eq!((policy(), get(port).as_deref()), ("sticky".into(), Some("1")));
+    shell.ok("rollback app");
+    assert_eq!(policy(), "random");
+    let error = shell.fails("reload app --policy sticky --keep-old 1m");
+    assert!(error.contains("the policy cannot change"), "{error}");
 }
 
 #[test]

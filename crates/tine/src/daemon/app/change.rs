@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use tine_cluster::{
     core::{generations::Beside, rollout::Pace},
     id::Instance,
+    policy::Policy,
     primary::{Reload, ReloadError, Settings, Stdio},
 };
 
@@ -70,19 +71,23 @@ impl App {
     /// Has the cluster that runs go on with other settings; `false`: it cannot, or there is none. Then
     /// there is none afterwards.
     pub(super) async fn adopt(&mut self, launch: &Launch) -> bool {
-        let Some(runs) = &mut self.runs else { return false };
-        if !shares_ground(&runs.settings, &launch.settings) {
+        if self.shares_ground_with(&launch.settings).await.is_err() {
             self.stop_all().await;
             return false;
         }
+        let Some(runs) = &mut self.runs else { return false };
+        let before = runs.settings.policy;
         let (cluster, settings) = (runs.cluster.clone(), launch.settings.clone());
         runs.settings = settings.clone();
         self.configure_logs();
+        let policy = settings.policy;
         let configured = async {
             cluster.configure(settings.tuning()).await?;
             cluster.setup(settings.program).await
         };
-        self.during(configured).await.is_ok()
+        let is_configured = self.during(configured).await.is_ok();
+        self.follow_policy(before, policy).await;
+        is_configured
     }
 
     pub(super) async fn restart(&mut self, which: &Which, alter: Alter, reason: Reason) -> Outcome {
@@ -175,6 +180,9 @@ impl App {
                             `tine scale` changes it before or after"
                     .to_owned());
             }
+            Some(_) if altered.policy != self.spec.policy => {
+                return Err("the policy cannot change while old workers are kept".to_owned());
+            }
             Some(_) | None => {}
         }
         let only = (!whole).then(|| chosen().map(|slot| Instance(slot.instance)).collect());
@@ -197,13 +205,11 @@ impl App {
             Ok(launch) => launch,
             Err(error) => return self.failed(error, &all),
         };
-        let Some(runs) = &self.runs else {
+        if self.runs.is_none() {
             self.becomes(altered);
             return self.start(&all).await;
-        };
-        if !shares_ground(&runs.settings, &launch.settings) {
-            let error = "policy, mechanism, addresses and private ports change by `tine restart` only: \
-                         workers of before and after cannot share a port";
+        }
+        if let Err(error) = self.shares_ground_with(&launch.settings).await {
             return self.failed(error, &all);
         }
         for slot in self.slots.values_mut().filter(|slot| all.has(slot.id)) {
@@ -216,6 +222,7 @@ impl App {
         let which = turn.which(self);
         let Some(runs) = &self.runs else { return self.failed("it does not run", &which) };
         let (cluster, before) = (runs.cluster.clone(), runs.settings.tuning());
+        let policy_before = runs.settings.policy;
         let patience = patience(&altered);
         if self.called_off {
             return self.failed("it was called off before it began", &which);
@@ -232,6 +239,7 @@ impl App {
         };
         match self.during(work).await {
             Ok(_) => {
+                self.follow_policy(policy_before, settings.policy).await;
                 self.kept = beside.and_then(|beside| Kept::of(self, beside));
                 self.rolled(altered, settings, &which).await
             }
@@ -243,6 +251,32 @@ impl App {
                 }
                 self.not_rolled(&error, &which).await
             }
+        }
+    }
+
+    /// Whether workers under these settings can share ports with those that run.
+    pub(super) async fn shares_ground_with(&mut self, settings: &Settings) -> Result<(), String> {
+        let Some(runs) = &self.runs else { return Ok(()) };
+        if !shares_ground(&runs.settings, settings) {
+            return Err("mechanism, addresses and private ports change by `tine restart` only: \
+                        workers of before and after cannot share a port"
+                .to_owned());
+        }
+        if runs.settings.policy == settings.policy {
+            return Ok(());
+        }
+        let (cluster, policy) = (runs.cluster.clone(), settings.policy);
+        let checked = self.during(async move { cluster.check_policy(policy).await }).await;
+        checked.map_err(|error| format!("{}: `tine restart` changes it", causes(&error)))
+    }
+
+    /// The app's listeners have another policy from now on.
+    async fn follow_policy(&mut self, before: Policy, policy: Policy) {
+        let Some(runs) = self.runs.as_ref().filter(|_| before != policy) else { return };
+        let cluster = runs.cluster.clone();
+        let changed = self.during(async move { cluster.set_policy(policy).await }).await;
+        if let Err(error) = changed {
+            self.note(None, "trouble", causes(&error));
         }
     }
 
@@ -330,9 +364,8 @@ fn managed(settings: &mut Settings) {
 }
 
 /// Whether workers under the one and under the other can share their ports.
-pub(super) fn shares_ground(one: &Settings, other: &Settings) -> bool {
-    one.policy == other.policy
-        && one.mechanism == other.mechanism
+fn shares_ground(one: &Settings, other: &Settings) -> bool {
+    one.mechanism == other.mechanism
         && one.private_ports == other.private_ports
         && one.listen == other.listen
 }

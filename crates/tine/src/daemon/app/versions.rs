@@ -118,9 +118,7 @@ impl App {
     async fn can_share_ground_with(&mut self, spec: &AppSpec) -> bool {
         // What cannot be started at all is told by the reload.
         let Ok(launch) = self.prepare(spec.clone()).await else { return true };
-        self.runs
-            .as_ref()
-            .is_none_or(|runs| super::change::shares_ground(&runs.settings, &launch.settings))
+        self.shares_ground_with(&launch.settings).await.is_ok()
     }
 
     /// The old workers serve again, and the new ones leave. Gives the places where that could be.
