@@ -241,6 +241,9 @@ impl App {
             Ok(_) => {
                 self.follow_policy(policy_before, settings.policy).await;
                 self.kept = beside.and_then(|beside| Kept::of(self, beside));
+                if self.kept.is_some() {
+                    self.hear_who_is_kept().await;
+                }
                 self.rolled(altered, settings, &which).await
             }
             Err(error) => {

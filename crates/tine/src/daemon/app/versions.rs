@@ -144,8 +144,18 @@ impl App {
         self.previous = kept.previous;
         self.note = None;
         self.note(None, "rollback", "the old version serves again".to_owned());
+        // The cluster's word comes by events, which may be behind its answer.
+        let is_back =
+            |slot: &Slot| slot.aside.is_none() || !back.contains(&Instance(slot.instance));
+        self.until(told_by(), |app| app.slots.values().all(is_back)).await;
         self.publish();
         Ok(back)
+    }
+
+    /// A reload has kept old workers: until that is heard of all of them.
+    pub(super) async fn hear_who_is_kept(&mut self) {
+        let is_in_place = |slot: &Slot| slot.incoming.is_none();
+        self.until(told_by(), |app| app.slots.values().all(is_in_place)).await;
     }
 
     /// Places whose old worker had ended meanwhile get another one, new before old.
@@ -231,6 +241,11 @@ impl App {
             spoken(left)
         ))
     }
+}
+
+/// Events are never so late.
+fn told_by() -> tokio::time::Instant {
+    tokio::time::Instant::now() + Duration::from_secs(10)
 }
 
 /// What failed is left as it is.
