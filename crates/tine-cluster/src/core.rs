@@ -13,11 +13,13 @@
 //! | [`registry`] | which socket a worker gets for an address |
 //! | [`closing`] | when a seat that nobody holds is closed |
 //! | [`order`] | where each socket stands in the kernel's list of a group |
+//! | [`generations`] | how long an old generation is kept beside the new one, and who gets how many turns |
 //! | [`rollout`] | in which steps the workers of an app are replaced, new before old |
 //! | [`handover`] | which worker gets an accepted connection, when the primary hands them over |
 
 pub mod backoff;
 pub mod closing;
+pub mod generations;
 pub mod handover;
 pub mod instance;
 pub mod order;

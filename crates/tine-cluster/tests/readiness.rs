@@ -12,7 +12,7 @@ mod server;
 use std::{process::ExitCode, time::Duration};
 
 use common::{Tested, soon};
-use server::{free_port, program};
+use server::{connect, finish, free_port, program};
 use tine_cluster::{
     core::{backoff::Limits, instance::State},
     primary::{Event, Settings, What},
@@ -33,6 +33,31 @@ async fn a_worker_that_is_to_say_so_is_ready_when_it_has_said_so() {
     let mut settings = Settings::new(program("ready", free_port()), 1);
     settings.wait_ready = true;
     let mut tested = Tested::start(settings);
+    tested.until(is_ready).await;
+}
+
+#[tokio::test]
+async fn the_word_of_a_notify_socket_counts_when_the_worker_itself_has_said_it() {
+    let port = free_port();
+    let mut settings = Settings::new(program("notifies", port), 1);
+    settings.wait_ready = true;
+    let mut tested = Tested::start(settings);
+    tested.until(|event| matches!(event.what, What::Listening { .. }).then_some(())).await;
+    let report = soon(tested.cluster.report()).await.unwrap();
+    let environment = std::fs::read(format!("/proc/{}/environ", report.workers[0].pid)).unwrap();
+    let environment = String::from_utf8(environment).unwrap();
+    let socket = environment.split('\0').find_map(|it| it.strip_prefix("NOTIFY_SOCKET=")).unwrap();
+    // A stranger, who is heard before the worker is.
+    server::notify(socket);
+    let reports = async {
+        for _ in 0..20 {
+            let report = soon(tested.cluster.report()).await.unwrap();
+            assert_eq!(report.instances[0].state, State::Launching);
+        }
+    };
+    reports.await;
+    let client = tokio::task::spawn_blocking(move || connect(port).and_then(finish));
+    client.await.unwrap().unwrap();
     tested.until(is_ready).await;
 }
 

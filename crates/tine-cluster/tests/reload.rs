@@ -17,7 +17,7 @@ use tine_cluster::{
     core::rollout::Pace,
     id::Instance,
     policy::{Abilities, Mechanism, Policy},
-    primary::{Program, Reload, ReloadError, Reloaded, Settings, What},
+    primary::{PolicyError, Program, Reload, ReloadError, Reloaded, Settings, What},
 };
 use tine_linux::process::Exit;
 
@@ -159,6 +159,51 @@ async fn a_worker_that_is_to_say_so_is_ready_when_it_has_said_so() {
         tested.until(|event| matches!(event.what, What::Exited { .. }).then_some(())).await;
     }
     assert_eq!(soon(reload).await.unwrap().unwrap(), Reloaded { replaced: 2 });
+}
+
+/// One address is always the same client.
+async fn another_policy_takes_hold(mechanism: Mechanism, before: Policy) {
+    let port = free_port();
+    let tested = start("plain", port, |settings| {
+        settings.policy = before;
+        settings.mechanism = Some(mechanism);
+        settings.abilities = Abilities::of_this_process();
+    })
+    .await;
+    let met = || async move {
+        let ask = move || (0..24).map(|_| connect(port).and_then(finish).unwrap()).collect();
+        tokio::task::spawn_blocking(ask).await.unwrap()
+    };
+    let all: BTreeSet<i32> = met().await;
+    assert_eq!(all.len(), 2);
+    soon(tested.cluster.set_policy(Policy::Sticky)).await.unwrap();
+    assert_eq!(met().await.len(), 1, "it sticks");
+    soon(tested.cluster.set_policy(before)).await.unwrap();
+    assert_eq!(met().await, all);
+    let refused = soon(tested.cluster.set_policy(Policy::Shared)).await;
+    assert!(matches!(refused, Err(PolicyError::NotToBeHad(_))), "{refused:?}");
+    let report = soon(tested.cluster.report()).await.unwrap();
+    assert_eq!(report.listeners[0].choice.policy, before);
+}
+
+#[tokio::test]
+async fn a_classic_program_gives_way_to_another_policy() {
+    another_policy_takes_hold(Mechanism::KernelCbpf, Policy::Random).await;
+}
+
+#[tokio::test]
+async fn an_ebpf_program_gives_way_to_another_policy() {
+    if Abilities::of_this_process().ebpf {
+        another_policy_takes_hold(Mechanism::KernelEbpf, Policy::Rr).await;
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_takes_other_sockets_is_refused() {
+    let tested = start("plain", free_port(), |_| {}).await;
+    let refused = soon(tested.cluster.set_policy(Policy::Shared)).await;
+    assert!(matches!(refused, Err(PolicyError::OtherMechanism { .. })), "{refused:?}");
+    soon(tested.cluster.check_policy(Policy::Sticky)).await.unwrap();
 }
 
 #[tokio::test]

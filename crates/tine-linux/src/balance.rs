@@ -38,19 +38,19 @@
 //! `RLIMIT_MEMLOCK` plays no part (5.11). Root, or `CAP_BPF`, and with [`KernelOffsets`] also
 //! `CAP_PERFMON`; `CAP_NET_ADMIN` is not needed.
 
+mod adopt;
 mod bpf;
 mod image;
 mod kernel_types;
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::thread::CapabilitySet;
 use thiserror::Error;
 
 use bpf::{Map, MapKind};
-use image::Known;
 pub use kernel_types::{KernelOffsets, KernelTypesError};
 
 /// Places of one rotation in the ring: its length and then the slots (`HALF` in the C source).
@@ -206,9 +206,11 @@ pub struct Balancer {
     sockets: Map<u32>,
     ring: Map<u32>,
     tallies: Map<Tally>,
+    cursor: Map<Cursor>,
+    offsets: Option<KernelOffsets>,
     /// The half of the ring that the program reads: 0 or 1.
     half: u32,
-    queue_aware: bool,
+    policy: Balance,
 }
 
 impl Balancer {
@@ -225,52 +227,35 @@ impl Balancer {
         let ring = create::<u32>(MapKind::Array, 1 + 2 * HALF)?;
         let tallies = create::<Tally>(MapKind::Array, Slot::COUNT)?;
         let cursor = create::<Cursor>(MapKind::Array, 1)?;
-        // In the order of the `KNOWN` numbers of the C source.
-        let instructions = image::instructions(&[
-            Known::Map(sockets.as_fd()),
-            Known::Map(ring.as_fd()),
-            Known::Map(tallies.as_fd()),
-            Known::Map(cursor.as_fd()),
-            Known::Number(u32::from(policy == Balance::Sticky)),
-            Known::Number(u32::from(offsets.is_some())),
-            Known::Number(offsets.map_or(0, |known| known.sockets)),
-            Known::Number(offsets.map_or(0, |known| known.backlog)),
-        ]);
-        let program = load(&instructions)?;
-        let queue_aware = offsets.is_some() && policy == Balance::RoundRobin;
-        Ok(Self { program, sockets, ring, tallies, half: 0, queue_aware })
+        let maps = [sockets.as_fd(), ring.as_fd(), tallies.as_fd(), cursor.as_fd()];
+        let program = load(&image::of(maps, policy == Balance::Sticky, offsets))?;
+        let offsets = offsets.copied();
+        Ok(Self { program, sockets, ring, tallies, cursor, offsets, half: 0, policy })
     }
 
-    /// Takes over the program and the tables of another process's balancer, from whoever has kept its
-    /// [`Self::descriptors`]. What it decides by stays as it is.
+    /// Shares connections out by another policy from now on, over the same slots and rotation. `socket`
+    /// is one of the group that this is [attached](Self::attach) to.
     ///
     /// # Errors
     ///
-    /// [`BalanceError::Failed`] or [`BalanceError::Unsupported`] when these are not the descriptors of one.
-    pub fn adopt(
-        [program, sockets, ring, tallies]: [OwnedFd; 4],
-        queue_aware: bool,
-    ) -> Result<Self, BalanceError> {
-        let sockets = Map::adopt(sockets, MapKind::Sockets, Slot::COUNT);
-        let sockets = sockets.map_err(at(Step::CreateMap))?;
-        let ring = Map::adopt(ring, MapKind::Array, 1 + 2 * HALF).map_err(at(Step::CreateMap))?;
-        let tallies = Map::adopt(tallies, MapKind::Array, Slot::COUNT);
-        let tallies = tallies.map_err(at(Step::CreateMap))?;
-        // Whichever was not the other at the last change.
-        let half = ring.get(0).map_err(at(Step::Rotate))? & 1;
-        Ok(Self { program, sockets, ring, tallies, half, queue_aware })
-    }
-
-    /// All that another process needs to go on with it: for [`Self::adopt`].
-    #[must_use]
-    pub fn descriptors(&self) -> [BorrowedFd<'_>; 4] {
-        [self.program.as_fd(), self.sockets.as_fd(), self.ring.as_fd(), self.tallies.as_fd()]
+    /// As for [`Self::load`] and [`Self::attach`]; then the old policy stays.
+    pub fn set_policy(&mut self, policy: Balance, socket: impl AsFd) -> Result<(), BalanceError> {
+        if policy == self.policy {
+            return Ok(());
+        }
+        let maps =
+            [self.sockets.as_fd(), self.ring.as_fd(), self.tallies.as_fd(), self.cursor.as_fd()];
+        let sticky = policy == Balance::Sticky;
+        let program = load(&image::of(maps, sticky, self.offsets.as_ref()))?;
+        bpf::attach(program.as_fd(), socket.as_fd()).map_err(at(Step::Attach))?;
+        (self.program, self.policy) = (program, policy);
+        Ok(())
     }
 
     /// Whether seats with connections waiting are passed over.
     #[must_use]
     pub const fn is_queue_aware(&self) -> bool {
-        self.queue_aware
+        self.offsets.is_some() && matches!(self.policy, Balance::RoundRobin)
     }
 
     /// Lets this balancer decide for the `SO_REUSEPORT` group of `socket`, instead of any other: for

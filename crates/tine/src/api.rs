@@ -6,6 +6,7 @@
 
 pub mod apps;
 pub mod doctor;
+pub mod reload;
 pub mod told;
 
 use serde::{Deserialize, Serialize};

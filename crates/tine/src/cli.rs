@@ -38,6 +38,7 @@ pub mod trigger;
 pub mod update;
 pub mod upkeep;
 mod values;
+pub mod versions;
 pub mod words;
 
 use std::{ffi::OsString, io::Write, process::ExitCode};
@@ -56,6 +57,8 @@ Apps:
   stop         stop apps, with their connections finished
   restart      stop, then start
   reload       start new workers before old ones stop, one by one
+  rollback     go back to what ran before the last change
+  promote      let the version leave that a reload has kept
   scale        change how many workers an app has
   delete       stop apps and forget them
   apply        make the list of apps what a file says
@@ -166,6 +169,9 @@ pub enum Command {
     Ping(kill::PingArgs),
     /// Show every listening port: workers, queues and connections, or who else holds it
     Ports(ports::Args),
+    /// Let the version leave that a reload has kept beside the new one
+    #[command(after_help = versions::PROMOTE)]
+    Promote(versions::Args),
     /// Print all workers as Node's `util.inspect` shows pm2's list
     Prettylist(jlist::Args),
     /// Start new workers before old ones stop, one by one
@@ -183,6 +189,9 @@ pub enum Command {
     Restart(Box<change::Args>),
     /// Start the saved apps that are not there
     Resurrect(save::ResurrectArgs),
+    /// Go back to what ran before the last change
+    #[command(after_help = versions::ROLLBACK)]
+    Rollback(versions::Args),
     /// Run a program N times on one port, in the foreground
     Run(Box<run::Args>),
     /// Write the list of apps to disk
@@ -293,6 +302,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Ping(args) => kill::ping(&args, screen),
         Command::Ports(args) => ports::run(&args, screen),
         Command::Prettylist(args) => jlist::prettylist(&args, screen),
+        Command::Promote(args) => versions::promote(&args, screen),
+        Command::Rollback(args) => versions::rollback(&args, screen),
         Command::Reload(args)
         | Command::StartOrReload(args)
         | Command::StartOrGracefulReload(args) => change::run(*args, Action::Reload, screen),

@@ -94,6 +94,8 @@ pub struct Rollout {
     actions: VecDeque<Action>,
     replaced: u32,
     failure: Option<Failure>,
+    /// Predecessors stay: their end is not waited for.
+    keeps_old: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -123,7 +125,15 @@ impl Rollout {
             actions: VecDeque::new(),
             replaced: 0,
             failure: None,
+            keeps_old: false,
         }
+    }
+
+    /// Likewise, but [`Action::Replace`] means that the predecessor stays beside: the next place does not
+    /// wait for its end.
+    #[must_use]
+    pub fn keeping_old(self) -> Self {
+        Self { keeps_old: true, ..self }
     }
 
     /// How fast it goes.
@@ -181,7 +191,7 @@ impl Rollout {
         let old = self.old.remove(&instance);
         self.replaced += 1;
         self.actions.push_back(Action::Replace { instance, new: worker, old });
-        match old {
+        match old.filter(|_| !self.keeps_old) {
             Some(old) => drop(self.under_way.insert(instance, Step::Leaving(old))),
             None => drop(self.under_way.remove(&instance)),
         }
@@ -235,6 +245,12 @@ impl Rollout {
             Some(Failure::Ended(_, worker) | Failure::TooLate(_, worker)) => Some(worker),
             Some(Failure::NotStarted(_) | Failure::Cancelled) | None => None,
         }
+    }
+
+    /// Whether the new program has proved itself: its first worker was ready.
+    #[must_use]
+    pub const fn is_proven(&self) -> bool {
+        self.replaced > 0
     }
 
     /// How it ended, when nothing is left to be done or to be waited for.

@@ -83,6 +83,19 @@ fn a_later_failure_keeps_what_was_replaced_and_what_was_not_begun() {
 }
 
 #[test]
+fn predecessors_that_stay_are_not_waited_for() {
+    let (mut rollout, now) = (over(2, Pace::default()).keeping_old(), Instant::now());
+    assert_eq!(all(&mut rollout), [Action::Start(A)]);
+    rollout.started(A, WorkerId(3), now);
+    rollout.ready(WorkerId(3));
+    assert_eq!(all(&mut rollout), [replace(A, 3, 1), Action::Start(B)]);
+    rollout.started(B, WorkerId(4), now);
+    rollout.ready(WorkerId(4));
+    assert_eq!(all(&mut rollout), [replace(B, 4, 2)]);
+    assert_eq!(rollout.outcome(), Some(Outcome { replaced: 2, failure: None }));
+}
+
+#[test]
 fn a_place_that_nobody_fills_gets_a_worker_and_waits_for_no_end() {
     let mut rollout = Rollout::new([(A, None)], Pace::default());
     assert_eq!(all(&mut rollout), [Action::Start(A)]);

@@ -70,7 +70,7 @@ impl Task {
             self.go_on_with(id, state);
         }
         self.rotate_all();
-        self.keep();
+        self.keep_records();
         Ok(())
     }
 

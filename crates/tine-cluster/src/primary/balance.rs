@@ -75,9 +75,20 @@ impl Group {
         }
     }
 
-    fn cbpf(policy: Policy, order: Order) -> Self {
-        let sticky = policy == Policy::Sticky;
-        Self::Cbpf { draw: if sticky { Draw::ClientAddress } else { Draw::Random }, order }
+    const fn cbpf(policy: Policy, order: Order) -> Self {
+        Self::Cbpf { draw: draw(policy), order }
+    }
+
+    /// Another policy holds, as soon as the rotation is told again. `any` is a socket of the group.
+    pub(super) fn follow(&mut self, policy: Policy, any: impl AsFd) -> Result<(), GroupError> {
+        match self {
+            Self::Ebpf(slots) => Ok(slots.balancer.set_policy(balance(policy), any)?),
+            Self::Cbpf { draw: by, .. } => {
+                *by = draw(policy);
+                Ok(())
+            }
+            Self::Loading { .. } | Self::Plain => Ok(()),
+        }
     }
 
     /// The group of another process's primary. Without the balancer that it should have, its program is
@@ -85,12 +96,12 @@ impl Group {
     pub(super) fn adopt(
         choice: Choice,
         members: GroupRecord,
-        (balancer, queue_aware): (Vec<OwnedFd>, bool),
+        (balancer, knows_queues): (Vec<OwnedFd>, bool),
     ) -> Result<Self, GroupError> {
         let mut order = Order::default();
         members.order.into_iter().for_each(|seat| order.joined(seat));
-        if let Ok(descriptors) = <[OwnedFd; 4]>::try_from(balancer) {
-            let balancer = Balancer::adopt(descriptors, queue_aware)?;
+        if let Ok(descriptors) = <[OwnedFd; 5]>::try_from(balancer) {
+            let balancer = Balancer::adopt(descriptors, balance(choice.policy), knows_queues)?;
             let slots = members.slots.into_iter();
             let of: BTreeMap<SeatId, Slot> =
                 slots.filter_map(|(seat, slot)| Some((seat, Slot::new(slot)?))).collect();
@@ -198,13 +209,27 @@ impl Group {
     }
 }
 
+const fn balance(policy: Policy) -> Balance {
+    match policy {
+        Policy::Sticky => Balance::Sticky,
+        Policy::Rr | Policy::Random | Policy::Shared => Balance::RoundRobin,
+    }
+}
+
+const fn draw(policy: Policy) -> Draw {
+    match policy {
+        Policy::Sticky => Draw::ClientAddress,
+        Policy::Rr | Policy::Random | Policy::Shared => Draw::Random,
+    }
+}
+
 /// Loads the program for a listener: a few milliseconds of the kernel's verifier, and of reading where
 /// this kernel keeps the lengths of its queues. Workers start and bind meanwhile.
 pub(super) fn load(
     policy: Policy,
     known: Option<KernelOffsets>,
 ) -> Result<(Balancer, Option<KernelOffsets>), BalanceError> {
-    let balance = if policy == Policy::Sticky { Balance::Sticky } else { Balance::RoundRobin };
+    let balance = balance(policy);
     // Without type information the rotation is strict.
     let offsets = known.or_else(|| KernelOffsets::read().ok());
     match Balancer::load(balance, offsets.as_ref()) {

@@ -48,7 +48,7 @@ impl Task {
     }
 
     /// Likewise, and not from before this moment.
-    fn table_since(&mut self, moment: Option<Instant>) -> Arc<Table> {
+    pub(super) fn table_since(&mut self, moment: Option<Instant>) -> Arc<Table> {
         let began = Instant::now();
         if let Some(last) = &self.census.0
             && began < last.until

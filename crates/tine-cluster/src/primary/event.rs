@@ -143,6 +143,12 @@ pub enum What {
     Disconnected,
     /// Workers start with another program from now on. Node's `setup`.
     Setup,
+    /// Another worker fills its instance, and it stays beside: see [`Reload::beside`](super::Reload::beside).
+    Kept,
+    /// It fills its instance again, which another one had filled.
+    Returned,
+    /// Those that were kept beside leave; the new ones are all there is.
+    Promoted,
     /// It is leaving: out of rotation, finishing its connections.
     Draining,
     /// Its connections did not end in time and were cut.

@@ -1,5 +1,7 @@
 //! What reaches the task: requests of the owner, and news of the workers.
 
+use std::collections::BTreeSet;
+
 use rustix::process::{Pid, Signal};
 use tine_linux::{
     balance::{BalanceError, Balancer, KernelOffsets},
@@ -9,11 +11,12 @@ use tine_linux::{
 use tokio::sync::oneshot;
 
 use super::{
-    Fork, ForkError, Program, Reload, ReloadError, Reloaded, Tuning, WorkerError, budget::Said,
-    handing::Handed, reports::Report, restarting::Done,
+    Fork, ForkError, GenerationError, PolicyError, Program, Reload, ReloadError, Reloaded, Tuning,
+    WorkerError, budget::Said, handing::Handed, policy::Intent, reports::Report, restarting::Done,
 };
 use crate::{
     id::{Instance, ListenerId, WorkerId},
+    policy::Policy,
     wire::{native, node},
 };
 
@@ -34,6 +37,12 @@ pub(super) enum Command {
     Setup(Box<Program>),
     /// Replace the workers of all instances, and tell how it went.
     Reload(Box<Reload>, oneshot::Sender<Result<Reloaded, ReloadError>>),
+    /// Have another policy hold.
+    Policy(Policy, Intent, oneshot::Sender<Result<(), PolicyError>>),
+    /// Let an old generation go.
+    Promote(oneshot::Sender<Result<(), GenerationError>>),
+    /// Go back to it.
+    Revert(oneshot::Sender<Result<BTreeSet<Instance>, GenerationError>>),
     /// Stop replacing.
     CancelReload,
     /// Keep so many workers running.
@@ -93,6 +102,7 @@ impl News {
             | Self::Trapped(worker, _)
             | Self::Node(worker, _)
             | Self::Native(worker, _)
+            | Self::SaysReady(worker, _)
             | Self::ChannelClosed(worker)
             | Self::ChannelBroken(worker, _) => Some(*worker),
             Self::OutputEnded(..)
@@ -134,6 +144,8 @@ pub(super) enum News {
     ChannelClosed(WorkerId),
     /// A worker does not keep to the protocol.
     ChannelBroken(WorkerId, String),
+    /// This process says that the worker is ready, in the way of `sd_notify(3)`.
+    SaysReady(WorkerId, Pid),
     /// A connection can be accepted.
     Acceptable(ListenerId),
     /// A listener's program was loaded, or was not.

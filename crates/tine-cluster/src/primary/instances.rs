@@ -12,7 +12,7 @@ use crate::{
 
 impl Task {
     pub(super) fn fill(&mut self, instance: Instance) {
-        let program = Arc::clone(&self.program);
+        let program = Arc::clone(self.program_that_works());
         match self.start_worker(Some(instance), &program) {
             Ok(id) => self.filled(instance, id),
             Err(error) => self.not_started(instance, error),

@@ -91,7 +91,7 @@ impl Keeping {
 
 impl Task {
     /// Tells the keeper what has changed.
-    pub(super) fn keep(&mut self) {
+    pub(super) fn keep_records(&mut self) {
         let touched = self.seats.take_touched();
         let workers = std::mem::take(&mut self.keeping.workers);
         let places = std::mem::take(&mut self.keeping.places);

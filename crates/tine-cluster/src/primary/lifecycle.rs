@@ -160,6 +160,7 @@ impl Task {
         self.declared.remove(&id);
         self.restore_paths();
         self.gone_from_the_reload(id);
+        self.gone_from_the_kept(id);
         self.gone(id);
     }
 

@@ -71,6 +71,9 @@ const fn is_counted(what: &What) -> bool {
         | What::NotReady { .. }
         | What::Disconnected
         | What::Setup
+        | What::Kept
+        | What::Returned
+        | What::Promoted
         | What::Draining
         | What::Cut { .. }
         | What::Misbehaved { .. }

@@ -6,7 +6,7 @@
 //! | `place/N` | |
 //! | `worker/N` | those that `has` names, after the pidfd |
 //! | `worker/N/state` | |
-//! | `listener/N` | the balancer's four, where it `has` one |
+//! | `listener/N` | the balancer's five, where it `has` one |
 //! | `listener/N/group` | |
 //! | `seat/N` | its socket |
 //! | `seat/N/state` | |
@@ -134,7 +134,7 @@ pub(super) struct ListenerRecord {
     pub(super) key: ListenKey,
     pub(super) choice: Choice,
     pub(super) acquisition: Acquisition,
-    /// Whether it has a balancer, and whether that knows queues.
+    /// Whether it has a balancer, and whether that knows the lengths of queues.
     pub(super) balancer: Option<bool>,
 }
 

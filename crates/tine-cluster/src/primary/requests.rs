@@ -22,6 +22,9 @@ impl Task {
             }
             Command::Setup(program) => self.setup(*program),
             Command::Reload(reload, done) => self.reload(*reload, done),
+            Command::Policy(policy, intent, done) => self.change_policy((policy, intent), done),
+            Command::Promote(done) => self.promote(done),
+            Command::Revert(done) => self.revert(done),
             Command::CancelReload => self.cancel_reload(),
             Command::Disconnect(who, gone) => self.disconnect(who, gone),
             Command::Scale(instances, done) => self.scale(instances, done),
@@ -43,6 +46,7 @@ impl Task {
             return;
         }
         self.abandon_reload();
+        self.kept = None;
         self.abandon_restarts(|_| true, |_| InstanceError::Stopping);
         self.places.iter_mut().for_each(Place::cancel);
         self.close_gates();

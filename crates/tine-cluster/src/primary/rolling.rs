@@ -14,9 +14,10 @@ use thiserror::Error;
 use tine_linux::{process::Exit, spawn::SpawnError};
 use tokio::sync::oneshot;
 
-use super::{Cluster, Ended, Program, input::Command, task::Task};
+use super::{Cluster, Ended, Program, beside::NotKept, input::Command, task::Task};
 use crate::{
     core::{
+        generations::Beside,
         instance::Filling,
         rollout::{Action, Failure, Outcome, Pace, Rollout},
     },
@@ -33,6 +34,10 @@ pub struct Reload {
     pub only: Option<BTreeSet<Instance>>,
     /// How fast.
     pub pace: Pace,
+    /// The old workers are kept beside the new ones, for [`Cluster::revert`] to go back to or
+    /// [`Cluster::promote`] to let go; they are drained and stopped when not said. If such a reload
+    /// fails, the old ones fill all their places again.
+    pub beside: Option<Beside>,
 }
 
 /// Every worker was replaced.
@@ -55,6 +60,9 @@ pub enum ReloadError {
     /// Another one is under way.
     #[error("a reload is under way")]
     Busy,
+    /// Old workers cannot be kept.
+    #[error(transparent)]
+    NotKept(#[from] NotKept),
     /// It was called off.
     #[error("the reload was called off after {replaced} workers")]
     Cancelled {
@@ -159,13 +167,20 @@ impl Task {
         let refusal = match (self.stopping, &self.rolling) {
             (true, _) => Some(ReloadError::Stopping),
             (false, Some(_)) => Some(ReloadError::Busy),
-            (false, None) => None,
+            (false, None) => {
+                let beside = reload.beside;
+                beside.and_then(|beside| self.cannot_keep(beside)).map(ReloadError::NotKept)
+            }
         };
         if let Some(error) = refusal {
             let _ = done.send(Err(error));
             return;
         }
+        self.let_the_old_go();
         let before = Arc::clone(&self.program);
+        if let Some(beside) = reload.beside {
+            self.begin_to_keep(beside, Arc::clone(&before));
+        }
         if let Some(program) = reload.program {
             self.program = Arc::new(program);
         }
@@ -179,7 +194,10 @@ impl Task {
             // Its owner wants nobody there.
             Filling::Empty => None,
         });
-        let rollout = Rollout::new(places, reload.pace);
+        let mut rollout = Rollout::new(places, reload.pace);
+        if reload.beside.is_some() {
+            rollout = rollout.keeping_old();
+        }
         let (looked, stale) = (Instant::now(), false);
         let (error, last_words) = (None, None);
         self.rolling = Some(Rolling { rollout, looked, stale, before, error, last_words, done });
@@ -245,11 +263,21 @@ impl Task {
                 if let Some(place) = self.place(instance) {
                     place.filled(new);
                 }
-                if let Some(old) = old {
+                if let Some(old) = old
+                    && !self.keep(instance, old)
+                {
                     self.retire(old);
                 }
             }
             Action::Remove(worker) => self.retire(worker),
+        }
+    }
+
+    /// What follows a worker that has crashed: not what a canary is still to prove.
+    pub(super) fn program_that_works(&self) -> &Arc<Program> {
+        match &self.rolling {
+            Some(rolling) if !rolling.rollout.is_proven() => &rolling.before,
+            Some(_) | None => &self.program,
         }
     }
 
@@ -301,7 +329,11 @@ impl Task {
 
     /// The reload is over.
     fn rolled(&mut self, rolling: Rolling, outcome: Outcome) {
-        let Outcome { replaced, failure } = outcome;
+        let Outcome { mut replaced, failure } = outcome;
+        if self.kept.is_some() {
+            self.kept_to_the_end(failure.is_some(), rolling.looked);
+            replaced = if failure.is_some() { 0 } else { replaced };
+        }
         if failure.is_some() && replaced == 0 {
             self.program = rolling.before;
         }

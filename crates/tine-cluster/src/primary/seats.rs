@@ -13,12 +13,13 @@ use super::{
     abandoned::Sightings,
     balance::{Group, GroupError},
     caller::Options,
+    shares::Shares,
 };
 use crate::{
     address::{ListenKey, Transport},
     core::{
         closing::Closing,
-        registry::{Claim, Listener, Registry, SeatState},
+        registry::{Claim, Listener, Registry, Seat, SeatState},
     },
     id::{Instance, ListenerId, SeatId, WorkerId},
     policy::Choice,
@@ -38,6 +39,8 @@ pub(super) struct Seats {
     succeeded: BTreeSet<SeatId>,
     pub(super) sightings: Sightings,
     touched: Touched,
+    /// While a canary is tried.
+    pub(super) shares: Option<Shares>,
 }
 
 /// The primary's own descriptor of a seat: it outlives the worker, and with it the queue.
@@ -90,6 +93,27 @@ impl Seats {
         group.do_without(choice.policy);
         self.touched.listener(id);
         self.rotate(id)
+    }
+
+    /// Another policy holds from now on, by the same mechanism.
+    pub(super) fn choose_again(
+        &mut self,
+        id: ListenerId,
+        choice: Choice,
+    ) -> Result<(), GroupError> {
+        self.registry.choose_again(id, choice);
+        self.touched.listener(id);
+        let any = self.any_in_group(id).and_then(|seat| self.sockets.get(&seat));
+        if let (Some(group), Some(any)) = (self.groups.get_mut(&id), any) {
+            group.follow(choice.policy, &any.fd)?;
+        }
+        self.rotate(id)
+    }
+
+    /// A seat whose socket is in the kernel's group.
+    fn any_in_group(&self, listener: ListenerId) -> Option<SeatId> {
+        let in_group = |(_, seat): &(SeatId, &Seat)| seat.state != SeatState::Joining;
+        self.registry.seats_of(listener).find(in_group).map(|(seat, _)| seat)
     }
 
     /// Whether the listener's policy is yet to take hold.
@@ -374,12 +398,8 @@ impl Seats {
 
     /// Tells the kernel who is in rotation.
     pub(super) fn rotate(&mut self, listener: ListenerId) -> Result<(), GroupError> {
-        let seats = self.rotation(listener);
-        let in_group = |(_, seat): &(SeatId, &_)| {
-            let seat: &crate::core::registry::Seat = seat;
-            seat.state != SeatState::Joining
-        };
-        let any = self.registry.seats_of(listener).find(in_group).map(|(seat, _)| seat);
+        let seats = self.with_turns(listener, self.rotation(listener));
+        let any = self.any_in_group(listener);
         let Some(socket) = any.and_then(|seat| self.sockets.get(&seat)) else { return Ok(()) };
         let Some(group) = self.groups.get_mut(&listener) else { return Ok(()) };
         group.rotate(&seats, &socket.fd)

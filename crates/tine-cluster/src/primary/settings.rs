@@ -206,8 +206,9 @@ pub struct Settings {
     pub restart: Restart,
     /// How often to try again.
     pub limits: Limits,
-    /// A new worker counts as ready only when it has said so: `process.send('ready')`, or
-    /// [`Worker::ready`](crate::worker::Worker::ready).
+    /// A new worker counts as ready only when it has said so: `process.send('ready')`,
+    /// [`Worker::ready`](crate::worker::Worker::ready), or `READY=1` to the socket in `NOTIFY_SOCKET`, as with
+    /// [sd_notify(3)](https://man7.org/linux/man-pages/man3/sd_notify.3.html).
     pub wait_ready: bool,
     /// With [`Self::wait_ready`]: a worker that has not said so after this time has failed to start. A
     /// reload has its own ([`Pace::patience`](crate::core::rollout::Pace::patience)).

@@ -28,7 +28,7 @@ use super::{
     channel::{self, Dialect},
     environment,
     event::Output,
-    output,
+    notify, output,
     settings::{Program, ProgramKind, Stdio},
     task::Task,
     watch,
@@ -125,6 +125,8 @@ pub(super) struct Parts {
     cgroup: Option<Cgroup>,
     /// What of it could not be limited.
     unlimited: Vec<(Controller, io::Error)>,
+    /// Where its program may say that it is ready.
+    notify: Option<notify::Socket>,
 }
 
 impl Parts {
@@ -154,7 +156,7 @@ impl Parts {
     fn make(program: &Program, cgroup: Option<Cgroup>) -> io::Result<Self> {
         let unlimited = unlimited(&program.cgroup_limits, cgroup.as_ref());
         let output = Streams::make(program.stdio)?;
-        Ok(Self { output, channel: UnixStream::pair()?, cgroup, unlimited })
+        Ok(Self { output, channel: UnixStream::pair()?, cgroup, unlimited, notify: None })
     }
 
     /// The cgroup cannot be entered.
@@ -247,6 +249,10 @@ impl Task {
         let instance = instance.unwrap_or_else(|| Instance::turn_of(id));
         let cgroup = self.means.cgroup(id);
         let mut parts = Parts::make(program, cgroup).map_err(prepare("make pipes"))?;
+        if self.settings.wait_ready {
+            let socket = notify::Socket::open().map_err(prepare("make a socket for sd_notify"))?;
+            parts.notify = Some(socket);
+        }
         self.bind_declared(id, instance).map_err(prepare("bind a declared address"))?;
         let (mark, inspect) = (self.means.mark(id), self.inspectors.next(program));
         let start = Start { id, instance, mark, program, inspect };
@@ -287,7 +293,9 @@ impl Task {
         let cgroup = cgroup.map_err(prepare("open a cgroup"))?;
         let nul = |_: NulError| io::Error::from(io::ErrorKind::InvalidInput);
         let mut spawn = program(start).map_err(nul).map_err(prepare("read the command"))?;
-        for (name, value) in environment::of(start, &parts.channel.1, declared.len()) {
+        let variables = environment::of(start, &parts.channel.1, declared.len());
+        let notify = parts.notify.as_ref().map(notify::Socket::variable);
+        for (name, value) in variables.into_iter().chain(notify) {
             spawn.env(&name, &value).map_err(nul).map_err(prepare("read the environment"))?;
         }
         place(&mut spawn, parts, &declared);
@@ -324,7 +332,7 @@ impl Task {
         worker.unlimited = std::mem::take(&mut parts.unlimited);
         worker.cgroup = parts.cgroup.take();
         let kept = self.keep_new_worker(&worker, &parts);
-        let watched = kept.and_then(|()| self.watch(&mut worker, parts.channel));
+        let watched = kept.and_then(|()| self.watch(&mut worker, parts.channel, parts.notify));
         if let Err(source) = watched {
             worker.end_at_once();
             return Err(SpawnError::Prepare { doing: "watch the worker", source });
@@ -347,11 +355,15 @@ impl Task {
         &self,
         worker: &mut Worker,
         (ours, theirs): (UnixStream, UnixStream),
+        notify: Option<notify::Socket>,
     ) -> io::Result<()> {
         drop(theirs);
         watch::exit(worker.id, &worker.process, self.news.clone())?;
         if let Some(trap) = &worker.trap {
             watch::trap(worker.id, Arc::clone(trap), self.news.clone())?;
+        }
+        if let Some(socket) = notify {
+            worker.notify = Some(socket.watch(worker.id, self.news.clone())?);
         }
         let dialect = match worker.kind {
             ProgramKind::Node => Dialect::Node,

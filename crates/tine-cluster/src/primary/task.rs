@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     asks::Asks,
+    beside::Kept,
     census::Census,
     event::{Ending, Event},
     gate::Sinks,
@@ -96,6 +97,7 @@ pub(super) struct Task {
     /// Listeners that nobody held, and nobody was to ask for, at the last look.
     pub(super) unwanted: Vec<ListenerId>,
     pub(super) rolling: Option<Rolling>,
+    pub(super) kept: Option<Kept>,
     pub(super) restarting: Vec<Restarting>,
     pub(super) unready: Unready,
     /// Some worker has listened by its own doing.
@@ -157,6 +159,7 @@ impl Task {
             waiters: Vec::new(),
             unwanted: Vec::new(),
             rolling: None,
+            kept: None,
             restarting: Vec::new(),
             unready: Unready::default(),
             ever_listened: false,
@@ -208,7 +211,7 @@ impl Task {
                 self.fill(instance);
             }
         }
-        self.keep();
+        self.keep_records();
     }
 
     fn end(mut self) -> Ending {
@@ -237,7 +240,7 @@ impl Task {
             Input::Tick => {}
         }
         self.tick(Instant::now());
-        self.keep();
+        self.keep_records();
     }
 
     /// Hears this and what has come meanwhile.
@@ -267,6 +270,7 @@ impl Task {
             News::Node(worker, event) => self.node_said(worker, *event),
             News::Native(worker, event) => self.native_said(worker, event),
             News::Said(worker, said) => self.said(worker, *said),
+            News::SaysReady(worker, sender) => self.said_ready_by(worker, sender),
             News::Answered { worker, handed, accepted } => self.answered(worker, handed, accepted),
             News::ChannelClosed(worker) => self.disconnected(worker, None),
             News::ChannelBroken(worker, error) => self.disconnected(worker, Some(error)),
@@ -294,6 +298,7 @@ impl Task {
                 self.reap_orphans();
             }
         }
+        self.look_at_the_kept(now);
         for instance in self.due_instances(now) {
             self.fill(instance);
         }
@@ -352,6 +357,7 @@ impl Task {
             .chain(round)
             .chain(reaping)
             .chain(self.rolling_timeout())
+            .chain(self.kept_timeout())
             .chain(self.unready_timeout())
             .chain(self.presumed.deadline());
         all.min().unwrap_or(now + Duration::from_hours(1))

@@ -21,6 +21,7 @@ use tine_linux::{
 use super::{
     channel::Channel,
     event::{ListeningAddress, Output, What},
+    notify,
     quota::Quota,
     settings::ProgramKind,
     trap::ToldV6Only,
@@ -60,6 +61,8 @@ pub(super) struct Worker {
     pub(super) retired: bool,
     /// Its program said that it is ready.
     pub(super) said_ready: bool,
+    /// Hears its program say so in the way of `sd_notify(3)`.
+    pub(super) notify: Option<notify::Watch>,
     /// It is ready.
     pub(super) ready: bool,
     /// It was not ready in time, and was told to go for it.
@@ -149,6 +152,7 @@ impl Worker {
             asked: false,
             retired: false,
             said_ready: false,
+            notify: None,
             ready: false,
             is_late: false,
             is_followed: false,

@@ -3,6 +3,10 @@
 use std::{
     io::{self, Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixDatagram},
+    },
     process::ExitCode,
     sync::{
         Arc,
@@ -26,6 +30,7 @@ pub(crate) fn serves() -> ExitCode {
         "plain" => plain(&TcpListener::bind(address).unwrap()),
         "native" => native(address, false),
         "ready" => native(address, true),
+        "notifies" => notifies(address),
         // Does nothing.
         "idle" => loop {
             thread::park();
@@ -56,6 +61,21 @@ fn native(address: (Ipv4Addr, u16), says_ready: bool) {
     while let Some((client, _)) = listener.accept().unwrap() {
         drop(answer(client));
     }
+}
+
+/// Says `READY=1` when somebody has connected, and not before.
+fn notifies(address: (Ipv4Addr, u16)) {
+    let listener = TcpListener::bind(address).unwrap();
+    drop(answer(listener.accept().unwrap().0));
+    notify(&std::env::var("NOTIFY_SOCKET").unwrap());
+    plain(&listener);
+}
+
+/// As `sd_notify(3)` does.
+pub(crate) fn notify(name: &str) {
+    let name = name.strip_prefix('@').unwrap();
+    let address = SocketAddr::from_abstract_name(name).unwrap();
+    UnixDatagram::unbound().unwrap().send_to_addr(b"STATUS=up\nREADY=1", &address).unwrap();
 }
 
 fn answer(mut client: TcpStream) -> io::Result<()> {

@@ -6,6 +6,8 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use super::KernelOffsets;
+
 const IMAGE: &[u8] = include_bytes!("../../bpf/seats.bpf.bin");
 
 /// `BPF_LD | BPF_IMM | BPF_DW`: the one instruction that takes two places.
@@ -17,15 +19,30 @@ const MARK: u32 = 0x7469_6e65;
 
 /// The value of one marked number.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Known<'a> {
+enum Known<'a> {
     /// A map, by whose descriptor the kernel puts in its address.
     Map(BorrowedFd<'a>),
     /// A plain number, a constant to the verifier.
     Number(u32),
 }
 
+/// The program over these tables: sockets, ring, tallies and cursor.
+pub(super) fn of(
+    maps: [BorrowedFd<'_>; 4],
+    sticky: bool,
+    offsets: Option<&KernelOffsets>,
+) -> Vec<u64> {
+    // In the order of the `KNOWN` numbers of the C source.
+    let [sockets, ring, tallies, cursor] = maps.map(Known::Map);
+    let sticky = Known::Number(u32::from(sticky));
+    let queues = Known::Number(u32::from(offsets.is_some()));
+    let table = Known::Number(offsets.map_or(0, |known| known.sockets));
+    let backlog = Known::Number(offsets.map_or(0, |known| known.backlog));
+    instructions(&[sockets, ring, tallies, cursor, sticky, queues, table, backlog])
+}
+
 /// The program with `known[n]` in place of the number marked `n`.
-pub(super) fn instructions(known: &[Known<'_>]) -> Vec<u64> {
+fn instructions(known: &[Known<'_>]) -> Vec<u64> {
     let mut words: Vec<[u8; 8]> = IMAGE.as_chunks().0.to_vec();
     let mut at = 0;
     while at < words.len() {

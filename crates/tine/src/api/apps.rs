@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ListenerReport, PortsReport,
+    reload::{OldVersion, Rolling},
     told::{ActionReply, Told},
 };
 use crate::spec::{AppSpec, Env, Millis, Mode, Patch};
@@ -31,6 +32,10 @@ pub enum AppRequest {
     Restart(Change),
     /// Starts new workers, then stops the old ones, one by one.
     Reload(Change),
+    /// Goes back to the version that is kept beside, or to the configuration before the last change.
+    Rollback(Targets),
+    /// Lets the version leave that is kept beside.
+    Promote(Targets),
     /// Stops apps, and forgets them.
     Delete(Targets),
     /// Changes how many workers an app has.
@@ -147,6 +152,9 @@ pub struct Start {
     /// The names of new apps that are known from now on, and not started.
     #[serde(default)]
     pub idle: BTreeSet<String>,
+    /// For [`Known::Reload`].
+    #[serde(flatten)]
+    pub rolling: Rolling,
 }
 
 /// What is done with an app that is known already.
@@ -172,12 +180,9 @@ pub struct Change {
     pub patch: Patch,
     /// Replaces the inherited environment.
     pub inherited: Option<Env>,
-    /// A reload: so many instances at a time.
-    #[serde(default)]
-    pub parallel: Option<u32>,
-    /// A reload that runs is given up for this one.
-    #[serde(default)]
-    pub force: bool,
+    /// Of a reload.
+    #[serde(flatten)]
+    pub rolling: Rolling,
 }
 
 /// How much is told of an app.
@@ -224,7 +229,7 @@ pub struct Outcome {
     pub app: String,
     /// Its workers' ids.
     pub ids: Vec<u32>,
-    /// What was done, as a word: `started`, `restarted`, `reloaded`, `stopped`, `deleted`, `unchanged`…
+    /// What was done, as a word: `started`, `restarted`, `reloaded`, `stopped`, `deleted`, `rolled back`, `promoted`, `unchanged`…
     pub done: String,
     /// Why it was not, as a sentence; the request has failed then.
     pub error: Option<String>,
@@ -272,6 +277,9 @@ pub struct AppView {
     pub watching: bool,
     /// What goes on with the whole app, such as `reloading`; the last reload's failure.
     pub note: Option<String>,
+    /// The version before, while it is kept beside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_version: Option<OldVersion>,
     /// With [`Detail::Spec`] and [`Detail::Full`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<Box<AppSpec>>,

@@ -8,13 +8,16 @@ use super::{
     options::{AppOptions, Place},
     session::{Session, need},
     show::Show,
-    targets,
+    targets, values,
 };
 use crate::{
-    api::apps::{AppRequest, AppView, Change, Detail, Known, Outcome, Target},
+    api::{
+        apps::{AppRequest, AppView, Change, Detail, Known, Outcome, Target},
+        reload::Rolling,
+    },
     home::Home,
     render::Screen,
-    spec::{Action, Patch},
+    spec::{Action, Millis, Patch},
 };
 
 pub(super) const RESTART: &str = "\
@@ -28,7 +31,11 @@ Examples:
 pub(super) const RELOAD: &str = "\
 Examples:
   tine reload api                       new workers before old ones, one by one, no request lost
+  tine reload 2                         one worker, by its id
   tine reload all --parallel 2          two at a time
+  tine reload api --force               gives up a reload of it that runs
+  tine reload api --keep-old 10m        `tine rollback api` goes back at once, for ten minutes
+  tine reload api --canary 5            5 % of the connections, until `tine promote api` or `tine rollback api`
   tine reload tine.toml                 what the file says now; what is missing is started
 The first new worker is tried alone: if it fails, the old ones serve on and the command fails.";
 
@@ -47,17 +54,57 @@ pub struct Args {
     options: AppOptions,
     #[command(flatten)]
     choice: Choice,
-    /// Reload so many workers at a time
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    parallel: Option<u32>,
-    /// Give up a reload that runs
-    #[arg(short, long)]
-    force: bool,
+    #[command(flatten)]
+    how: How,
     #[command(flatten)]
     show: Show,
     /// The program's new arguments
     #[arg(last = true, value_name = "ARGUMENTS")]
     arguments: Vec<String>,
+}
+
+/// How a reload goes.
+#[derive(Debug, clap::Args)]
+struct How {
+    /// Reload so many workers at a time: --parallel 2
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    parallel: Option<u32>,
+    /// Give up a reload that runs, or a canary that is tried, for this one: reload api --force
+    #[arg(short, long)]
+    force: bool,
+    /// Keep the old workers for so long, without connections, for `tine rollback`: --keep-old 10m
+    #[arg(long, value_name = "DURATION", value_parser = long_enough, conflicts_with = "canary")]
+    keep_old: Option<Millis>,
+    /// Give the new version this part of the connections, until `tine promote` or `tine rollback`:
+    /// --canary 5
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..100))]
+    canary: Option<u8>,
+}
+
+fn long_enough(text: &str) -> Result<Millis, String> {
+    let time = values::millis(text)?;
+    if time < Millis::from_secs(1) {
+        return Err("nobody goes back in less than a second; write 30s, 10m or 1h".to_owned());
+    }
+    Ok(time)
+}
+
+impl How {
+    const fn rolling(&self) -> Rolling {
+        let Self { parallel, force, keep_old, canary } = *self;
+        Rolling { parallel, force, keep_old, canary }
+    }
+
+    /// Workers that stop before others start cannot be kept beside them.
+    fn check(&self, how: Action) -> anyhow::Result<()> {
+        let kept = self.keep_old.is_some() || self.canary.is_some();
+        if how == Action::Restart && kept {
+            anyhow::bail!(
+                "--keep-old and --canary are for `tine reload`: a restart stops the old workers first"
+            );
+        }
+        Ok(())
+    }
 }
 
 /// Gives the apps new workers, shows what became of it; 1 if anything failed.
@@ -66,6 +113,7 @@ pub struct Args {
 ///
 /// When there is no such app or file, or the manager does not work.
 pub fn run(mut args: Args, how: Action, screen: Screen) -> anyhow::Result<ExitCode> {
+    args.how.check(how)?;
     args.options.settle(&mut args.words);
     need(&args.words, "say which app: a name, an id, a namespace, a file, or `all`")?;
     let place = Place::here(&Home::from_env()?)?;
@@ -93,6 +141,7 @@ pub fn run(mut args: Args, how: Action, screen: Screen) -> anyhow::Result<ExitCo
 fn of_file(file: &str, args: &Args, how: Action, place: &Place) -> anyhow::Result<AppRequest> {
     let mut start = file::start(Some(file), &args.choice, &args.options, place)?;
     start.inherited = inherited();
+    start.rolling = args.how.rolling();
     start.known = match how {
         Action::Restart => Known::Restart,
         Action::Reload => Known::Reload,
@@ -113,7 +162,7 @@ fn of_apps(
         patch.set("args", &args.arguments);
     }
     let inherited = args.choice.update_env.then(inherited);
-    let change = Change { targets, patch, inherited, parallel: args.parallel, force: args.force };
+    let change = Change { targets, patch, inherited, rolling: args.how.rolling() };
     let changes = if args.options.toggles_watch() {
         let apps = session.apps(Detail::Spec, &change.targets)?;
         apps.iter().map(|app| toggled(&change, app)).collect()

@@ -11,7 +11,10 @@ use serde_json::Value;
 
 use super::options::{AppOptions, Place};
 use crate::{
-    api::apps::{Known, Start},
+    api::{
+        apps::{Known, Start},
+        reload::Rolling,
+    },
     config::{self, Loaded, Selection, Source},
     spec::{Env, Patch},
 };
@@ -102,6 +105,7 @@ pub(super) fn start(
         update_env: choice.update_env,
         whole: true,
         idle: BTreeSet::new(),
+        rolling: Rolling::default(),
     })
 }
 

@@ -6,7 +6,10 @@ use anyhow::Context;
 
 use super::{inherited::inherited, print_json, session::Session, show::Show};
 use crate::{
-    api::apps::{AppRequest, Known, Start},
+    api::{
+        apps::{AppRequest, Known, Start},
+        reload::Rolling,
+    },
     config::{self, Loaded},
     render::Screen,
 };
@@ -57,6 +60,7 @@ pub fn run(args: &Args, screen: Screen) -> anyhow::Result<ExitCode> {
         update_env: false,
         whole: true,
         idle,
+        rolling: Rolling::default(),
     });
     Session::open(&args.show, screen)?.carry_out(&request)
 }

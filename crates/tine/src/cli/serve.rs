@@ -11,7 +11,10 @@ use anyhow::Context;
 
 use super::{inherited::inherited, session::Session, show::Show, values};
 use crate::{
-    api::apps::{AppRequest, Known, Start},
+    api::{
+        apps::{AppRequest, Known, Start},
+        reload::Rolling,
+    },
     render::Screen,
     serve::{self, DEFAULT_PORT, Site},
     spec::{Env, Instances, Patch},
@@ -78,6 +81,7 @@ pub fn run(args: &Args, screen: Screen) -> anyhow::Result<ExitCode> {
         update_env: false,
         whole: false,
         idle: BTreeSet::new(),
+        rolling: Rolling::default(),
     };
     Session::open(&args.show, screen)?.carry_out(&AppRequest::Start(start))
 }

@@ -15,7 +15,10 @@ use super::{
     show::Show,
 };
 use crate::{
-    api::apps::{AppRequest, AppView, Change, Detail, Known, Outcome, Start, Status},
+    api::{
+        apps::{AppRequest, AppView, Change, Detail, Known, Outcome, Start, Status},
+        reload::Rolling,
+    },
     home::Home,
     program::{self, Wanted},
     render::Screen,
@@ -159,7 +162,7 @@ impl Plan<'_> {
             patch.set("args", &self.args.arguments);
         }
         let inherited = self.args.choice.update_env.then_some(env);
-        AppRequest::Restart(Change { targets, patch, inherited, parallel: None, force: false })
+        AppRequest::Restart(Change { targets, patch, inherited, rolling: Rolling::default() })
     }
 
     fn of_script(&self, word: &str, env: &Env) -> anyhow::Result<AppRequest> {
@@ -184,6 +187,7 @@ impl Plan<'_> {
             update_env: self.args.choice.update_env,
             whole: false,
             idle: BTreeSet::new(),
+            rolling: Rolling::default(),
         }))
     }
 

@@ -11,12 +11,14 @@ mod queries;
 mod scale;
 mod stdin;
 mod succession;
+mod versions;
 
 pub(super) use actions::Action;
 use actions::Programs;
 pub(super) use change::altered;
 use stdin::Stdins;
 pub(super) use succession::Left;
+pub(super) use versions::beside;
 
 use std::{
     collections::BTreeMap,
@@ -45,7 +47,7 @@ use super::{
     events::{History, now},
     left::app_key,
     order::{Order, Query, Todo, Which},
-    slot::{Reason, Slot},
+    slot::Slot,
     state::{Mark, SavedWorker},
 };
 use crate::{
@@ -71,6 +73,8 @@ const QUERIES: usize = 64;
 pub(super) struct Card {
     pub number: u32,
     pub spec: Arc<AppSpec>,
+    /// What it was before the last change.
+    pub previous: Option<Arc<AppSpec>>,
     /// Its workers', by instance.
     pub ids: Vec<u32>,
     /// Every worker that is wanted is ready.
@@ -109,6 +113,7 @@ pub(super) struct Shared {
 pub(super) struct Plan {
     pub number: u32,
     pub spec: AppSpec,
+    pub previous: Option<AppSpec>,
     pub slots: Vec<Slot>,
     /// Of it under the manager before.
     pub left: Option<Left>,
@@ -118,6 +123,8 @@ pub(super) struct Plan {
 struct App {
     number: u32,
     spec: Arc<AppSpec>,
+    previous: Option<Arc<AppSpec>>,
+    kept: Option<versions::Kept>,
     /// By instance.
     slots: BTreeMap<u32, Slot>,
     runs: Option<Runs>,
@@ -142,6 +149,8 @@ struct App {
     processes: BTreeMap<WorkerId, Mark>,
     /// Processes that have ended while it was being taken over.
     ends: Vec<(Pid, Exit)>,
+    /// The reload that has begun is to end.
+    called_off: bool,
     card: watch::Sender<Card>,
 }
 
@@ -220,6 +229,8 @@ pub(super) fn spawn(plan: Plan, shared: Shared) -> Handle {
     let app = App {
         number: plan.number,
         spec: Arc::new(plan.spec),
+        previous: plan.previous.map(Arc::new),
+        kept: None,
         slots: plan.slots.into_iter().map(|slot| (slot.instance, slot)).collect(),
         runs: None,
         guard: None,
@@ -243,6 +254,7 @@ pub(super) fn spawn(plan: Plan, shared: Shared) -> Handle {
         leaving: false,
         processes: BTreeMap::new(),
         ends: Vec::new(),
+        called_off: false,
         card,
     };
     app.publish();
@@ -282,15 +294,15 @@ impl App {
     async fn carry_out(&mut self, order: Order) -> bool {
         self.progress = order.progress;
         self.interrupted = false;
+        self.called_off = false;
         let is_last = matches!(order.todo, Todo::Delete | Todo::End | Todo::Leave(_));
         let outcome = match order.todo {
             Todo::Start(which) => self.start(&which).await,
             Todo::Stop(which) => self.stop(&which).await,
             Todo::Restart { which, alter, reason } => self.restart(&which, alter, reason).await,
-            Todo::Reload { alter, parallel } => {
-                let turn = change::Turn { parallel, only: None };
-                self.reload(alter, turn, Reason::Reload).await
-            }
+            Todo::Reload { which, alter, rolling } => self.reload(&which, alter, &rolling).await,
+            Todo::Rollback => self.rollback().await,
+            Todo::Promote => self.promote().await,
             Todo::Scale(to) => self.scale(to).await,
             Todo::Delete => self.delete().await,
             Todo::End => self.stop(&Which::All).await,
@@ -326,6 +338,7 @@ impl App {
         self.programs.clear();
         self.processes.clear();
         self.shared.keeper.forget_below(&app_key(self.number));
+        self.kept = None;
         self.slots.values_mut().for_each(Slot::abandoned);
         self.publish();
     }
@@ -368,6 +381,7 @@ impl App {
         self.card.send_replace(Card {
             number: self.number,
             spec: Arc::clone(&self.spec),
+            previous: self.previous.clone(),
             ids: self.slots.values().map(|slot| slot.id).collect(),
             is_up: wanted().count() > 0 && wanted().all(|slot| slot.status() == Status::Online),
             workers: Arc::new(self.slots.values().map(Slot::saved).collect()),

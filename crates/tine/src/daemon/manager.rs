@@ -239,7 +239,7 @@ impl Manager {
         let number = self.next_number;
         self.next_number += 1;
         let slots = (0..count).map(|it| super::slot::Slot::new(self.shared.next_id(), it));
-        let plan = Plan { number, spec, slots: slots.collect(), left: None };
+        let plan = Plan { number, spec, previous: None, slots: slots.collect(), left: None };
         self.apps.insert(number, app::spawn(plan, self.shared.clone()));
         number
     }

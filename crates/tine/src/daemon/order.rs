@@ -11,6 +11,7 @@ use crate::{
     api::{
         PortsReport,
         apps::{AppView, Detail, Outcome},
+        reload::Rolling,
         told::ActionReply,
     },
     control::Replies,
@@ -36,7 +37,11 @@ pub(super) enum Todo {
     /// Stop and start, with these changes.
     Restart { which: Which, alter: Alter, reason: Reason },
     /// Start and stop, with these changes.
-    Reload { alter: Alter, parallel: Option<u32> },
+    Reload { which: Which, alter: Alter, rolling: Rolling },
+    /// Go back to what ran before.
+    Rollback,
+    /// Let go of what is kept beside.
+    Promote,
     /// Have so many instances.
     Scale(Scale),
     /// Stop, and be forgotten.

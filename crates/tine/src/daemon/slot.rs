@@ -103,6 +103,8 @@ pub(super) struct Slot {
     pub current: Option<Running>,
     /// A reload's, not in place yet.
     pub incoming: Option<Running>,
+    /// Of the version before, kept beside.
+    pub aside: Option<Running>,
     pub empty: Empty,
     /// What a worker that a reload puts in place counts as.
     pub renewal: Reason,
@@ -129,6 +131,7 @@ impl Slot {
             started_at: None,
             current: None,
             incoming: None,
+            aside: None,
             empty: Empty::Stopped,
             renewal: Reason::Reload,
             due: None,
@@ -209,7 +212,7 @@ impl Slot {
         self.place(running);
     }
 
-    fn place(&mut self, running: Running) {
+    pub(super) fn place(&mut self, running: Running) {
         self.started_at = Some(running.started_at);
         self.current = Some(running);
         self.empty = Empty::Stopped;
@@ -239,7 +242,7 @@ impl Slot {
     }
 
     /// The reload's worker takes the place.
-    fn replace(&mut self) {
+    pub(super) fn replace(&mut self) {
         if let Some(running) = self.incoming.take() {
             self.due = None;
             self.counts.add(self.renewal);
@@ -253,7 +256,9 @@ impl Slot {
             self.incoming = None;
             return false;
         }
-        if self.current.is_none_or(|running| running.worker != worker) {
+        if self.aside.take_if(|running| running.worker == worker).is_some()
+            || self.current.is_none_or(|running| running.worker != worker)
+        {
             return false;
         }
         self.exit_code = Some(i32::from(exit.shell_code()));
@@ -283,6 +288,7 @@ impl Slot {
             process: self.current.and_then(|running| running.mark),
             given_up: self.empty == Empty::GivenUp,
             exit_code: self.exit_code,
+            beside: self.aside.and_then(|running| running.mark),
         }
     }
 
@@ -290,6 +296,7 @@ impl Slot {
     pub(super) fn abandoned(&mut self) {
         self.current = None;
         self.incoming = None;
+        self.aside = None;
         if let Empty::Waiting { .. } = self.empty {
             self.empty = Empty::Stopped;
         }

@@ -47,6 +47,9 @@ pub(super) struct Mark {
 pub(super) struct SavedApp {
     pub number: u32,
     pub spec: AppSpec,
+    /// What it was before the last change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<AppSpec>,
     pub workers: Vec<SavedWorker>,
     /// All processes that are workers of it, also those that are leaving, and not in place yet.
     #[serde(default)]
@@ -72,6 +75,9 @@ pub(super) struct SavedWorker {
     /// How the one before ended.
     #[serde(default)]
     pub exit_code: Option<i32>,
+    /// The worker of the version before, kept beside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Mark>,
 }
 
 impl Mark {
@@ -85,7 +91,8 @@ impl Mark {
 impl SavedApp {
     /// Its workers.
     fn marks(&self) -> impl Iterator<Item = Mark> {
-        let in_place = self.workers.iter().filter_map(|worker| worker.process);
+        let both = |worker: &SavedWorker| [worker.process, worker.beside];
+        let in_place = self.workers.iter().flat_map(both).flatten();
         in_place.chain(self.processes.iter().copied())
     }
 }
@@ -97,6 +104,7 @@ impl Saved {
         let apps = cards.iter().map(|card| SavedApp {
             number: card.number,
             spec: card.spec.as_ref().clone(),
+            previous: card.previous.as_deref().cloned(),
             workers: card.workers.as_ref().clone(),
             processes: card.processes.as_ref().clone(),
             no_env: false,
@@ -108,8 +116,10 @@ impl Saved {
     pub(super) fn strip(&mut self) {
         for app in &mut self.apps {
             app.no_env = true;
-            app.spec.env = Env::new();
-            app.spec.inherited = Env::new();
+            for spec in std::iter::once(&mut app.spec).chain(&mut app.previous) {
+                spec.env = Env::new();
+                spec.inherited = Env::new();
+            }
         }
     }
 }

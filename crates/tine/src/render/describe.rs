@@ -9,6 +9,7 @@ use crate::{
     api::{
         PortsReport,
         apps::{AppDetails, AppEvent, AppView, WorkerView},
+        reload::OldVersion,
     },
     units::spoken_bytes,
 };
@@ -48,6 +49,7 @@ fn head(app: &AppView, versions: &Versions, screen: Screen) -> String {
     rows.extend(app.note.iter().map(|note| ("note", harmless(note))));
     let known = [("version", &versions.app), ("node", &versions.node)];
     rows.extend(known.into_iter().filter_map(|(key, text)| Some((key, harmless(text.as_ref()?)))));
+    rows.extend(app.old_version.iter().map(|old| ("old version", pids(old))));
     rows.push(("mode", list::mode(app).to_owned()));
     rows.push(("ports", list::ports(app)));
     if let Some(spec) = &app.spec {
@@ -59,6 +61,11 @@ fn head(app: &AppView, versions: &Versions, screen: Screen) -> String {
         let _ = writeln!(text, "  {key:<20}{value}");
     }
     text
+}
+
+fn pids(old: &OldVersion) -> String {
+    let pids: Vec<String> = old.pids.iter().map(ToString::to_string).collect();
+    format!("pid {}", pids.join(", "))
 }
 
 const WORKERS: [&str; 9] =

@@ -67,6 +67,7 @@ pub(super) fn app() -> AppView {
         watching: false,
         exec_mode: None,
         note: None,
+        old_version: None,
         spec: None,
         full: None,
     }

@@ -6,6 +6,7 @@ mod files;
 mod import;
 mod list;
 mod pm2;
+mod reload;
 mod shell;
 mod start;
 mod stdin;

@@ -125,6 +125,13 @@ impl Shell {
         said(&output)
     }
 
+    /// The same with other variables.
+    pub(crate) fn with(&self, variables: &[(String, String)], words: &[&str]) -> Said {
+        let mut command = self.command(words);
+        command.envs(variables.iter().cloned()).stdin(Stdio::null());
+        said(&command.output().expect("timeout(1) is there"))
+    }
+
     /// A command with this on its standard input.
     pub(crate) fn fed(&self, line: &str, input: &str) -> Said {
         said(&self.feeding(line, input).output().expect("timeout(1) is there"))

@@ -12,7 +12,10 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tine::{
-    api::apps::{AppRequest, AppResponse, AppView, Detail, Known, Outcome, Start, Targets},
+    api::{
+        apps::{AppRequest, AppResponse, AppView, Detail, Known, Outcome, Start, Targets},
+        reload::Rolling,
+    },
     client::{Client, ClientError},
     home::Home,
     spec::{Instances, Patch},
@@ -176,6 +179,7 @@ pub(crate) fn start(apps: Vec<Patch>) -> Start {
         update_env: false,
         whole: false,
         idle: BTreeSet::new(),
+        rolling: Rolling::default(),
     }
 }
 

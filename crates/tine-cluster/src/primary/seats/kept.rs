@@ -75,7 +75,7 @@ impl Seats {
             key: listener.key.clone(),
             choice: listener.choice,
             acquisition: listener.acquisition,
-            balancer: balancer.map(tine_linux::balance::Balancer::is_queue_aware),
+            balancer: balancer.map(tine_linux::balance::Balancer::knows_queues),
         };
         let descriptors = balancer.map(|it| it.descriptors().to_vec()).unwrap_or_default();
         Some((record, descriptors))
@@ -93,8 +93,8 @@ impl Seats {
         record: ListenerRecord,
         (members, balancer): (GroupRecord, Vec<OwnedFd>),
     ) -> Result<(), GroupError> {
-        let queue_aware = record.balancer.unwrap_or(false);
-        let group = Group::adopt(record.choice, members, (balancer, queue_aware))?;
+        let knows_queues = record.balancer.unwrap_or(false);
+        let group = Group::adopt(record.choice, members, (balancer, knows_queues))?;
         let ListenerRecord { key, choice, acquisition, .. } = record;
         self.registry.adopt_listener(id, Listener { key, choice, acquisition });
         self.groups.insert(id, group);

@@ -52,7 +52,8 @@ impl Task {
     /// The seat's socket listens: into the group, into rotation.
     pub(in crate::primary) fn seat_listens(&mut self, worker: WorkerId, seat: SeatId) {
         let told = self.seats.joined(seat).and_then(|()| {
-            let serves = self.workers.get(&worker).is_some_and(|worker| worker.life.serves());
+            let serves = self.workers.get(&worker).is_some_and(|worker| worker.life.serves())
+                && !self.is_aside(worker);
             if serves { self.seats.open(seat) } else { Ok(()) }
         });
         if let Err(error) = told {

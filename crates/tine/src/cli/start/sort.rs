@@ -62,6 +62,7 @@ mod tests {
             watching: false,
             exec_mode: None,
             note: None,
+            old_version: None,
             spec: None,
             full: None,
         }

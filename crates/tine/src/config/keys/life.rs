@@ -47,7 +47,7 @@ pub const LIFE: &[Key] = &[
         &[],
         Kind::Bool,
         "false",
-        "A worker is ready when it says so, as with `process.send('ready')`.",
+        "A worker is ready when it says so, as with `process.send('ready')`, or `READY=1` as to systemd.",
     ),
     key(
         "listen_timeout",

@@ -3,15 +3,20 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use tine_cluster::{
-    core::rollout::Pace,
+    core::{generations::Beside, rollout::Pace},
     id::Instance,
+    policy::Policy,
     primary::{Reload, ReloadError, Settings},
 };
 use tokio::task::{JoinError, JoinHandle};
 
-use super::{App, Facts, orders::Single};
+use super::{
+    App, Facts,
+    orders::Single,
+    versions::{Kept, beside},
+};
 use crate::{
-    api::apps::Outcome,
+    api::{apps::Outcome, reload::Rolling},
     causes::causes,
     daemon::{
         order::{Alter, Which},
@@ -89,26 +94,47 @@ impl App {
     /// Has the cluster that runs go on with other settings; `false`: it cannot, or there is none. Then
     /// there is none afterwards.
     pub(super) async fn adopt(&mut self, launch: &Launch) -> bool {
-        let Some(runs) = &mut self.runs else { return false };
-        if !shares_ground(&runs.settings, &launch.settings) {
+        if self.shares_ground_with(&launch.settings).await.is_err() {
             self.stop_all().await;
             return false;
         }
+        let Some(runs) = &mut self.runs else { return false };
+        let before = runs.settings.policy;
         let (cluster, settings) = (runs.cluster.clone(), launch.settings.clone());
         runs.settings = settings.clone();
         self.configure_logs();
+        let policy = settings.policy;
         let configured = async {
             cluster.configure(settings.tuning()).await?;
             cluster.setup(settings.program).await
         };
-        self.during(configured).await.is_ok()
+        let is_configured = self.during(configured).await.is_ok();
+        self.follow_policy(before, policy).await;
+        is_configured
     }
 
     pub(super) async fn restart(&mut self, which: &Which, alter: Alter, reason: Reason) -> Outcome {
-        let (launch, recounted) = match self.change(alter).await {
+        match altered(&self.spec, alter) {
+            Ok(altered) => self.restart_to(which, altered, reason).await,
+            Err(error) => self.failed(error, which),
+        }
+    }
+
+    /// Becomes this, by stopping and starting.
+    pub(super) async fn restart_to(
+        &mut self,
+        which: &Which,
+        altered: AppSpec,
+        reason: Reason,
+    ) -> Outcome {
+        if let Err(error) = self.settle_versions(false).await {
+            return self.failed(error, which);
+        }
+        let (launch, recounted) = match self.change(altered).await {
             Ok(changed) => changed,
             Err(error) => return self.failed(error, which),
         };
+        self.note = None;
         let runs = self.adopt(&launch).await;
         let count = launch.settings.instances;
         // They have what is new from the start.
@@ -129,86 +155,182 @@ impl App {
     }
 
     /// Becomes what it is to be, if that can be had here. Whether the count of instances is another one.
-    async fn change(&mut self, alter: Alter) -> Result<(Launch, bool), String> {
-        let altered = altered(&self.spec, alter)?;
+    async fn change(&mut self, altered: AppSpec) -> Result<(Launch, bool), String> {
         let launch = self.prepare(altered.clone()).await?;
         let recounted = altered.instances != self.spec.instances;
-        self.spec = altered.into();
+        self.becomes(altered);
         self.publish();
         Ok((launch, recounted))
     }
 
-    pub(super) async fn reload(&mut self, alter: Alter, turn: Turn, reason: Reason) -> Outcome {
-        let all = Which::All;
-        let altered = match altered(&self.spec, alter) {
-            Ok(altered) => altered,
-            Err(error) => return self.failed(error, &all),
-        };
+    /// As somebody asked for it.
+    pub(super) async fn reload(&mut self, which: &Which, alter: Alter, how: &Rolling) -> Outcome {
+        let altered = altered(&self.spec, alter);
+        let turn = altered.and_then(|altered| Ok((self.turn(which, &altered, how)?, altered)));
+        match turn {
+            Err(error) => self.failed(error, which),
+            Ok((Some(turn), altered)) => self.reload_to(altered, turn, Reason::Reload).await,
+            // There is nothing that could be replaced.
+            Ok((None, altered)) => {
+                self.becomes(altered);
+                self.start(which).await
+            }
+        }
+    }
+
+    /// `None`: none of them runs.
+    fn turn(
+        &self,
+        which: &Which,
+        altered: &AppSpec,
+        how: &Rolling,
+    ) -> Result<Option<Turn>, String> {
+        let beside = beside(how)?;
+        let chosen = || self.slots.values().filter(|slot| which.has(slot.id));
+        let runs = self.runs.is_some() && chosen().any(|slot| slot.wanted);
+        let whole = self.slots.values().all(|slot| which.has(slot.id));
+        match beside {
+            Some(_) if !runs => {
+                return Err("it does not run: there is nothing to be kept beside".to_owned());
+            }
+            Some(_) if !whole => {
+                return Err(
+                    "old workers are kept of whole apps: say its name instead of an id".to_owned()
+                );
+            }
+            Some(_) if altered.instances != self.spec.instances => {
+                return Err("the number of instances cannot change while old workers are kept: \
+                            `tine scale` changes it before or after"
+                    .to_owned());
+            }
+            Some(_) if altered.policy != self.spec.policy => {
+                return Err("the policy cannot change while old workers are kept".to_owned());
+            }
+            Some(_) | None => {}
+        }
+        let only = (!whole).then(|| chosen().map(|slot| Instance(slot.instance)).collect());
+        let Rolling { parallel, force, .. } = *how;
+        Ok(runs.then_some(Turn { parallel, only, beside, force }))
+    }
+
+    /// Becomes this, with new workers before the old ones leave.
+    pub(super) async fn reload_to(
+        &mut self,
+        altered: AppSpec,
+        turn: Turn,
+        reason: Reason,
+    ) -> Outcome {
+        let all = turn.which(self);
+        if let Err(error) = self.settle_versions(turn.force).await {
+            return self.failed(error, &all);
+        }
         let launch = match self.prepare(altered.clone()).await {
             Ok(launch) => launch,
             Err(error) => return self.failed(error, &all),
         };
-        let Some(runs) = &self.runs else {
-            self.spec = altered.into();
+        if self.runs.is_none() {
+            self.becomes(altered);
             return self.start(&all).await;
-        };
-        if !shares_ground(&runs.settings, &launch.settings) {
-            let error = "policy, mechanism, addresses and private ports change by `tine restart` only: \
-                         workers of before and after cannot share a port";
+        }
+        if let Err(error) = self.shares_ground_with(&launch.settings).await {
             return self.failed(error, &all);
         }
-        for (instance, slot) in &mut self.slots {
-            if turn.only.as_ref().is_none_or(|only| only.contains(&Instance(*instance))) {
-                slot.renewal = reason;
-            }
+        for slot in self.slots.values_mut().filter(|slot| all.has(slot.id)) {
+            slot.renewal = reason;
         }
         self.roll(altered, launch, turn).await
     }
 
     async fn roll(&mut self, altered: AppSpec, launch: Launch, turn: Turn) -> Outcome {
-        let Some(runs) = &self.runs else { return self.failed("it does not run", &Which::All) };
+        let which = turn.which(self);
+        let Some(runs) = &self.runs else { return self.failed("it does not run", &which) };
         let (cluster, before) = (runs.cluster.clone(), runs.settings.tuning());
+        let policy_before = runs.settings.policy;
         let patience = patience(&altered);
+        if self.called_off {
+            return self.failed("it was called off before it began", &which);
+        }
         self.note = Some("reloading".to_owned());
         self.note(None, "reload", "is reloaded".to_owned());
-        let parallel = turn.parallel.map_or(1, |parallel| parallel as usize);
-        let pace = Pace { parallel, patience };
+        let Turn { parallel, only, beside, .. } = turn;
+        let pace = Pace { parallel: parallel.map_or(1, |parallel| parallel as usize), patience };
         let settings = launch.settings.clone();
-        let reload = Reload { program: Some(launch.settings.program), only: turn.only, pace };
+        let reload = Reload { program: Some(launch.settings.program), only, pace, beside };
         let work = async {
             cluster.configure(settings.tuning()).await?;
             cluster.reload(reload).await
         };
         match self.during(work).await {
-            Ok(_) => self.rolled(altered, settings).await,
+            Ok(_) => {
+                self.follow_policy(policy_before, settings.policy).await;
+                self.kept = beside.and_then(|beside| Kept::of(self, beside));
+                if self.kept.is_some() {
+                    self.hear_who_is_kept().await;
+                }
+                self.rolled(altered, settings, &which).await
+            }
             Err(error) => {
                 if replaced(&error) == 0 {
                     let _ = self.during(cluster.configure(before)).await;
                 } else {
-                    self.spec = altered.into();
+                    self.becomes(altered);
                 }
-                self.not_rolled(&error).await
+                self.not_rolled(&error, &which).await
             }
         }
     }
 
+    /// Whether workers under these settings can share ports with those that run.
+    pub(super) async fn shares_ground_with(&mut self, settings: &Settings) -> Result<(), String> {
+        let Some(runs) = &self.runs else { return Ok(()) };
+        if !shares_ground(&runs.settings, settings) {
+            return Err("mechanism, addresses and private ports change by `tine restart` only: \
+                        workers of before and after cannot share a port"
+                .to_owned());
+        }
+        if runs.settings.policy == settings.policy {
+            return Ok(());
+        }
+        let (cluster, policy) = (runs.cluster.clone(), settings.policy);
+        let checked = self.during(async move { cluster.check_policy(policy).await }).await;
+        checked.map_err(|error| format!("{}: `tine restart` changes it", causes(&error)))
+    }
+
+    /// The app's listeners have another policy from now on.
+    async fn follow_policy(&mut self, before: Policy, policy: Policy) {
+        let Some(runs) = self.runs.as_ref().filter(|_| before != policy) else { return };
+        let cluster = runs.cluster.clone();
+        let changed = self.during(async move { cluster.set_policy(policy).await }).await;
+        if let Err(error) = changed {
+            self.note(None, "trouble", causes(&error));
+        }
+    }
+
     /// All have new workers; those that are too few or too many are next.
-    async fn rolled(&mut self, altered: AppSpec, settings: Settings) -> Outcome {
+    async fn rolled(&mut self, altered: AppSpec, settings: Settings, which: &Which) -> Outcome {
         self.note = None;
         let count = settings.instances;
         let recounted = altered.instances != self.spec.instances;
-        self.spec = altered.into();
+        self.becomes(altered);
         if let Some(runs) = &mut self.runs {
             runs.settings = settings;
         }
         if recounted {
             self.resize(count).await;
         }
-        self.await_readiness("reloaded", &Which::All).await
+        self.await_readiness("reloaded", which).await
     }
 
-    async fn not_rolled(&mut self, error: &ReloadError) -> Outcome {
+    async fn not_rolled(&mut self, error: &ReloadError, which: &Which) -> Outcome {
         let text = causes(error);
+        if let ReloadError::NotKept(_) = error {
+            self.note = None;
+            return self.failed(text, which);
+        }
+        let text = match replaced(error) {
+            0 => text,
+            some => format!("{text}; {some} of its workers run the new version already"),
+        };
         self.note = Some(format!("the last reload failed: {text}"));
         self.note(None, "reload", format!("failed: {text}"));
         let last_lines = match error {
@@ -217,7 +339,7 @@ impl App {
             }
             _ => Vec::new(),
         };
-        Outcome { last_lines, ..self.failed(text, &Which::All) }
+        Outcome { last_lines, ..self.failed(text, which) }
     }
 }
 
@@ -228,6 +350,18 @@ pub(super) struct Turn {
     pub(super) parallel: Option<u32>,
     /// All, when not said.
     pub(super) only: Option<BTreeSet<Instance>>,
+    /// What becomes of the old ones; they leave, when not said.
+    pub(super) beside: Option<Beside>,
+    /// A canary that is tried is given up for it.
+    pub(super) force: bool,
+}
+
+impl Turn {
+    fn which(&self, app: &App) -> Which {
+        let Some(only) = &self.only else { return Which::All };
+        let chosen = app.slots.values().filter(|slot| only.contains(&Instance(slot.instance)));
+        Which::Ids(chosen.map(|slot| slot.id).collect())
+    }
 }
 
 fn replaced(error: &ReloadError) -> u32 {
@@ -254,8 +388,7 @@ fn facts(launch: &Launch) -> Facts {
 
 /// Whether workers under the one and under the other can share their ports.
 fn shares_ground(one: &Settings, other: &Settings) -> bool {
-    one.policy == other.policy
-        && one.mechanism == other.mechanism
+    one.mechanism == other.mechanism
         && one.private_ports == other.private_ports
         && one.listen == other.listen
 }

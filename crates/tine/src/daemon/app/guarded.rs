@@ -111,8 +111,9 @@ impl App {
 
     /// New before old: all, or only those of some instances.
     async fn replace(&mut self, only: Option<BTreeSet<Instance>>, reason: Reason) {
-        let turn = Turn { parallel: None, only };
-        let outcome = self.reload(Alter::default(), turn, reason).await;
+        let turn = Turn { only, ..Turn::default() };
+        let spec = crate::spec::AppSpec::clone(&self.spec);
+        let outcome = self.reload_to(spec, turn, reason).await;
         self.told(outcome);
     }
 

@@ -46,6 +46,12 @@ impl App {
             What::Misbehaved { error } => self.trouble(instance.0, "error", error),
             // Told every second by some, and of no interest to those who are told of changes.
             What::Message { message, .. } => return self.programs.hear(worker, message.get()),
+            What::Kept => slot.is_kept(worker),
+            What::Returned => {
+                if let Some(pid) = slot.is_back(worker) {
+                    pid_file::write(&pid_file::path(&self.spec, id, &self.shared.home), pid);
+                }
+            }
             What::Draining => slot.leaves(worker),
             What::Cut { connections } => {
                 let text = format!("{connections} connections did not end in time and were cut");
@@ -70,8 +76,13 @@ impl App {
     }
 
     fn heard_of_all(&mut self, what: &What) {
-        if let What::Trouble { doing, error } = what {
-            self.note(None, "trouble", format!("{doing}: {error}"));
+        match what {
+            What::Trouble { doing, error } => {
+                self.note(None, "trouble", format!("{doing}: {error}"));
+            }
+            What::Promoted => self.promoted(),
+            // What concerns single workers.
+            _ => {}
         }
     }
 

@@ -45,9 +45,12 @@ impl App {
                 }
             }
             Query::Interrupt => self.interrupted = true,
-            Query::CancelReload => self.spawn_for(|cluster| async move {
-                let _ = cluster.cancel_reload().await;
-            }),
+            Query::CancelReload => {
+                self.called_off = true;
+                self.spawn_for(|cluster| async move {
+                    let _ = cluster.cancel_reload().await;
+                });
+            }
             Query::Ended(pid, exit) => self.child_ended(pid, exit),
             Query::Kill => self.spawn_for(|cluster| async move {
                 let _ = cluster.kill().await;
@@ -111,7 +114,8 @@ impl App {
             exec_mode: self.spec.exec_mode,
             ports: Vec::new(),
             watching: self.runs.is_some() && self.spec.watch.is_some(),
-            note: self.note.clone(),
+            note: self.state_note(),
+            old_version: self.old_version(),
             spec: (detail != Detail::Row).then(|| Box::new(self.spec.as_ref().clone())),
             full: (detail == Detail::Full).then(|| Box::new(full())),
         }

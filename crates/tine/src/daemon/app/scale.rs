@@ -32,6 +32,9 @@ impl App {
                 format!("{wanted} instances are more than the {MOST_INSTANCES} there can be");
             return self.failed(error, &Which::All);
         }
+        if let Err(error) = self.settle_versions(false).await {
+            return self.failed(error, &Which::All);
+        }
         let launch = match self.prepare(self.spec.as_ref().clone()).await {
             Ok(launch) => launch,
             Err(error) => return self.failed(error, &Which::All),
@@ -43,6 +46,10 @@ impl App {
         let mut spec = self.spec.as_ref().clone();
         spec.instances = Instances::Count(wanted);
         self.spec = spec.into();
+        // Who goes back wants another version, and not another size.
+        if let Some(previous) = &mut self.previous {
+            std::sync::Arc::make_mut(previous).instances = Instances::Count(wanted);
+        }
         self.await_readiness("scaled", &Which::All).await
     }
 

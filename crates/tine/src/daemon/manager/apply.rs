@@ -10,7 +10,10 @@ use super::{
     start::{check_specs, fresh, refuse},
 };
 use crate::{
-    api::apps::{AppResponse, Outcome},
+    api::{
+        apps::{AppResponse, Outcome},
+        reload::Rolling,
+    },
     control::Replies,
     daemon::{
         app::Card,
@@ -200,7 +203,7 @@ fn converge(spec: &AppSpec, changed: &[String]) -> Todo {
     if changed.iter().any(on_ground) {
         return Todo::Restart { which: Which::All, alter, reason: Reason::Asked };
     }
-    Todo::Reload { alter, parallel: None }
+    Todo::Reload { which: Which::All, alter, rolling: Rolling::default() }
 }
 
 /// The keys that are different, as `key old → new`. Whose shell it was started from is no difference.

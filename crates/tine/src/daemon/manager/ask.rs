@@ -10,7 +10,7 @@ use crate::{
     api::apps::{AppRequest, AppResponse, Change, Detail, Outcome, Target, Targets},
     control::Replies,
     daemon::{
-        app::Action,
+        app::{Action, beside},
         order::{Alter, Query, Scale, Todo, Which},
         slot::Reason,
         targets::{Meant, resolve},
@@ -25,6 +25,8 @@ impl Manager {
             AppRequest::Delete(targets) => self.each(&targets, replies, |_| Todo::Delete),
             AppRequest::Restart(change) => self.restart(change, replies),
             AppRequest::Reload(change) => self.reload(change, replies),
+            AppRequest::Rollback(targets) => self.of_whole(&targets, replies, || Todo::Rollback),
+            AppRequest::Promote(targets) => self.of_whole(&targets, replies, || Todo::Promote),
             AppRequest::Scale { target, to } => self.scale(target, &to, replies),
             AppRequest::List { detail, targets } => self.list(detail, &targets, replies),
             AppRequest::Reset(targets) => self.simply(&targets, replies, "reset", Query::Reset),
@@ -84,18 +86,41 @@ impl Manager {
     }
 
     fn reload(&self, change: Change, replies: Replies) {
-        let Change { targets, patch, inherited, parallel, force } = change;
+        let Change { targets, patch, inherited, rolling } = change;
         let alter = Alter { patch, whole: false, inherited };
         if let Err(error) = self.check_name(&targets, &alter) {
             return refuse(&replies, error);
         }
-        if force && let Ok(meant) = self.meant(&targets) {
-            for app in meant.keys().filter_map(|number| self.apps.get(number)) {
-                let _ = app.queries.try_send(Query::CancelReload);
-            }
+        if let Err(error) = beside(&rolling) {
+            return refuse(&replies, error);
         }
-        let todo = |_| Todo::Reload { alter: alter.clone(), parallel };
+        if rolling.force
+            && let Ok(meant) = self.meant(&targets)
+        {
+            self.call_off(meant.keys());
+        }
+        let todo = |which| Todo::Reload { which, alter: alter.clone(), rolling };
         self.each(&Targets { targets }, replies, todo);
+    }
+
+    /// Reloads that run are given up.
+    pub(super) fn call_off<'a>(&self, apps: impl Iterator<Item = &'a u32>) {
+        for app in apps.filter_map(|number| self.apps.get(number)) {
+            let _ = app.queries.try_send(Query::CancelReload);
+        }
+    }
+
+    /// Versions are of whole apps.
+    fn of_whole(&self, targets: &Targets, replies: Replies, todo: impl Fn() -> Todo) {
+        match self.meant(&targets.targets) {
+            Ok(meant) if meant.values().any(|which| *which != Which::All) => {
+                let error =
+                    "a version is the whole app's: say its name instead of an id".to_owned();
+                refuse(&replies, error);
+            }
+            Ok(_) => self.each(targets, replies, |_| todo()),
+            Err(error) => refuse(&replies, error),
+        }
     }
 
     /// A new name must be free, and can be given to one app only.

@@ -117,6 +117,8 @@ impl Work {
             Todo::Start(_)
             | Todo::Restart { .. }
             | Todo::Reload { .. }
+            | Todo::Rollback
+            | Todo::Promote
             | Todo::Scale(_)
             | Todo::Leave(_) => {}
         }

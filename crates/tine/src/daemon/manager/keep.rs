@@ -193,9 +193,11 @@ impl Manager {
     }
 
     fn bring_back_one(&mut self, app: SavedApp, same_numbers: bool) -> Option<Work> {
-        let mut spec = app.spec;
+        let (mut spec, mut previous) = (app.spec, app.previous);
         if app.no_env {
-            spec.inherited = std::env::vars().collect();
+            for spec in std::iter::once(&mut spec).chain(&mut previous) {
+                spec.inherited = std::env::vars().collect();
+            }
         }
         let wanted = app.workers.iter().filter(|worker| worker.wanted);
         let mut ids = std::collections::BTreeSet::new();
@@ -211,7 +213,7 @@ impl Manager {
         let slots = slots.collect();
         let number = if same_numbers { app.number } else { self.next_number };
         self.next_number = self.next_number.max(number + 1);
-        let plan = Plan { number, spec, slots, left: None };
+        let plan = Plan { number, spec, previous, slots, left: None };
         self.apps.insert(number, app::spawn(plan, self.shared.clone()));
         self.work(number, Todo::Start(Which::Ids(ids)))
     }

@@ -151,7 +151,14 @@ impl Manager {
                 processes: app.processes,
                 before: before.clone(),
             };
-            let plan = crate::daemon::app::Plan { number, spec: app.spec, slots, left: Some(left) };
+            let previous = app.previous;
+            let plan = crate::daemon::app::Plan {
+                number,
+                spec: app.spec,
+                previous,
+                slots,
+                left: Some(left),
+            };
             self.apps.insert(number, crate::daemon::app::spawn(plan, self.shared.clone()));
         }
         for (pid, _) in &ends {

@@ -8,7 +8,7 @@ use crate::{
     causes::causes,
     control::Replies,
     daemon::{
-        app::{Card, altered},
+        app::{Card, altered, beside},
         order::{Alter, Todo, Which},
         slot::Reason,
     },
@@ -25,10 +25,19 @@ enum Step {
     Change(u32, Alter),
 }
 
+impl Step {
+    const fn number(&self) -> Option<&u32> {
+        match self {
+            Self::Change(number, _) => Some(number),
+            Self::New(_) => None,
+        }
+    }
+}
+
 impl Manager {
     /// Looks first whether everything can be started, for otherwise nothing shall be.
     pub(super) fn start(&mut self, start: Start, replies: Replies) {
-        let steps = match steps(&start, &self.cards()) {
+        let steps = match beside(&start.rolling).and_then(|_| steps(&start, &self.cards())) {
             Ok(steps) => steps,
             Err(error) => return refuse(&replies, error),
         };
@@ -49,6 +58,9 @@ impl Manager {
             Ok(steps) => steps,
             Err(error) => return refuse(&replies, error),
         };
+        if start.rolling.force && start.known == Known::Reload {
+            self.call_off(steps.iter().filter_map(Step::number));
+        }
         let works = steps.into_iter().filter_map(|step| self.begin(step, start)).collect();
         let works = self.in_order(works);
         self.dispatch(works, replies);
@@ -64,7 +76,8 @@ impl Manager {
                 self.work(number, Todo::Start(which))
             }
             Step::Change(number, alter) if start.known == Known::Reload => {
-                self.work(number, Todo::Reload { alter, parallel: None })
+                let rolling = start.rolling;
+                self.work(number, Todo::Reload { which: Which::All, alter, rolling })
             }
             Step::Change(number, alter) => {
                 let (which, reason) = (Which::All, Reason::Asked);
