@@ -11,6 +11,7 @@ use super::{
     abandoned::Sightings,
     balance::{Group, GroupError},
     caller::Options,
+    leaving::Handshakes,
 };
 use crate::{
     address::{ListenKey, Transport},
@@ -30,9 +31,11 @@ pub(super) struct Seats {
     registry: Registry,
     sockets: BTreeMap<SeatId, Socket>,
     groups: BTreeMap<ListenerId, Group>,
-    closing: Closing,
+    pub(super) closing: Closing,
     /// Whose connections-to-be wait in another seat already: closed when nobody holds them.
     succeeded: BTreeSet<SeatId>,
+    /// Whose workers have left for good.
+    pub(super) spent: BTreeMap<SeatId, Handshakes>,
     pub(super) sightings: Sightings,
 }
 
@@ -211,6 +214,10 @@ impl Seats {
     /// Closes what nobody has taken in time.
     pub(super) fn close_due(&mut self, now: Instant) -> Result<(), GroupError> {
         for seat in self.closing.take_due(now) {
+            if self.spent.contains_key(&seat) {
+                self.close_spent(seat, now)?;
+                continue;
+            }
             let state = self.registry.seat(seat).map(|seat| seat.state);
             let is_left = state == Some(SeatState::Waiting) && self.can_close(seat);
             if self.succeeded.remove(&seat) || is_left {
@@ -218,6 +225,16 @@ impl Seats {
             }
         }
         Ok(())
+    }
+
+    /// It is there for whoever comes next.
+    pub(super) fn wait_for_anybody(&mut self, seat: SeatId) {
+        self.registry.waits(seat);
+    }
+
+    /// Whether the kernel moves what waits in this seat when it closes.
+    pub(super) fn migrates_at(&self, seat: SeatId) -> bool {
+        self.listener_of(seat).is_some_and(|(listener, _)| self.migrates(listener))
     }
 
     /// What would come to the old seat waits in the new one, as soon as the old one drains.
@@ -325,6 +342,7 @@ impl Seats {
         self.registry.let_go_of_all(seat);
         self.rotate_of(seat)?;
         self.succeeded.remove(&seat);
+        self.spent.remove(&seat);
         let last = self.registry.remove_seat(seat);
         let socket = self.sockets.remove(&seat);
         drop(socket);
