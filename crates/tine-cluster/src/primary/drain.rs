@@ -15,11 +15,11 @@ use tine_linux::{
 use super::{
     channel::Order,
     event::What,
-    leaving::{self, Look},
+    leaving::{self, Cut, Look},
     seats::Seats,
     settings::ProgramKind,
     task::Task,
-    worker::{Talk, Worker},
+    worker::Talk,
 };
 use crate::{
     core::worker::Life,
@@ -140,28 +140,33 @@ impl Task {
 
     /// The worker's time is up: what it has open now is cut, unless it ends on its own yet.
     pub(super) fn note_cut(&mut self, id: WorkerId) {
-        if self.workers.get(&id).is_none_or(|worker| worker.exit.is_some()) {
-            return;
-        }
-        let open = self.look_at_connections(id, Look::Count, false);
-        if let Some(worker) = self.workers.get_mut(&id) {
-            worker.leaving.cut = (open > 0).then_some(open);
+        let table = self.table_for(id);
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if worker.exit.is_none() {
+            let members = worker.members(&table);
+            worker.leaving.cut = Cut::of(worker, members);
         }
     }
 
     /// It was told to stop, and may finish what it has before it does.
     pub(super) fn look_at_the_cut(&mut self, id: WorkerId) {
-        let stops = |worker: &Worker| matches!(worker.life, Life::Stopping { .. });
-        let worker = self.workers.get(&id);
-        if worker.is_some_and(|worker| worker.leaving.cut.is_some() && stops(worker)) {
-            self.note_cut(id);
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if !matches!(worker.life, Life::Stopping { .. }) || worker.exit.is_some() {
+            return;
+        }
+        let Some(before) = worker.leaving.cut.take() else { return };
+        self.note_cut(id);
+        if let Some(worker) = self.workers.get_mut(&id)
+            && !before.can_be_counted_again()
+        {
+            worker.leaving.cut = Some(before);
         }
     }
 
     /// It has ended.
     pub(super) fn tell_cut(&mut self, id: WorkerId) {
         let cut = self.workers.get_mut(&id).and_then(|worker| worker.leaving.cut.take());
-        if let Some(connections) = cut {
+        if let Some(Cut { connections, .. }) = cut {
             self.tell(id, What::Cut { connections });
         }
     }
@@ -173,15 +178,20 @@ impl Task {
     /// wait for it, nor where a successor has the same seat.
     fn has_handshakes(&mut self, id: WorkerId, seats: &[SeatId]) -> bool {
         let Some(worker) = self.workers.get_mut(&id) else { return false };
-        if worker.ports.is_empty() || worker.is_followed || worker.exit.is_some() {
+        if worker.ports.is_empty() || worker.exit.is_some() {
             return false;
         }
-        let registry = self.seats.registry();
-        let alone = |seat: &SeatId| {
-            registry.seat(*seat).is_some_and(|it| it.holders == [id])
-                && !self.seats.can_close(*seat)
+        let (registry, followed) = (self.seats.registry(), worker.is_followed);
+        let ends_there = |seat: &SeatId| {
+            let alone = registry.seat(*seat).is_some_and(|it| it.holders == [id]);
+            alone
+                && match (self.seats.is_succeeded(*seat), followed) {
+                    (true, _) => !self.seats.migrates_at(*seat),
+                    (false, true) => false,
+                    (false, false) => !self.seats.can_close(*seat),
+                }
         };
-        if !self.stopping && !seats.iter().any(alone) {
+        if !self.stopping && !seats.iter().any(ends_there) {
             return false;
         }
         let now = leaving::handshakes(worker.ports.iter().copied());

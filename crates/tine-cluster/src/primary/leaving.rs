@@ -29,9 +29,32 @@ const SHORTER_THAN_A_REQUEST: u64 = 16;
 #[derive(Debug, Default)]
 pub(super) struct Leaving {
     /// Connections that were open when its time was up and have been ever since.
-    pub(super) cut: Option<usize>,
+    pub(super) cut: Option<Cut>,
     pub(super) handshakes: Handshakes,
     kept: Option<Kept>,
+}
+
+/// Connections that are not to end by themselves, and the processes that were looked at for them.
+#[derive(Debug)]
+pub(super) struct Cut {
+    pub(super) connections: usize,
+    members: Vec<Pid>,
+}
+
+impl Cut {
+    /// What these processes have open now.
+    pub(super) fn of(worker: &mut Worker, members: Vec<Pid>) -> Option<Self> {
+        let connections = look(worker, &members, (Look::Count, false));
+        (connections > 0).then_some(Self { connections, members })
+    }
+
+    /// Whether all of them still run: what a dead one does not have open was cut with it.
+    pub(super) fn can_be_counted_again(&self) -> bool {
+        let has_files = |pid: &Pid| {
+            fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|mut files| files.next().is_some())
+        };
+        self.members.iter().all(has_files)
+    }
 }
 
 type Handshake = (SocketAddr, SocketAddr);

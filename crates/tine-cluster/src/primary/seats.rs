@@ -28,7 +28,7 @@ use tine_linux::balance::Balancer;
 /// The listeners of a cluster with their sockets.
 #[derive(Debug, Default)]
 pub(super) struct Seats {
-    registry: Registry,
+    pub(super) registry: Registry,
     sockets: BTreeMap<SeatId, Socket>,
     groups: BTreeMap<ListenerId, Group>,
     pub(super) closing: Closing,
@@ -188,6 +188,9 @@ impl Seats {
             // Not for the successor, which has another one.
             self.registry.let_go_of_all(seat);
         }
+        if !self.migrates_at(seat) && self.succeeded.remove(&seat) {
+            self.spent.insert(seat, Handshakes::default());
+        }
         self.rotate_of(seat)?;
         if self.transport(seat) == Some(Transport::Udp) && self.can_close(seat) {
             return self.close(seat);
@@ -227,16 +230,6 @@ impl Seats {
         Ok(())
     }
 
-    /// It is there for whoever comes next.
-    pub(super) fn wait_for_anybody(&mut self, seat: SeatId) {
-        self.registry.waits(seat);
-    }
-
-    /// Whether the kernel moves what waits in this seat when it closes.
-    pub(super) fn migrates_at(&self, seat: SeatId) -> bool {
-        self.listener_of(seat).is_some_and(|(listener, _)| self.migrates(listener))
-    }
-
     /// What would come to the old seat waits in the new one, as soon as the old one drains.
     pub(super) fn succeed(&mut self, old: SeatId, new: SeatId) {
         self.registry.waits(new);
@@ -251,6 +244,11 @@ impl Seats {
     /// Whether the kernel moves what waits in a seat of the listener that closes.
     pub(super) fn migrates(&self, listener: ListenerId) -> bool {
         self.groups.get(&listener).is_some_and(Group::migrates)
+    }
+
+    /// Whether the kernel can be told which of the listener's seats get connections.
+    pub(super) fn has_a_rotation(&self, listener: ListenerId) -> bool {
+        self.groups.get(&listener).is_some_and(Group::has_a_rotation)
     }
 
     /// Whether nothing is lost when the seat closes.

@@ -45,7 +45,7 @@ impl Seats {
         if waiting && !self.migrates_at(seat) {
             // Its worker did not accept them to its end: whoever comes next may.
             self.spent.remove(&seat);
-            self.wait_for_anybody(seat);
+            self.registry.waits(seat);
             return Ok(());
         }
         if self.migrates_at(seat) || self.has_handshakes(seat) {
@@ -53,6 +53,11 @@ impl Seats {
             return Ok(());
         }
         self.close(seat)
+    }
+
+    /// Whether the kernel moves what waits in this seat when it closes.
+    pub(super) fn migrates_at(&self, seat: SeatId) -> bool {
+        self.listener_of(seat).is_some_and(|(listener, _)| self.migrates(listener))
     }
 
     fn has_handshakes(&mut self, seat: SeatId) -> bool {

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ListenerReport, PortsReport};
-use crate::spec::{AppSpec, Env, Patch};
+use super::{ListenerReport, PortsReport, verify::Verified};
+use crate::spec::{AppSpec, Env, Millis, Patch};
 
 /// Which apps or workers: a name, a worker's id, a namespace, `all`, or `/a regular expression/`. A name goes
 /// before an id, an id before a namespace.
@@ -31,6 +31,9 @@ pub enum AppRequest {
         target: Target,
         /// `3`, `+1`, `-1`.
         to: String,
+        /// Connections have so long to finish this once, whatever the app says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        drain_timeout: Option<Millis>,
     },
     /// What is shown of every app, in the order of the ids.
     List {
@@ -99,6 +102,17 @@ pub enum AppRequest {
 pub struct Targets {
     /// Any number.
     pub targets: Vec<Target>,
+    /// A stop: connections have so long to finish this once, whatever the app says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_timeout: Option<Millis>,
+}
+
+impl Targets {
+    /// These, and nothing else said.
+    #[must_use]
+    pub const fn of(targets: Vec<Target>) -> Self {
+        Self { targets, drain_timeout: None }
+    }
 }
 
 /// Apps that are to run.
@@ -146,6 +160,9 @@ pub struct Change {
     /// A reload that runs is given up for this one.
     #[serde(default)]
     pub force: bool,
+    /// A reload: the app is asked meanwhile, as by a client, and what was lost is told.
+    #[serde(default)]
+    pub verify: bool,
 }
 
 /// How much is told of an app.
@@ -181,7 +198,7 @@ pub enum AppResponse {
 }
 
 /// What became of a request for one app.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Which.
     pub app: String,
@@ -194,6 +211,12 @@ pub struct Outcome {
     /// The last lines that the program wrote, where they explain the error.
     #[serde(default)]
     pub last_lines: Vec<String>,
+    /// Connections that were cut, since they did not end within the drain's time.
+    #[serde(default)]
+    pub cut: u64,
+    /// What a reload has cost that was to be verified; the command fails if anything was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Box<Verified>>,
 }
 
 /// The manager itself.
@@ -228,6 +251,9 @@ pub struct AppView {
     pub watching: bool,
     /// What goes on with the whole app, such as `reloading`; the last reload's failure.
     pub note: Option<String>,
+    /// Connections that were cut since the app is known, since they did not end within the drain's time.
+    #[serde(default)]
+    pub cut: u64,
     /// With [`Detail::Spec`] and [`Detail::Full`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<Box<AppSpec>>,
@@ -245,6 +271,9 @@ pub struct AppDetails {
     pub listeners: Vec<ListenerReport>,
     /// The last lines of each worker, by its id.
     pub last_lines: BTreeMap<u32, Vec<String>>,
+    /// What the last reload has cost that was verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Box<Verified>>,
 }
 
 /// One instance of an app, with the worker that fills it.
@@ -270,6 +299,9 @@ pub struct WorkerView {
     pub created_at: u64,
     /// Of the worker that ended last.
     pub exit_code: Option<i32>,
+    /// Connections of this instance's workers that were cut, since they did not end within the drain's time.
+    #[serde(default)]
+    pub cut: u64,
     /// The wait before the next start, milliseconds; while there is one.
     pub delay: Option<u64>,
     /// Resident bytes of the worker with all that descends from it.

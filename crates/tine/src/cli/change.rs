@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
+
 use super::{
     file::{self, Choice},
     inherited::inherited,
@@ -29,6 +31,7 @@ pub(super) const RELOAD: &str = "\
 Examples:
   tine reload api                       new workers before old ones, one by one, no request lost
   tine reload all --parallel 2          two at a time
+  tine reload api --verify              asks it all the while; tells what was lost, how long who waited
   tine reload tine.toml                 what the file says now; what is missing is started
 The first new worker is tried alone: if it fails, the old ones serve on and the command fails.";
 
@@ -53,6 +56,9 @@ pub struct Args {
     /// Give up a reload that runs
     #[arg(short, long)]
     force: bool,
+    /// Ask the app meanwhile, as a client does, and tell what was lost; 1 if anything was
+    #[arg(long)]
+    verify: bool,
     #[command(flatten)]
     show: Show,
     /// The program's new arguments
@@ -71,6 +77,9 @@ pub fn run(mut args: Args, how: Action, screen: Screen) -> anyhow::Result<ExitCo
     let place = Place::here(&Home::from_env()?)?;
     let (files, words): (Vec<String>, Vec<String>) =
         args.words.iter().cloned().partition(|word| file::is_source(word));
+    if args.verify && (how == Action::Restart || !files.is_empty()) {
+        bail!("--verify is for `tine reload` with the names of apps");
+    }
     let mut requests = Vec::new();
     for file in &files {
         requests.push(of_file(file, &args, how, &place)?);
@@ -113,7 +122,8 @@ fn of_apps(
         patch.set("args", &args.arguments);
     }
     let inherited = args.choice.update_env.then(inherited);
-    let change = Change { targets, patch, inherited, parallel: args.parallel, force: args.force };
+    let (parallel, force, verify) = (args.parallel, args.force, args.verify);
+    let change = Change { targets, patch, inherited, parallel, force, verify };
     let changes = if args.options.toggles_watch() {
         let apps = session.apps(Detail::Spec, &change.targets)?;
         apps.iter().map(|app| toggled(&change, app)).collect()

@@ -159,7 +159,14 @@ impl Plan<'_> {
             patch.set("args", &self.args.arguments);
         }
         let inherited = self.args.choice.update_env.then_some(env);
-        AppRequest::Restart(Change { targets, patch, inherited, parallel: None, force: false })
+        AppRequest::Restart(Change {
+            targets,
+            patch,
+            inherited,
+            parallel: None,
+            force: false,
+            verify: false,
+        })
     }
 
     fn of_script(&self, word: &str, env: &Env) -> anyhow::Result<AppRequest> {

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use super::{
     session::{Session, need},
     show::Show,
-    targets,
+    targets, values,
 };
 use crate::{
     api::apps::{AppRequest, Targets},
     render::Screen,
+    spec::Millis,
 };
 
 pub(super) const STOP: &str = "\
@@ -35,6 +36,9 @@ pub struct Args {
     /// Do not watch files any more (no stopped app is watched)
     #[arg(long, hide = true)]
     watch: bool,
+    /// Connections have so long to finish this time, such as 5s or 2m; then they are cut [default: the app's]
+    #[arg(long, value_name = "TIME", value_parser = values::millis)]
+    drain_timeout: Option<Millis>,
     #[command(flatten)]
     show: Show,
 }
@@ -65,5 +69,5 @@ fn run(
     let mut session = Session::find(&args.show, screen)?;
     let targets = targets::resolve(&args.words, &mut session)?;
     need(&targets, "the file has no apps")?;
-    session.carry_out(&request(Targets { targets }))
+    session.carry_out(&request(Targets { targets, drain_timeout: args.drain_timeout }))
 }

@@ -8,11 +8,12 @@ mod output;
 mod pid_file;
 mod queries;
 mod scale;
+mod verified;
 
 pub(super) use change::altered;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::PathBuf,
     pin::pin,
@@ -23,7 +24,10 @@ use std::{
     time::Duration,
 };
 
-use tine_cluster::primary::{Cluster, Event, Events, Settings};
+use tine_cluster::{
+    id::WorkerId,
+    primary::{Cluster, Event, Events, Settings},
+};
 use tokio::{
     sync::{Notify, broadcast, mpsc, watch},
     time::{Instant, sleep_until},
@@ -36,7 +40,10 @@ use super::{
     state::SavedWorker,
 };
 use crate::{
-    api::apps::{AppEvent, AppResponse, Outcome, Status},
+    api::{
+        apps::{AppEvent, AppResponse, Outcome, Status},
+        verify::Verified,
+    },
     control::Replies,
     home::Home,
     logs::LogWriter,
@@ -105,6 +112,14 @@ struct App {
     logs: Option<LogWriter>,
     /// How many it has had.
     clusters: u32,
+    /// Connections that were cut under the order that is or was carried out last, by the worker's id.
+    cut: BTreeMap<u32, u64>,
+    /// Those of workers that the app has no more included.
+    cut_ever: u64,
+    /// Workers that are told to leave.
+    leavers: BTreeSet<WorkerId>,
+    /// What the last reload has cost that was looked at.
+    verified: Option<Box<Verified>>,
     /// The first one that it listens on.
     address: Option<SocketAddr>,
     inputs: Inputs,
@@ -195,6 +210,10 @@ pub(super) fn spawn(plan: Plan, shared: Shared) -> Handle {
         guard: None,
         logs: None,
         clusters: 0,
+        cut: BTreeMap::new(),
+        cut_ever: 0,
+        leavers: BTreeSet::new(),
+        verified: None,
         address: None,
         inputs: Inputs {
             events: None,
@@ -244,12 +263,18 @@ impl App {
     async fn carry_out(&mut self, order: Order) -> bool {
         self.progress = order.progress;
         self.interrupted = false;
+        self.cut.clear();
+        self.drain_within(order.drain_timeout).await;
         let is_last = matches!(order.todo, Todo::Delete | Todo::End);
         let outcome = match order.todo {
             Todo::Start(which) => self.start(&which).await,
             Todo::Stop(which) => self.stop(&which).await,
             Todo::Restart { which, alter, reason } => self.restart(&which, alter, reason).await,
-            Todo::Reload { alter, parallel } => {
+            Todo::Reload { alter, parallel, verify: true } => {
+                let turn = change::Turn { parallel, only: None };
+                self.reload_verified(alter, turn).await
+            }
+            Todo::Reload { alter, parallel, verify: false } => {
                 let turn = change::Turn { parallel, only: None };
                 self.reload(alter, turn, Reason::Reload).await
             }
@@ -258,6 +283,11 @@ impl App {
             Todo::End => self.stop(&Which::All).await,
         };
         self.progress = None;
+        self.settle_leavers().await;
+        let outcome = Outcome { cut: self.cut.values().sum(), ..outcome };
+        if order.drain_timeout.is_some() {
+            self.drain_as_ever().await;
+        }
         if is_last {
             self.close_logs().await;
         }
@@ -280,6 +310,7 @@ impl App {
     fn ended(&mut self) {
         self.inputs.events = None;
         self.runs = None;
+        self.leavers.clear();
         self.slots.values_mut().for_each(Slot::abandoned);
         self.publish();
     }
@@ -347,7 +378,7 @@ impl App {
     fn done(&self, done: &str, which: &Which) -> Outcome {
         let ids = self.slots.values().map(|slot| slot.id).filter(|id| which.has(*id)).collect();
         let app = self.spec.name.clone();
-        Outcome { app, ids, done: done.to_owned(), error: None, last_lines: Vec::new() }
+        Outcome { app, ids, done: done.to_owned(), ..Outcome::default() }
     }
 
     fn failed(&self, error: impl std::fmt::Display, which: &Which) -> Outcome {

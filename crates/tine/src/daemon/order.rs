@@ -12,13 +12,15 @@ use crate::{
         apps::{AppView, Detail, Outcome},
     },
     control::Replies,
-    spec::{Env, Patch},
+    spec::{Env, Millis, Patch},
 };
 
 /// Work, carried out one after the other.
 #[derive(Debug)]
 pub(super) struct Order {
     pub todo: Todo,
+    /// Connections have so long to finish this once.
+    pub drain_timeout: Option<Millis>,
     /// Hears of progress.
     pub progress: Option<Replies>,
     pub answer: oneshot::Sender<Outcome>,
@@ -34,7 +36,7 @@ pub(super) enum Todo {
     /// Stop and start, with these changes.
     Restart { which: Which, alter: Alter, reason: Reason },
     /// Start and stop, with these changes.
-    Reload { alter: Alter, parallel: Option<u32> },
+    Reload { alter: Alter, parallel: Option<u32>, verify: bool },
     /// Have so many instances.
     Scale(Scale),
     /// Stop, and be forgotten.

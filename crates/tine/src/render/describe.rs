@@ -5,11 +5,15 @@ use std::fmt::Write as _;
 use super::{Screen, amount, harmless, list, ports, settings};
 use crate::{
     api::{
-        PortsReport,
+        ListenerReport, PortsReport,
         apps::{AppDetails, AppEvent, AppView, WorkerView},
     },
     units::spoken_bytes,
 };
+
+/// Where it is so.
+const LEAVERS_ACCEPT: &str = "one-queue: a worker that is to leave goes on accepting until it is \
+    told to stop; under load its last connections are cut";
 
 /// One app after the other. `now` is in milliseconds since 1970.
 #[must_use]
@@ -36,6 +40,13 @@ fn head(app: &AppView, screen: Screen) -> String {
     rows.extend(app.note.iter().map(|note| ("note", harmless(note))));
     rows.push(("mode", list::mode(app).to_owned()));
     rows.push(("ports", list::ports(app)));
+    rows.extend((app.cut > 0).then(|| ("connections cut", cut(app))));
+    if let Some(last) = app.full.as_ref().and_then(|full| full.verified.as_ref()) {
+        let mut name = "last verified reload";
+        for line in super::verified(last) {
+            rows.push((std::mem::take(&mut name), line));
+        }
+    }
     if let Some(spec) = &app.spec {
         rows.extend(settings::settings(spec));
     }
@@ -45,6 +56,14 @@ fn head(app: &AppView, screen: Screen) -> String {
         let _ = writeln!(text, "  {key:<20}{value}");
     }
     text
+}
+
+/// Those of workers that the app has no more are in the sum only.
+fn cut(app: &AppView) -> String {
+    let cut = app.workers.iter().filter(|worker| worker.cut > 0);
+    let each: Vec<String> = cut.map(|it| format!("worker {}: {}", it.id, it.cut)).collect();
+    let each = if each.is_empty() { String::new() } else { format!(" ({})", each.join(", ")) };
+    format!("{}{each}", app.cut)
 }
 
 const WORKERS: [&str; 9] =
@@ -95,6 +114,10 @@ fn details(app: &AppView, full: &AppDetails, now: u64, screen: Screen) -> String
             listeners: full.listeners.clone(),
         };
         text.extend(["\n", &ports::managed(&[report], screen)]);
+        if full.listeners.iter().any(ListenerReport::leavers_accept) {
+            text += &screen.paint("33", LEAVERS_ACCEPT);
+            text += "\n";
+        }
     }
     if !full.events.is_empty() {
         text.extend(["\n", &events(&full.events, now, screen)]);
@@ -151,6 +174,7 @@ mod tests {
             ],
             listeners: Vec::new(),
             last_lines: [(1, vec!["Error: no database".to_owned()]), (0, Vec::new())].into(),
+            verified: None,
         };
         AppView { full: Some(Box::new(full)), ..sample::app() }
     }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod change;
+mod drain;
 mod files;
 mod import;
 mod list;
@@ -9,3 +10,4 @@ mod pm2;
 mod shell;
 mod start;
 mod upkeep;
+mod verify;

@@ -61,6 +61,7 @@ mod tests {
             ports: Vec::new(),
             watching: false,
             note: None,
+            cut: 0,
             spec: None,
             full: None,
         }

@@ -37,12 +37,20 @@ impl App {
             }
             What::Unfit { reason } => self.trouble(instance.0, "error", reason.to_string()),
             What::Misbehaved { error } => self.trouble(instance.0, "error", error),
-            What::Draining => slot.leaves(worker),
+            What::Draining => {
+                slot.leaves(worker);
+                self.leavers.insert(worker);
+            }
             What::Cut { connections } => {
+                let count = u64::try_from(connections).unwrap_or(u64::MAX);
+                slot.cut += count;
+                self.cut_ever += count;
+                *self.cut.entry(id).or_default() += count;
                 let text = format!("{connections} connections did not end in time and were cut");
                 self.note(Some(id), "cut", text);
             }
             What::Exited { exit, lived, asked, .. } => {
+                self.leavers.remove(&worker);
                 self.exited((instance.0, worker), exit, (lived, asked));
             }
             What::Restarting { after } => {

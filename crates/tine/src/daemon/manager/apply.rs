@@ -133,7 +133,7 @@ impl Manager {
         };
         let app_there = number.and_then(|number| self.apps.get(number));
         let ids = app_there.map(|app| app.card.borrow().ids.clone()).unwrap_or_default();
-        Outcome { app, ids, done: done.to_owned(), error: None, last_lines: Vec::new() }
+        Outcome { app, ids, done: done.to_owned(), ..Outcome::default() }
     }
 }
 
@@ -200,7 +200,7 @@ fn converge(spec: &AppSpec, changed: &[String]) -> Todo {
     if changed.iter().any(on_ground) {
         return Todo::Restart { which: Which::All, alter, reason: Reason::Asked };
     }
-    Todo::Reload { alter, parallel: None }
+    Todo::Reload { alter, parallel: None, verify: false }
 }
 
 /// The keys that are different, as `key old → new`. Whose shell it was started from is no difference.

@@ -63,7 +63,7 @@ impl Manager {
                 self.work(number, Todo::Start(which))
             }
             Step::Change(number, alter) if known == Known::Reload => {
-                self.work(number, Todo::Reload { alter, parallel: None })
+                self.work(number, Todo::Reload { alter, parallel: None, verify: false })
             }
             Step::Change(number, alter) => {
                 let (which, reason) = (Which::All, Reason::Asked);
