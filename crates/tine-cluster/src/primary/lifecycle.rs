@@ -159,9 +159,10 @@ impl Task {
 
     pub(super) fn let_go(&mut self, seat: SeatId, id: WorkerId) {
         let for_good = |it: &Worker| (it.asked || it.retired) && !it.is_followed;
-        let let_go = match self.workers.get(&id).is_some_and(for_good) {
-            true => self.seats.leave_for_good(seat, id),
-            false => self.seats.let_go(seat, id),
+        let let_go = if self.workers.get(&id).is_some_and(for_good) {
+            self.seats.leave_for_good(seat, id)
+        } else {
+            self.seats.let_go(seat, id)
         };
         if let Err(error) = let_go {
             self.trouble(id, "give a seat to the others", io::Error::other(error));
