@@ -6,6 +6,8 @@
 
 pub mod apps;
 pub mod doctor;
+pub mod status;
+pub mod told;
 pub mod verify;
 
 use serde::{Deserialize, Serialize};

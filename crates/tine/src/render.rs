@@ -12,7 +12,7 @@ mod sample;
 mod settings;
 mod verified;
 
-pub use describe::describe;
+pub use describe::{Versions, describe};
 pub use doctor::doctor;
 pub use inspect::inspect;
 pub use list::{Field, Listing, Sort, list};

@@ -1,5 +1,6 @@
 //! The task of one app: it alone has the app's cluster, and carries out orders one by one.
 
+mod actions;
 mod change;
 mod guarded;
 mod heard;
@@ -8,12 +9,17 @@ mod output;
 mod pid_file;
 mod queries;
 mod scale;
+mod stdin;
 mod verified;
 
+pub(super) use actions::Action;
+use actions::Programs;
 pub(super) use change::altered;
+use stdin::Stdins;
+use verified::Losses;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::SocketAddr,
     path::PathBuf,
     pin::pin,
@@ -24,10 +30,7 @@ use std::{
     time::Duration,
 };
 
-use tine_cluster::{
-    id::WorkerId,
-    primary::{Cluster, Event, Events, Settings},
-};
+use tine_cluster::primary::{Cluster, Event, Events, Settings};
 use tokio::{
     sync::{Notify, broadcast, mpsc, watch},
     time::{Instant, sleep_until},
@@ -40,10 +43,7 @@ use super::{
     state::SavedWorker,
 };
 use crate::{
-    api::{
-        apps::{AppEvent, AppResponse, Outcome, Status},
-        verify::Verified,
-    },
+    api::apps::{AppEvent, AppResponse, Outcome, Status},
     control::Replies,
     home::Home,
     logs::LogWriter,
@@ -110,16 +110,11 @@ struct App {
     runs: Option<Runs>,
     guard: Option<Guard>,
     logs: Option<LogWriter>,
+    stdins: Stdins,
+    programs: Programs,
     /// How many it has had.
     clusters: u32,
-    /// Connections that were cut under the order that is or was carried out last, by the worker's id.
-    cut: BTreeMap<u32, u64>,
-    /// Those of workers that the app has no more included.
-    cut_ever: u64,
-    /// Workers that are told to leave.
-    leavers: BTreeSet<WorkerId>,
-    /// What the last reload has cost that was looked at.
-    verified: Option<Box<Verified>>,
+    losses: Losses,
     /// The first one that it listens on.
     address: Option<SocketAddr>,
     inputs: Inputs,
@@ -143,6 +138,8 @@ struct Runs {
 struct Facts {
     exec_path: PathBuf,
     interpreter: String,
+    /// Where they are not the spec's.
+    args: Option<Vec<String>>,
 }
 
 /// What comes in while no order is taken.
@@ -209,11 +206,10 @@ pub(super) fn spawn(plan: Plan, shared: Shared) -> Handle {
         runs: None,
         guard: None,
         logs: None,
+        stdins: Stdins::default(),
+        programs: Programs::default(),
         clusters: 0,
-        cut: BTreeMap::new(),
-        cut_ever: 0,
-        leavers: BTreeSet::new(),
-        verified: None,
+        losses: Losses::default(),
         address: None,
         inputs: Inputs {
             events: None,
@@ -263,7 +259,7 @@ impl App {
     async fn carry_out(&mut self, order: Order) -> bool {
         self.progress = order.progress;
         self.interrupted = false;
-        self.cut.clear();
+        self.losses.cut.clear();
         self.drain_within(order.drain_timeout).await;
         let is_last = matches!(order.todo, Todo::Delete | Todo::End);
         let outcome = match order.todo {
@@ -284,7 +280,7 @@ impl App {
         };
         self.progress = None;
         self.settle_leavers().await;
-        let outcome = Outcome { cut: self.cut.values().sum(), ..outcome };
+        let outcome = Outcome { cut: self.losses.cut.values().sum(), ..outcome };
         if order.drain_timeout.is_some() {
             self.drain_as_ever().await;
         }
@@ -310,7 +306,9 @@ impl App {
     fn ended(&mut self) {
         self.inputs.events = None;
         self.runs = None;
-        self.leavers.clear();
+        self.losses.leavers.clear();
+        self.stdins.clear();
+        self.programs.clear();
         self.slots.values_mut().for_each(Slot::abandoned);
         self.publish();
     }

@@ -9,5 +9,7 @@ mod list;
 mod pm2;
 mod shell;
 mod start;
+mod stdin;
+mod trigger;
 mod upkeep;
 mod verify;

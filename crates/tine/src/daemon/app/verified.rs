@@ -1,8 +1,11 @@
 //! Reloads an app and asks it meanwhile, as its clients do; counts what was cut.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use tine_cluster::primary::ListenerReport;
+use tine_cluster::{id::WorkerId, primary::ListenerReport};
 use tokio::time::Instant;
 
 use super::{App, change::Turn};
@@ -24,6 +27,19 @@ use crate::{
 /// The events of a worker that has gone are on their way.
 const NEWS: Duration = Duration::from_secs(2);
 
+/// What clients have lost as workers left.
+#[derive(Debug, Default)]
+pub(super) struct Losses {
+    /// Connections that were cut under the order that is or was carried out last, by the worker's id.
+    pub(super) cut: BTreeMap<u32, u64>,
+    /// Those of workers that the app has no more included.
+    pub(super) cut_ever: u64,
+    /// Workers that are told to leave.
+    pub(super) leavers: BTreeSet<WorkerId>,
+    /// What the last reload has cost that was looked at.
+    pub(super) verified: Option<Box<Verified>>,
+}
+
 impl App {
     /// As [`App::reload`], with an account of what it cost.
     pub(super) async fn reload_verified(&mut self, alter: Alter, turn: Turn) -> Outcome {
@@ -40,16 +56,18 @@ impl App {
         let outcome = self.reload(alter, turn, Reason::Reload).await;
         self.settle_leavers().await;
         let (account, lasted) = self.during(verification.end()).await;
-        let verified =
-            Box::new(Verified { cut: self.cut.clone(), ..verified(&question, &account, lasted) });
-        self.verified = Some(verified.clone());
+        let verified = Box::new(Verified {
+            cut: self.losses.cut.clone(),
+            ..verified(&question, &account, lasted)
+        });
+        self.losses.verified = Some(verified.clone());
         Outcome { verified: Some(verified), ..outcome }
     }
 
     /// Waits for the last that is told of workers that have left.
     pub(super) async fn settle_leavers(&mut self) {
         let deadline = Instant::now() + NEWS;
-        self.until(deadline, |app| app.leavers.is_empty()).await;
+        self.until(deadline, |app| app.losses.leavers.is_empty()).await;
     }
 
     /// The first port over which connections come, or else the first path.
@@ -95,6 +113,6 @@ fn verified(question: &Question, account: &Account, lasted: Duration) -> Verifie
         errors: account.errors(),
         longest_wait: micros(account.longest_wait()),
         usual_wait: micros(account.usual_wait()),
-        cut: std::collections::BTreeMap::new(),
+        cut: BTreeMap::new(),
     }
 }
