@@ -18,7 +18,7 @@ pub use holders::{
 pub use inet::{
     InetListener, TcpConnection, TcpState, Transport, tcp_connections, tcp_listeners, udp_listeners,
 };
-pub use unix::{UnixListener, UnixName, unix_listeners};
+pub use unix::{UnixConnection, UnixListener, UnixName, unix_connections, unix_listeners};
 
 use rustix::io::Errno;
 use thiserror::Error;

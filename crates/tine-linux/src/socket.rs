@@ -29,11 +29,7 @@ pub struct AcceptQueue {
 ///
 /// `EOPNOTSUPP` for sockets that are not TCP.
 pub fn accept_queue(socket: impl AsFd) -> io::Result<AcceptQueue> {
-    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
-    get(socket, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info)?;
-    // SAFETY: `tcp_info` is integers only, so zeroed memory into which the kernel has copied some
-    // bytes is a valid value.
-    let info = unsafe { info.assume_init() };
+    let info = tcp_info(socket)?;
     if info.tcpi_state != LISTEN {
         return Ok(AcceptQueue::default());
     }
@@ -47,7 +43,8 @@ const LISTEN: u8 = 10;
 /// was sent has arrived, and the last word was the server's (or nothing was ever said).
 ///
 /// Both moments are known in ticks of the kernel's clock only; within one tick the connection counts
-/// as idle after a while of silence.
+/// as idle after a while of silence. Where the server still spoke ten seconds after its client had, it
+/// is no answer that was given but a stream of events: that is not idle.
 ///
 /// # Errors
 ///
@@ -55,16 +52,42 @@ const LISTEN: u8 = 10;
 pub fn is_idle_connection(socket: impl AsFd) -> io::Result<bool> {
     /// Milliseconds.
     const SILENCE: u32 = 200;
-    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
-    get(&socket, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info)?;
-    // SAFETY: as in `accept_queue`: integers only, zeroed at first.
-    let info = unsafe { info.assume_init() };
+    /// Milliseconds.
+    const STREAM: u32 = 10_000;
+    let info = tcp_info(&socket)?;
     let unread = rustix::io::ioctl_fionread(&socket)?;
     let (sent, received) = (info.tcpi_last_data_sent, info.tcpi_last_data_recv);
     let answered = sent < received || (sent == received && sent >= SILENCE);
     // Before the first word both moments are that of the connection's beginning.
     let never_answered = info.tcpi_bytes_received > 0 && info.tcpi_data_segs_out == 0;
-    Ok(unread == 0 && info.tcpi_unacked == 0 && answered && !never_answered)
+    let streams = received.saturating_sub(sent) >= STREAM && info.tcpi_bytes_received > 0;
+    Ok(unread == 0 && info.tcpi_unacked == 0 && answered && !never_answered && !streams)
+}
+
+/// How many bytes have come in over a TCP connection since it was made.
+///
+/// # Errors
+///
+/// When it is no TCP connection.
+pub fn bytes_received(socket: impl AsFd) -> io::Result<u64> {
+    Ok(tcp_info(socket)?.tcpi_bytes_received)
+}
+
+/// `SO_DOMAIN` — whether it is a UNIX socket, of which the kernel counts nothing.
+///
+/// # Errors
+///
+/// When it is no socket.
+pub fn is_unix(socket: impl AsFd) -> io::Result<bool> {
+    Ok(rustix::net::sockopt::socket_domain(socket)? == rustix::net::AddressFamily::UNIX)
+}
+
+fn tcp_info(socket: impl AsFd) -> io::Result<libc::tcp_info> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    get(socket, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info)?;
+    // SAFETY: `tcp_info` is integers only, so zeroed memory into which the kernel has copied some
+    // bytes is a valid value.
+    Ok(unsafe { info.assume_init() })
 }
 
 /// `getsockopt(SO_NETNS_COOKIE)` — a number for the network namespace that the socket lives in

@@ -7,7 +7,9 @@
 pub mod apps;
 pub mod doctor;
 pub mod reload;
+pub mod status;
 pub mod told;
+pub mod verify;
 
 use serde::{Deserialize, Serialize};
 use tine_cluster::policy::{Acquisition, Mechanism, Policy};
@@ -72,6 +74,19 @@ pub struct ListenerReport {
     pub acquisition: Acquisition,
     /// By instance.
     pub seats: Vec<SeatReport>,
+}
+
+impl ListenerReport {
+    /// Whether a worker that is to leave goes on accepting until it is told to stop: all accept from one
+    /// queue, and it does not know of a channel by which it could be asked to close its listener.
+    #[must_use]
+    pub const fn leavers_accept(&self) -> bool {
+        let is_asked = match self.acquisition {
+            Acquisition::NodeChannel | Acquisition::Native => true,
+            Acquisition::BindTrap | Acquisition::ListenFds => false,
+        };
+        matches!(self.mechanism, Mechanism::OneQueue) && !is_asked
+    }
 }
 
 /// The sort of socket behind an address.

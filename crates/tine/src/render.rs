@@ -10,12 +10,14 @@ mod ports;
 #[cfg(test)]
 mod sample;
 mod settings;
+mod verified;
 
 pub use describe::{Versions, describe};
 pub use doctor::doctor;
 pub use inspect::inspect;
 pub use list::{Field, Listing, Sort, list};
 pub use ports::ports;
+pub use verified::verified;
 
 use std::io::IsTerminal;
 

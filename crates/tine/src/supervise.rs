@@ -12,6 +12,7 @@
 //! | [`health`] | asks workers whether they are well |
 //! | [`meter`] | looks at all workers, while somebody wants to know |
 //! | [`guard`] | all of this for one app: demands new workers |
+//! | [`verify`] | asks the app as a client does while it is reloaded |
 //! | [`command`] | runs a command to its end, within a time |
 
 pub mod after;
@@ -24,4 +25,5 @@ pub mod launch;
 pub mod memory;
 pub mod meter;
 pub mod sampler;
+pub mod verify;
 pub mod watch;

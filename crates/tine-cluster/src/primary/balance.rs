@@ -203,6 +203,14 @@ impl Group {
         }
     }
 
+    /// Whether it does what [`Self::rotate`] says.
+    pub(super) const fn has_a_rotation(&self) -> bool {
+        match self {
+            Self::Ebpf(_) | Self::Cbpf { .. } => true,
+            Self::Loading { .. } | Self::Plain => false,
+        }
+    }
+
     /// Whether closing a seat moves its queue to the others.
     pub(super) const fn migrates(&self) -> bool {
         matches!(self, Self::Ebpf(_))

@@ -5,22 +5,29 @@
 //! through a duplicate: the server sees the client's end of stream, and a request that came just
 //! before is still read and answered.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use rustix::process::Pid;
 use tine_linux::{
-    foreign,
-    process::Process,
-    sock_diag::{self, Inode, TcpState},
-    socket, tree,
+    sock_diag::{self, Inode},
+    tree,
 };
 
-use super::{channel::Order, settings::ProgramKind, task::Task, worker::Talk};
-use crate::id::{SeatId, WorkerId};
+use super::{
+    channel::Order,
+    event::What,
+    leaving::{self, Cut, Look},
+    seats::Seats,
+    settings::ProgramKind,
+    task::Task,
+    worker::Talk,
+};
+use crate::{
+    core::worker::Life,
+    id::{SeatId, WorkerId},
+};
 
+/// So long before the drain's end, or for its last quarter, idle UNIX connections are ended.
+const LAST_CALL: Duration = Duration::from_secs(1);
 /// From the end of the channel to that of the process, if it does not work meanwhile.
 const LAST_STEPS: Duration = Duration::from_millis(200);
 
@@ -28,14 +35,12 @@ impl Task {
     /// Whether nothing is left that the worker has to finish. What can be ended kindly is ended.
     pub(super) fn is_drained(&mut self, id: WorkerId) -> bool {
         let seats = self.seats.registry().held_by(id);
-        if self.has_queue(id, &seats) {
+        // In this order: a handshake that ends in between is queued.
+        if self.has_handshakes(id, &seats) || self.has_queue(id, &seats) {
             return false;
         }
         self.ask_to_leave(id);
         let busy = self.open_connections(id);
-        if let Some(worker) = self.workers.get_mut(&id) {
-            worker.open_connections = busy;
-        }
         busy == 0 && self.has_left(id)
     }
 
@@ -44,7 +49,7 @@ impl Task {
     /// serves, waits for its successor: there would be no end to it.
     fn has_queue(&self, id: WorkerId, seats: &[SeatId]) -> bool {
         let followed = self.workers.get(&id).is_some_and(|worker| worker.is_followed);
-        let waits = |seat: &SeatId| self.seats.queue(*seat).is_some_and(|length| length > 0);
+        let waits = |seat: &SeatId| self.seats.waiting(*seat).is_some_and(|length| length > 0);
         let leaves = |seat: &SeatId| {
             let holders = self.seats.registry().seat(*seat).map(|seat| seat.holders.as_slice());
             holders == Some(&[id][..]) || self.is_stopping()
@@ -105,52 +110,105 @@ impl Task {
     }
 
     /// How many connections of our listeners the worker's processes hold. The idle ones among them are
-    /// told that their client has nothing more to say; but not if the owner disconnects a worker of
-    /// Node's, which ends what is idle in its protocol by itself, and a websocket is not.
+    /// told that their client has nothing more to say; but where node was told to go, it ends what is
+    /// idle in its protocol by itself, and a websocket is not.
     fn open_connections(&mut self, id: WorkerId) -> usize {
-        let table = self.table_for(id);
         let Some(worker) = self.workers.get(&id) else { return 0 };
-        let open = connections(&worker.ports);
-        if open.is_empty() {
-            return 0;
-        }
-        let leave_alone = worker.disconnecting && worker.kind == ProgramKind::Node;
-        let close = if leave_alone { |_, _| Ok(()) } else { close_if_idle };
-        worker.members(&table).into_iter().map(|pid| each_of(pid, &open, close)).sum()
-    }
-}
-
-/// The established connections that came in by these ports, whoever holds them.
-fn connections(ports: &BTreeSet<u16>) -> HashSet<Inode> {
-    let all = ports.iter().filter_map(|port| sock_diag::tcp_connections(Some(*port)).ok());
-    let open = all.flatten().filter(|connection| {
-        matches!(connection.state, TcpState::Established | TcpState::CloseWait)
-    });
-    open.map(|connection| connection.inode).filter(|inode| *inode != Inode(0)).collect()
-}
-
-/// Does this to each of these connections that the process holds; gives how many there are.
-fn each_of(pid: Pid, open: &HashSet<Inode>, close: fn(Pid, i32) -> std::io::Result<()>) -> usize {
-    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return 0 };
-    let mut count = 0;
-    for entry in entries.flatten() {
-        let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
-            continue;
+        let how = match (worker.kind, worker.talk) {
+            (ProgramKind::Node, _) if worker.disconnecting => Look::Count,
+            (ProgramKind::Node, Talk::ToldToLeave(_)) => Look::CloseAfterNode,
+            (ProgramKind::Node | ProgramKind::Other, _) => Look::Close,
         };
-        let Ok(Some(inode)) = foreign::socket_inode(pid, number) else { continue };
-        if u32::try_from(inode).is_ok_and(|inode| open.contains(&Inode(inode))) {
-            count += 1;
-            // What may not be looked at ends by itself, or at the drain's end.
-            let _ = close(pid, number);
+        let last_call = matches!(worker.life, Life::Draining { until }
+            if until.saturating_duration_since(Instant::now()) <= self.last_call());
+        self.look_at_connections(id, how, last_call)
+    }
+
+    /// How long before the drain's end.
+    fn last_call(&self) -> Duration {
+        LAST_CALL.min(self.settings.patience.drain / 4)
+    }
+
+    fn look_at_connections(&mut self, id: WorkerId, how: Look, last_call: bool) -> usize {
+        let table = self.table_for(id);
+        let Some(worker) = self.workers.get_mut(&id) else { return 0 };
+        let members = worker.members(&table);
+        leaving::look(worker, &members, (how, last_call))
+    }
+
+    // === What is cut ===
+
+    /// The worker's time is up: what it has open now is cut, unless it ends on its own yet.
+    pub(super) fn note_cut(&mut self, id: WorkerId) {
+        let table = self.table_for(id);
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if worker.exit.is_none() {
+            let members = worker.members(&table);
+            worker.leaving.cut = Cut::of(worker, members);
         }
     }
-    count
+
+    /// It was told to stop, and may finish what it has before it does.
+    pub(super) fn look_at_the_cut(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if !matches!(worker.life, Life::Stopping { .. }) || worker.exit.is_some() {
+            return;
+        }
+        let Some(before) = worker.leaving.cut.take() else { return };
+        self.note_cut(id);
+        if let Some(worker) = self.workers.get_mut(&id)
+            && !before.can_be_counted_again()
+        {
+            worker.leaving.cut = Some(before);
+        }
+    }
+
+    /// It has ended.
+    pub(super) fn tell_cut(&mut self, id: WorkerId) {
+        let cut = self.workers.get_mut(&id).and_then(|worker| worker.leaving.cut.take());
+        if let Some(Cut { connections, .. }) = cut {
+            self.tell(id, What::Cut { connections });
+        }
+    }
+
+    // === Handshakes ===
+
+    /// Whether clients have been answered by a seat of the worker and have not said their last word of
+    /// the handshake: it will be queued there. Where the kernel moves it to another seat, nobody has to
+    /// wait for it, nor where a successor has the same seat.
+    fn has_handshakes(&mut self, id: WorkerId, seats: &[SeatId]) -> bool {
+        let Some(worker) = self.workers.get_mut(&id) else { return false };
+        if worker.ports.is_empty() || worker.exit.is_some() {
+            return false;
+        }
+        let (registry, followed) = (self.seats.registry(), worker.is_followed);
+        let ends_there = |seat: &SeatId| {
+            let alone = registry.seat(*seat).is_some_and(|it| it.holders == [id]);
+            alone
+                && match (self.seats.is_succeeded(*seat), followed) {
+                    (true, _) => !self.seats.migrates_at(*seat),
+                    (false, true) => false,
+                    (false, false) => !self.seats.can_close(*seat),
+                }
+        };
+        if !self.stopping && !seats.iter().any(ends_there) {
+            return false;
+        }
+        let now = leaving::handshakes(worker.ports.iter().copied());
+        worker.leaving.handshakes.go_on(&now)
+    }
 }
 
-fn close_if_idle(pid: Pid, number: i32) -> std::io::Result<()> {
-    let connection = foreign::duplicate(&Process::open(pid)?, number)?;
-    if socket::is_idle_connection(&connection)? {
-        rustix::net::shutdown(&connection, rustix::net::Shutdown::Read)?;
+impl Seats {
+    /// How many connections wait in the seat's queue, of UNIX paths too; for these the kernel has to be
+    /// asked for all together.
+    fn waiting(&self, seat: SeatId) -> Option<u32> {
+        self.queue(seat).or_else(|| unix_queue(self.inode(seat)?))
     }
-    Ok(())
+}
+
+fn unix_queue(inode: u64) -> Option<u32> {
+    let inode = Inode(u32::try_from(inode).ok()?);
+    let all = sock_diag::unix_listeners().ok()?;
+    all.into_iter().find(|listener| listener.inode == inode).map(|listener| listener.queue)
 }

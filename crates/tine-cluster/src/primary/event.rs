@@ -151,7 +151,8 @@ pub enum What {
     Promoted,
     /// It is leaving: out of rotation, finishing its connections.
     Draining,
-    /// Its connections did not end in time and were cut.
+    /// Connections did not end in time and were cut: they were open when its drain had its end, or when
+    /// it was killed, and as long as it ran after that. Told at its end, before [`Self::Exited`].
     Cut {
         /// How many.
         connections: usize,

@@ -5,7 +5,7 @@ use std::{io, time::Instant};
 use rustix::process::Signal;
 use tine_linux::{process::Exit, tree};
 
-use super::{event::What, task::Task};
+use super::{event::What, task::Task, worker::Worker};
 use crate::{
     core::{
         instance::{End, Filling, Next},
@@ -26,7 +26,10 @@ impl Task {
             Action::None => {}
             Action::Drain => self.begin_drain(id),
             Action::Terminate => self.terminate(id),
-            Action::Kill => self.kill_worker(id),
+            Action::Kill => {
+                self.note_cut(id);
+                self.kill_worker(id);
+            }
             Action::Release => self.release(id),
         }
     }
@@ -43,7 +46,7 @@ impl Task {
     }
 
     pub(super) fn terminate(&mut self, id: WorkerId) {
-        self.tell_cut(id);
+        self.note_cut(id);
         if self.is_told_by_message(id) && self.says_shutdown(id) {
             return;
         }
@@ -58,15 +61,6 @@ impl Task {
         }
         if let Err(error) = sent {
             self.trouble(id, "send the stop signal", error);
-        }
-    }
-
-    /// A drain that did not come to its end cuts connections.
-    fn tell_cut(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        let connections = std::mem::take(&mut worker.open_connections);
-        if connections > 0 && worker.exit.is_none() {
-            self.tell(id, What::Cut { connections });
         }
     }
 
@@ -85,6 +79,7 @@ impl Task {
         worker.exit = Some(exit);
         worker.ended = Some(Instant::now());
         self.announce_of(id);
+        self.tell_cut(id);
         let Some(worker) = self.workers.get(&id) else { return };
         let (instance, end) = (worker.instance, worker.end(exit));
         let exited_after_disconnect = worker.exited_after_disconnect;
@@ -165,7 +160,13 @@ impl Task {
     }
 
     pub(super) fn let_go(&mut self, seat: SeatId, id: WorkerId) {
-        if let Err(error) = self.seats.let_go(seat, id) {
+        let for_good = |it: &Worker| (it.asked || it.retired) && !it.is_followed;
+        let let_go = if self.workers.get(&id).is_some_and(for_good) {
+            self.seats.leave_for_good(seat, id)
+        } else {
+            self.seats.let_go(seat, id)
+        };
+        if let Err(error) = let_go {
             self.trouble(id, "give a seat to the others", io::Error::other(error));
         }
     }
@@ -182,6 +183,7 @@ impl Task {
     }
 
     pub(super) fn look_at(&mut self, id: WorkerId) {
+        self.look_at_the_cut(id);
         let Some(life) = self.workers.get(&id).map(|worker| worker.life) else { return };
         match life {
             Life::Draining { .. } => {

@@ -13,6 +13,7 @@ use super::{
     abandoned::Sightings,
     balance::{Group, GroupError},
     caller::Options,
+    leaving::Handshakes,
     shares::Shares,
 };
 use crate::{
@@ -31,12 +32,14 @@ use tine_linux::balance::Balancer;
 /// The listeners of a cluster with their sockets.
 #[derive(Debug, Default)]
 pub(super) struct Seats {
-    registry: Registry,
+    pub(super) registry: Registry,
     sockets: BTreeMap<SeatId, Socket>,
     groups: BTreeMap<ListenerId, Group>,
-    closing: Closing,
+    pub(super) closing: Closing,
     /// Whose connections-to-be wait in another seat already: closed when nobody holds them.
     succeeded: BTreeSet<SeatId>,
+    /// Whose workers have left for good.
+    pub(super) spent: BTreeMap<SeatId, Handshakes>,
     pub(super) sightings: Sightings,
     touched: Touched,
     /// While a canary is tried.
@@ -227,6 +230,9 @@ impl Seats {
             // Not for the successor, which has another one.
             self.registry.let_go_of_all(seat);
         }
+        if !self.migrates_at(seat) && self.succeeded.remove(&seat) {
+            self.spent.insert(seat, Handshakes::default());
+        }
         self.rotate_of(seat)?;
         if self.transport(seat) == Some(Transport::Udp) && self.can_close(seat) {
             return self.close(seat);
@@ -253,6 +259,10 @@ impl Seats {
     /// Closes what nobody has taken in time.
     pub(super) fn close_due(&mut self, now: Instant) -> Result<(), GroupError> {
         for seat in self.closing.take_due(now) {
+            if self.spent.contains_key(&seat) {
+                self.close_spent(seat, now)?;
+                continue;
+            }
             let state = self.registry.seat(seat).map(|seat| seat.state);
             let is_left = state == Some(SeatState::Waiting) && self.can_close(seat);
             if self.succeeded.remove(&seat) || is_left {
@@ -278,6 +288,11 @@ impl Seats {
     /// Whether the kernel moves what waits in a seat of the listener that closes.
     pub(super) fn migrates(&self, listener: ListenerId) -> bool {
         self.groups.get(&listener).is_some_and(Group::migrates)
+    }
+
+    /// Whether the kernel can be told which of the listener's seats get connections.
+    pub(super) fn has_a_rotation(&self, listener: ListenerId) -> bool {
+        self.groups.get(&listener).is_some_and(Group::has_a_rotation)
     }
 
     /// Whether nothing is lost when the seat closes.
@@ -372,6 +387,7 @@ impl Seats {
         self.registry.let_go_of_all(seat);
         self.rotate_of(seat)?;
         self.succeeded.remove(&seat);
+        self.spent.remove(&seat);
         let last = self.registry.remove_seat(seat);
         let socket = self.sockets.remove(&seat);
         drop(socket);

@@ -2,8 +2,7 @@
 //!
 //! A program that knows of no cluster accepts whatever comes to its seat until it is told to end; under
 //! load it would never have finished. So new connections are led to a seat that its successor will have,
-//! and wait there. Only where the kernel moves what waits in a seat that closes: elsewhere a second seat
-//! would be left over with what it holds.
+//! and wait there. The seat before it is closed when nothing can be lost with it ([`super::spent`]).
 
 use std::{collections::BTreeSet, io, os::fd::OwnedFd};
 
@@ -32,7 +31,7 @@ impl Seats {
         let registry = self.registry();
         let listeners = registry.listeners().filter(|(id, listener)| {
             listener.key.transport == Transport::Tcp
-                && self.migrates(*id)
+                && self.has_a_rotation(*id)
                 && registry.is_served_only_by(*id, workers)
         });
         let seats = |id| registry.rotation(id).into_iter().map(move |seat| (id, seat));

@@ -1,6 +1,12 @@
 //! Tells the owner what happens, in the order in which a person would.
 
-use std::io;
+use std::{
+    ffi::OsStr,
+    io,
+    os::{fd::BorrowedFd, unix::ffi::OsStrExt},
+};
+
+use tine_linux::sock_diag::UnixName;
 
 use super::{
     budget::{Permit, Said},
@@ -39,10 +45,12 @@ impl Task {
         let tcp = listener.key.transport == Transport::Tcp;
         let port = tcp.then(|| listener.key.endpoint.port()).flatten();
         let declared = self.declared.get(&id).is_some_and(|seats| seats.contains(&seat));
+        let name = self.seats.socket(seat).and_then(unix_name);
         self.ever_listened |= !declared;
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.listened = true;
             worker.ports.extend(port);
+            worker.names.extend(name);
         }
         self.join_handing(id, listener_id);
         self.step(id, LifeEvent::Listening);
@@ -198,6 +206,14 @@ impl Task {
             self.tell(id, with_last_lines(what, &last));
         }
     }
+}
+
+/// As the kernel calls what is accepted there.
+fn unix_name(socket: BorrowedFd<'_>) -> Option<UnixName> {
+    let address = rustix::net::getsockname(socket).ok()?;
+    let address = rustix::net::SocketAddrUnix::try_from(address).ok()?;
+    let path = address.path_bytes().map(|path| UnixName::Path(OsStr::from_bytes(path).into()));
+    path.or_else(|| Some(UnixName::Abstract(address.abstract_name()?.to_vec())))
 }
 
 fn with_last_lines(what: What, last: &[Vec<u8>]) -> What {

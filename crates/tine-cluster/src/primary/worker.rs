@@ -1,7 +1,7 @@
 //! One worker, as the primary holds it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     io,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -15,12 +15,14 @@ use tine_linux::{
     cgroup::{Cgroup, Controller},
     process::{Exit, Process},
     seccomp,
+    sock_diag::UnixName,
     tree::{self, Entry, Table},
 };
 
 use super::{
     channel::Channel,
     event::{ListeningAddress, Output, What},
+    leaving::Leaving,
     notify,
     quota::Quota,
     settings::ProgramKind,
@@ -53,6 +55,8 @@ pub(super) struct Worker {
     /// The TCP ports by which it gets connections. A worker that leaves may have closed its listeners
     /// long before its connections end.
     pub(super) ports: BTreeSet<u16>,
+    /// Likewise the names of UNIX sockets, as the kernel has them.
+    pub(super) names: HashSet<UnixName>,
     /// What it asked for, in its own words, where it said that it listens.
     pub(super) addresses: BTreeMap<SeatId, ListeningAddress>,
     /// It was told to go.
@@ -84,8 +88,8 @@ pub(super) struct Worker {
     pub(super) v6only: ToldV6Only,
     /// What was said over its channel so far.
     pub(super) talk: Talk,
-    /// Connections that it had open when it was last looked at, while it drains.
-    pub(super) open_connections: usize,
+    /// What it has still to do, while it leaves.
+    pub(super) leaving: Leaving,
     /// Whether its output was read to the end.
     pub(super) output: Flow,
     /// Its output, until the owner has it.
@@ -148,6 +152,7 @@ impl Worker {
             started_at: SystemTime::now(),
             listened: false,
             ports: BTreeSet::new(),
+            names: HashSet::new(),
             addresses: BTreeMap::new(),
             asked: false,
             retired: false,
@@ -163,7 +168,7 @@ impl Worker {
             exit: None,
             v6only: ToldV6Only::default(),
             talk: Talk::Silent,
-            open_connections: 0,
+            leaving: Leaving::default(),
             output: Flow::Flowing,
             pipes: None,
             quota: Quota::default(),

@@ -14,6 +14,7 @@ use super::{
 
 const MESSAGE: usize = 16;
 const LISTEN: u32 = 10;
+const ESTABLISHED: u32 = 1;
 const SHOW_NAME: u32 = 0x01;
 const SHOW_ICONS: u32 = 0x08;
 const SHOW_QUEUE: u32 = 0x10;
@@ -78,19 +79,47 @@ impl fmt::Display for UnixName {
 /// When the kernel does not answer; see [`SockDiagError`].
 pub fn unix_listeners() -> Result<Vec<UnixListener>, SockDiagError> {
     let mut found = Vec::new();
-    dump("UNIX", &question(), |message| {
+    let show = SHOW_NAME | SHOW_ICONS | SHOW_QUEUE;
+    dump("UNIX", &question(LISTEN, show), |message| {
         found.push(listener(message)?);
         Some(())
     })?;
     Ok(found)
 }
 
-fn question() -> Vec<u8> {
+/// One end of a UNIX connection that has a name: what a server has accepted is called like the
+/// listener that it came in by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnixConnection {
+    /// As it was bound.
+    pub name: UnixName,
+    /// 0 while nobody has accepted it.
+    pub inode: Inode,
+}
+
+/// Every end of a UNIX connection in this network namespace that has a name; most clients have none.
+///
+/// # Errors
+///
+/// When the kernel does not answer; see [`SockDiagError`].
+pub fn unix_connections() -> Result<Vec<UnixConnection>, SockDiagError> {
+    let mut found = Vec::new();
+    dump("UNIX", &question(ESTABLISHED, SHOW_NAME), |message| {
+        let (fixed, rest) = message.split_at_checked(MESSAGE)?;
+        let inode = Inode(u32_at(fixed, 4)?);
+        let name = attributes(rest).find(|(kind, _)| *kind == NAME);
+        found.extend(name.map(|(_, name)| UnixConnection { name: UnixName::of(name), inode }));
+        Some(())
+    })?;
+    Ok(found)
+}
+
+fn question(state: u32, show: u32) -> Vec<u8> {
     let family = u8::try_from(libc::AF_UNIX).expect("the constant is 1");
     let mut bytes = vec![family, 0, 0, 0];
-    bytes.extend((1_u32 << LISTEN).to_ne_bytes());
+    bytes.extend((1_u32 << state).to_ne_bytes());
     bytes.extend([0; 4]);
-    bytes.extend((SHOW_NAME | SHOW_ICONS | SHOW_QUEUE).to_ne_bytes());
+    bytes.extend(show.to_ne_bytes());
     bytes.extend([0xff; 8]);
     bytes
 }

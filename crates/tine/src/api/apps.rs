@@ -11,8 +11,11 @@ use super::{
     ListenerReport, PortsReport,
     reload::{OldVersion, Rolling},
     told::{ActionReply, Told},
+    verify::Verified,
 };
 use crate::spec::{AppSpec, Env, Millis, Mode, Patch};
+
+pub use super::status::Status;
 
 /// Which apps or workers: a name, a worker's id, a namespace, `all`, or `/a regular expression/`. A name goes
 /// before an id, an id before a namespace.
@@ -44,6 +47,9 @@ pub enum AppRequest {
         target: Target,
         /// `3`, `+1`, `-1`.
         to: String,
+        /// Connections have so long to finish this once, whatever the app says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        drain_timeout: Option<Millis>,
     },
     /// What is shown of every app, in the order of the ids.
     List {
@@ -133,6 +139,17 @@ pub enum AppRequest {
 pub struct Targets {
     /// Any number.
     pub targets: Vec<Target>,
+    /// A stop: connections have so long to finish this once, whatever the app says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_timeout: Option<Millis>,
+}
+
+impl Targets {
+    /// These, and nothing else said.
+    #[must_use]
+    pub const fn of(targets: Vec<Target>) -> Self {
+        Self { targets, drain_timeout: None }
+    }
 }
 
 /// Apps that are to run.
@@ -223,7 +240,7 @@ pub enum AppResponse {
 }
 
 /// What became of a request for one app.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Which.
     pub app: String,
@@ -236,6 +253,12 @@ pub struct Outcome {
     /// The last lines that the program wrote, where they explain the error.
     #[serde(default)]
     pub last_lines: Vec<String>,
+    /// Connections that were cut, since they did not end within the drain's time.
+    #[serde(default)]
+    pub cut: u64,
+    /// What a reload has cost that was to be verified; the command fails if anything was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Box<Verified>>,
 }
 
 /// The manager itself.
@@ -280,6 +303,9 @@ pub struct AppView {
     /// The version before, while it is kept beside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_version: Option<OldVersion>,
+    /// Connections that were cut since the app is known, since they did not end within the drain's time.
+    #[serde(default)]
+    pub cut: u64,
     /// With [`Detail::Spec`] and [`Detail::Full`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<Box<AppSpec>>,
@@ -297,6 +323,9 @@ pub struct AppDetails {
     pub listeners: Vec<ListenerReport>,
     /// The last lines of each worker, by its id.
     pub last_lines: BTreeMap<u32, Vec<String>>,
+    /// What the last reload has cost that was verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Box<Verified>>,
 }
 
 /// One instance of an app, with the worker that fills it.
@@ -322,6 +351,9 @@ pub struct WorkerView {
     pub created_at: u64,
     /// Of the worker that ended last.
     pub exit_code: Option<i32>,
+    /// Connections of this instance's workers that were cut, since they did not end within the drain's time.
+    #[serde(default)]
+    pub cut: u64,
     /// The wait before the next start, milliseconds; while there is one.
     pub delay: Option<u64>,
     /// Resident bytes of the worker with all that descends from it.
@@ -346,44 +378,6 @@ pub struct WorkerView {
     /// What its program says of itself; with [`Detail::Spec`] and [`Detail::Full`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<Box<Told>>,
-}
-
-/// pm2's words for how a worker is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Status {
-    /// It runs, and is ready.
-    #[serde(rename = "online")]
-    Online,
-    /// It runs, and is not ready.
-    #[serde(rename = "launching")]
-    Launching,
-    /// It is leaving.
-    #[serde(rename = "stopping")]
-    Stopping,
-    /// It does not run, because nobody wants it to, or because it ended as it should.
-    #[serde(rename = "stopped")]
-    Stopped,
-    /// It was given up.
-    #[serde(rename = "errored")]
-    Errored,
-    /// It runs again after a wait.
-    #[serde(rename = "waiting restart")]
-    Waiting,
-}
-
-impl Status {
-    /// The word in JSON and on the screen.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Online => "online",
-            Self::Launching => "launching",
-            Self::Stopping => "stopping",
-            Self::Stopped => "stopped",
-            Self::Errored => "errored",
-            Self::Waiting => "waiting restart",
-        }
-    }
 }
 
 /// Something that happened to an app.

@@ -13,6 +13,8 @@ pub struct Rolling {
     pub parallel: Option<u32>,
     /// A reload that runs is called off for this one, and a canary that is tried is given up.
     pub force: bool,
+    /// The app is asked meanwhile, as by a client, and what was lost is told.
+    pub verify: bool,
     /// The old workers live on for so long, and get no connection: a way back that takes no start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_old: Option<Millis>,

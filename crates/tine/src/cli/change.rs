@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
+
 use super::{
     file::{self, Choice},
     inherited::inherited,
@@ -36,6 +38,7 @@ Examples:
   tine reload api --force               gives up a reload of it that runs
   tine reload api --keep-old 10m        `tine rollback api` goes back at once, for ten minutes
   tine reload api --canary 5            5 % of the connections, until `tine promote api` or `tine rollback api`
+  tine reload api --verify              asks it all the while; tells what was lost, how long who waited
   tine reload tine.toml                 what the file says now; what is missing is started
 The first new worker is tried alone: if it fails, the old ones serve on and the command fails.";
 
@@ -79,6 +82,9 @@ struct How {
     /// --canary 5
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..100))]
     canary: Option<u8>,
+    /// Ask the app meanwhile, as a client does, and tell what was lost; 1 if anything was: reload api --verify
+    #[arg(long)]
+    verify: bool,
 }
 
 fn long_enough(text: &str) -> Result<Millis, String> {
@@ -91,8 +97,8 @@ fn long_enough(text: &str) -> Result<Millis, String> {
 
 impl How {
     const fn rolling(&self) -> Rolling {
-        let Self { parallel, force, keep_old, canary } = *self;
-        Rolling { parallel, force, keep_old, canary }
+        let Self { parallel, force, keep_old, canary, verify } = *self;
+        Rolling { parallel, force, keep_old, canary, verify }
     }
 
     /// Workers that stop before others start cannot be kept beside them.
@@ -119,6 +125,9 @@ pub fn run(mut args: Args, how: Action, screen: Screen) -> anyhow::Result<ExitCo
     let place = Place::here(&Home::from_env()?)?;
     let (files, words): (Vec<String>, Vec<String>) =
         args.words.iter().cloned().partition(|word| file::is_source(word));
+    if args.how.verify && (how == Action::Restart || !files.is_empty()) {
+        bail!("--verify is for `tine reload` with the names of apps");
+    }
     let mut requests = Vec::new();
     for file in &files {
         requests.push(of_file(file, &args, how, &place)?);

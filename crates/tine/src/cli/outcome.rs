@@ -1,6 +1,9 @@
 //! What became of a request, as sentences.
 
-use crate::{api::apps::Outcome, render::harmless};
+use crate::{
+    api::apps::Outcome,
+    render::{self, harmless},
+};
 
 /// A line for each app that got what was asked for.
 pub(super) fn successes(outcomes: &[Outcome]) -> String {
@@ -10,7 +13,23 @@ pub(super) fn successes(outcomes: &[Outcome]) -> String {
 fn success(outcome: &Outcome) -> String {
     let ids: Vec<String> = outcome.ids.iter().map(ToString::to_string).collect();
     let ids = if ids.is_empty() { String::new() } else { format!(" ({})", ids.join(", ")) };
-    format!("{}{ids}: {}\n", harmless(&outcome.app), harmless(&outcome.done))
+    let cut = match outcome.cut {
+        0 => String::new(),
+        1 => ", 1 connection cut".to_owned(),
+        more => format!(", {more} connections cut"),
+    };
+    let mut text = format!("{}{ids}: {}{cut}\n", harmless(&outcome.app), harmless(&outcome.done));
+    if let Some(verified) = &outcome.verified {
+        for line in render::verified(verified) {
+            text.extend(["  ", &line, "\n"]);
+        }
+    }
+    text
+}
+
+/// Whether the command is to end with 1: also if something was lost while it was looked at.
+pub(super) fn has_failed(outcome: &Outcome) -> bool {
+    outcome.error.is_some() || outcome.verified.as_ref().is_some_and(|verified| verified.lost > 0)
 }
 
 /// What went wrong, with the last words of the program and what can be done.
@@ -40,8 +59,7 @@ mod tests {
             app: "api".into(),
             ids: vec![0, 1],
             done: "started".into(),
-            error: None,
-            last_lines: Vec::new(),
+            ..Outcome::default()
         };
         let bad = Outcome {
             app: "db".into(),
@@ -49,6 +67,7 @@ mod tests {
             done: "started".into(),
             error: Some("it ended with code 1 before it listened".into()),
             last_lines: vec!["Error: \x1b[31mno disk".into()],
+            ..Outcome::default()
         };
         vec![good, bad]
     }

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::{session::Session, show::Show};
-use crate::{api::apps::AppRequest, render::Screen};
+use super::{session::Session, show::Show, values};
+use crate::{api::apps::AppRequest, render::Screen, spec::Millis};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,6 +21,9 @@ pub struct Args {
     /// How many workers: 5, +2, -1, or max for one per CPU
     #[arg(value_name = "N", allow_hyphen_values = true, value_parser = number)]
     to: String,
+    /// Connections have so long to finish this time, such as 5s or 2m; then they are cut [default: the app's]
+    #[arg(long, value_name = "TIME", value_parser = values::millis)]
+    drain_timeout: Option<Millis>,
     #[command(flatten)]
     show: Show,
 }
@@ -43,5 +46,9 @@ fn number(text: &str) -> Result<String, String> {
 /// As the manager says.
 pub fn run(args: Args, screen: Screen) -> anyhow::Result<ExitCode> {
     let session = Session::find(&args.show, screen)?;
-    session.carry_out(&AppRequest::Scale { target: args.target, to: args.to })
+    session.carry_out(&AppRequest::Scale {
+        target: args.target,
+        to: args.to,
+        drain_timeout: args.drain_timeout,
+    })
 }

@@ -116,7 +116,7 @@ impl Session {
             }
             eprint!("{}", outcome::failures(outcomes));
         }
-        let failed = outcomes.iter().any(|outcome| outcome.error.is_some());
+        let failed = outcomes.iter().any(outcome::has_failed);
         Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use super::{
     session::{Session, need},
     show::Show,
-    targets,
+    targets, values,
 };
 use crate::{
     api::apps::{AppRequest, Targets},
     render::Screen,
+    spec::Millis,
 };
 
 pub(super) const STOP: &str = "\
@@ -36,6 +37,9 @@ pub struct Args {
     /// Do not watch its files any more, when it runs again neither
     #[arg(long)]
     watch: bool,
+    /// Connections have so long to finish this time, such as 5s or 2m; then they are cut [default: the app's]
+    #[arg(long, value_name = "TIME", value_parser = values::millis)]
+    drain_timeout: Option<Millis>,
     #[command(flatten)]
     show: Show,
 }
@@ -67,7 +71,7 @@ fn run(
     let targets = targets::resolve(&args.words, &mut session)?;
     need(&targets, "the file has no apps")?;
     if args.watch {
-        session.act(&AppRequest::Unwatch(Targets { targets: targets.clone() }))?;
+        session.act(&AppRequest::Unwatch(Targets::of(targets.clone())))?;
     }
-    session.carry_out(&request(Targets { targets }))
+    session.carry_out(&request(Targets { targets, drain_timeout: args.drain_timeout }))
 }

@@ -59,7 +59,7 @@ pub struct ReopenArgs {
 /// As the manager says.
 pub fn reset(args: ResetArgs, screen: Screen) -> anyhow::Result<ExitCode> {
     let session = Session::find(&args.show, screen)?;
-    session.carry_out(&AppRequest::Reset(Targets { targets: args.targets }))
+    session.carry_out(&AppRequest::Reset(Targets::of(args.targets)))
 }
 
 /// Empties log files.
@@ -71,7 +71,7 @@ pub fn flush(args: FlushArgs, screen: Screen) -> anyhow::Result<ExitCode> {
     let mut session = Session::find(&args.show, screen)?;
     let all = vec!["all".to_owned()];
     let targets = if args.targets.is_empty() { all } else { args.targets };
-    let outcomes = session.act(&AppRequest::Flush(Targets { targets }))?;
+    let outcomes = session.act(&AppRequest::Flush(Targets::of(targets)))?;
     session.tell(&outcomes)
 }
 

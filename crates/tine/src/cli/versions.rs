@@ -60,5 +60,5 @@ fn run(
     let mut session = Session::find(&args.show, screen)?;
     let targets = targets::resolve(&args.words, &mut session)?;
     need(&targets, "the file has no apps")?;
-    session.carry_out(&request(Targets { targets }))
+    session.carry_out(&request(Targets::of(targets)))
 }

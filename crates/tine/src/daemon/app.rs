@@ -11,6 +11,7 @@ mod queries;
 mod scale;
 mod stdin;
 mod succession;
+mod verified;
 mod versions;
 
 pub(super) use actions::Action;
@@ -18,6 +19,7 @@ use actions::Programs;
 pub(super) use change::altered;
 use stdin::Stdins;
 pub(super) use succession::Left;
+use verified::Losses;
 pub(super) use versions::beside;
 
 use std::{
@@ -134,6 +136,7 @@ struct App {
     programs: Programs,
     /// How many it has had.
     clusters: u32,
+    losses: Losses,
     /// The first one that it listens on.
     address: Option<SocketAddr>,
     inputs: Inputs,
@@ -238,6 +241,7 @@ pub(super) fn spawn(plan: Plan, shared: Shared) -> Handle {
         stdins: Stdins::default(),
         programs: Programs::default(),
         clusters: 0,
+        losses: Losses::default(),
         address: None,
         inputs: Inputs {
             events: None,
@@ -295,11 +299,16 @@ impl App {
         self.progress = order.progress;
         self.interrupted = false;
         self.called_off = false;
+        self.losses.cut.clear();
+        self.drain_within(order.drain_timeout).await;
         let is_last = matches!(order.todo, Todo::Delete | Todo::End | Todo::Leave(_));
         let outcome = match order.todo {
             Todo::Start(which) => self.start(&which).await,
             Todo::Stop(which) => self.stop(&which).await,
             Todo::Restart { which, alter, reason } => self.restart(&which, alter, reason).await,
+            Todo::Reload { which, alter, rolling } if rolling.verify => {
+                self.reload_verified(&which, alter, &rolling).await
+            }
             Todo::Reload { which, alter, rolling } => self.reload(&which, alter, &rolling).await,
             Todo::Rollback => self.rollback().await,
             Todo::Promote => self.promote().await,
@@ -309,6 +318,11 @@ impl App {
             Todo::Leave(departure) => self.leave(departure).await,
         };
         self.progress = None;
+        self.settle_leavers().await;
+        let outcome = Outcome { cut: self.losses.cut.values().sum(), ..outcome };
+        if order.drain_timeout.is_some() {
+            self.drain_as_ever().await;
+        }
         if is_last {
             self.close_logs().await;
         }
@@ -334,6 +348,7 @@ impl App {
             return;
         }
         self.runs = None;
+        self.losses.leavers.clear();
         self.stdins.clear();
         self.programs.clear();
         self.processes.clear();
@@ -408,7 +423,7 @@ impl App {
     fn done(&self, done: &str, which: &Which) -> Outcome {
         let ids = self.slots.values().map(|slot| slot.id).filter(|id| which.has(*id)).collect();
         let app = self.spec.name.clone();
-        Outcome { app, ids, done: done.to_owned(), error: None, last_lines: Vec::new() }
+        Outcome { app, ids, done: done.to_owned(), ..Outcome::default() }
     }
 
     fn failed(&self, error: impl std::fmt::Display, which: &Which) -> Outcome {

@@ -15,13 +15,15 @@ use crate::{
         told::ActionReply,
     },
     control::Replies,
-    spec::{Env, Patch},
+    spec::{Env, Millis, Patch},
 };
 
 /// Work, carried out one after the other.
 #[derive(Debug)]
 pub(super) struct Order {
     pub todo: Todo,
+    /// Connections have so long to finish this once.
+    pub drain_timeout: Option<Millis>,
     /// Hears of progress.
     pub progress: Option<Replies>,
     pub answer: oneshot::Sender<Outcome>,

@@ -112,6 +112,8 @@ pub(super) struct Slot {
     pub due: Option<Reason>,
     pub counts: Counts,
     pub exit_code: Option<i32>,
+    /// Connections of its workers that a drain's end has cut.
+    pub cut: u64,
     /// Why there is no worker that serves, in words; since the last order.
     pub failure: Option<String>,
     /// The worker that the failure is about, where its end would explain nothing more.
@@ -137,6 +139,7 @@ impl Slot {
             due: None,
             counts: Counts::default(),
             exit_code: None,
+            cut: 0,
             failure: None,
             explained: None,
             early_ends: 0,

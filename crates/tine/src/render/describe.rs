@@ -7,12 +7,16 @@ use serde_json::Value;
 use super::{Screen, amount, harmless, list, ports, settings};
 use crate::{
     api::{
-        PortsReport,
+        ListenerReport, PortsReport,
         apps::{AppDetails, AppEvent, AppView, WorkerView},
         reload::OldVersion,
     },
     units::spoken_bytes,
 };
+
+/// Where it is so.
+const LEAVERS_ACCEPT: &str = "one-queue: a worker that is to leave goes on accepting until it is \
+    told to stop; under load its last connections are cut";
 
 /// Which versions an app is of.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +56,13 @@ fn head(app: &AppView, versions: &Versions, screen: Screen) -> String {
     rows.extend(app.old_version.iter().map(|old| ("old version", pids(old))));
     rows.push(("mode", list::mode(app).to_owned()));
     rows.push(("ports", list::ports(app)));
+    rows.extend((app.cut > 0).then(|| ("connections cut", cut(app))));
+    if let Some(last) = app.full.as_ref().and_then(|full| full.verified.as_ref()) {
+        let mut name = "last verified reload";
+        for line in super::verified(last) {
+            rows.push((std::mem::take(&mut name), line));
+        }
+    }
     if let Some(spec) = &app.spec {
         rows.extend(settings::settings(spec));
     }
@@ -66,6 +77,14 @@ fn head(app: &AppView, versions: &Versions, screen: Screen) -> String {
 fn pids(old: &OldVersion) -> String {
     let pids: Vec<String> = old.pids.iter().map(ToString::to_string).collect();
     format!("pid {}", pids.join(", "))
+}
+
+/// Those of workers that the app has no more are in the sum only.
+fn cut(app: &AppView) -> String {
+    let cut = app.workers.iter().filter(|worker| worker.cut > 0);
+    let each: Vec<String> = cut.map(|it| format!("worker {}: {}", it.id, it.cut)).collect();
+    let each = if each.is_empty() { String::new() } else { format!(" ({})", each.join(", ")) };
+    format!("{}{each}", app.cut)
 }
 
 const WORKERS: [&str; 9] =
@@ -142,6 +161,10 @@ fn details(app: &AppView, full: &AppDetails, now: u64, screen: Screen) -> String
             listeners: full.listeners.clone(),
         };
         text.extend(["\n", &ports::managed(&[report], screen)]);
+        if full.listeners.iter().any(ListenerReport::leavers_accept) {
+            text += &screen.paint("33", LEAVERS_ACCEPT);
+            text += "\n";
+        }
     }
     if !full.events.is_empty() {
         text.extend(["\n", &events(&full.events, now, screen)]);
@@ -198,6 +221,7 @@ mod tests {
             ],
             listeners: Vec::new(),
             last_lines: [(1, vec!["Error: no database".to_owned()]), (0, Vec::new())].into(),
+            verified: None,
         };
         AppView { full: Some(Box::new(full)), ..sample::app() }
     }

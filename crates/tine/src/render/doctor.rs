@@ -3,7 +3,7 @@
 use tine_cluster::policy::{Mechanism, Policy};
 
 use super::{Screen, harmless};
-use crate::api::doctor::{Check, CheckState, Choice, DoctorReport, Program};
+use crate::api::doctor::{Check, CheckState, Choice, DoctorReport, Given, Program};
 
 /// Things with their state, what is missing with its remedy, and what each policy would get.
 #[must_use]
@@ -69,7 +69,19 @@ fn mechanisms(report: &DoctorReport, screen: Screen) -> String {
         };
         table.add_row([policy.word(), &gets(Program::Channel), &gets(Program::Other)]);
     }
-    screen.lines(&mut table)
+    let mut text = screen.lines(&mut table);
+    if report.mechanisms.iter().any(leavers_accept) {
+        text += &wrapped(LEAVERS_ACCEPT, screen.width);
+    }
+    text
+}
+
+const LEAVERS_ACCEPT: &str = "one-queue: another program's worker that is to leave goes on accepting \
+    until it is told to stop; nobody can keep new connections from it";
+
+fn leavers_accept(given: &Given) -> bool {
+    let queue = given.gets.is_some_and(|choice| choice.mechanism == Mechanism::OneQueue);
+    queue && given.program == Program::Other
 }
 
 fn given(choice: Option<Choice>, queue_aware: bool) -> String {

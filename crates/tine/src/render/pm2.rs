@@ -177,6 +177,7 @@ fn state(worker: &WorkerView) -> Keys {
         ("unstable_restarts", json!(worker.unstable_restarts)),
         ("pm_uptime", json!(worker.started_at.unwrap_or(worker.created_at))),
         ("created_at", json!(created)),
+        ("connections_cut", json!(worker.cut)),
         ("prev_restart_delay", json!(worker.delay.unwrap_or(0))),
     ]);
     all.extend(worker.exit_code.map(|code| ("exit_code".to_owned(), json!(code))));

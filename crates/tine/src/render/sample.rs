@@ -23,6 +23,7 @@ pub(super) fn worker(id: u32, instance: u32, status: Status) -> WorkerView {
         started_at: Some(NOW - 90_000),
         created_at: NOW - 100_000,
         exit_code: None,
+        cut: 0,
         delay: None,
         memory: if runs { 37_120_000 } else { 0 },
         cpu: if runs { 0.3 } else { 0.0 },
@@ -68,6 +69,7 @@ pub(super) fn app() -> AppView {
         exec_mode: None,
         note: None,
         old_version: None,
+        cut: 0,
         spec: None,
         full: None,
     }

@@ -32,6 +32,7 @@ use tokio::{
 use crate::spec::Health;
 use probe::Probe;
 pub use probe::ProbeError;
+pub(crate) use probe::reachable;
 pub use pulse::{Change, Pulse};
 
 /// Who is asked.

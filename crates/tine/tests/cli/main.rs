@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod change;
+mod drain;
 mod files;
 mod import;
 mod list;
@@ -12,3 +13,4 @@ mod start;
 mod stdin;
 mod trigger;
 mod upkeep;
+mod verify;

@@ -68,7 +68,8 @@ fn the_lowest_go_first_when_there_are_to_be_fewer_and_their_places_are_filled_fi
     let manager = Manager::new();
     manager.start(vec![sleeper("one", 3)]).unwrap();
     let scale = |to: &str| {
-        let request = AppRequest::Scale { target: "one".into(), to: to.into() };
+        let request =
+            AppRequest::Scale { target: "one".into(), to: to.into(), drain_timeout: None };
         let done = manager.done(&request);
         assert_eq!(done[0].error, None);
         let apps = manager.list();
@@ -79,7 +80,7 @@ fn the_lowest_go_first_when_there_are_to_be_fewer_and_their_places_are_filled_fi
     assert_eq!(scale("1"), (vec![4], vec![3]));
     let apps = manager.list();
     assert_eq!(apps[0].workers[0].status, Status::Online);
-    let zero = AppRequest::Scale { target: "one".into(), to: "0".into() };
+    let zero = AppRequest::Scale { target: "one".into(), to: "0".into(), drain_timeout: None };
     assert!(manager.done(&zero)[0].error.as_ref().unwrap().contains("at least one instance"));
 }
 

@@ -184,7 +184,7 @@ pub(crate) fn start(apps: Vec<Patch>) -> Start {
 }
 
 pub(crate) fn targets(targets: &[&str]) -> Targets {
-    Targets { targets: targets.iter().map(|target| (*target).to_owned()).collect() }
+    Targets::of(targets.iter().map(|target| (*target).to_owned()).collect())
 }
 
 /// An app that runs a line of shell.

@@ -9,7 +9,10 @@ use std::{fs, path::PathBuf};
 use load::Load;
 use rustix::process::{Pid, Signal, kill_process};
 use tine::{
-    api::apps::{AppRequest, AppView, Change, Status},
+    api::{
+        apps::{AppRequest, AppView, Change, Status},
+        reload::Rolling,
+    },
     client::Client,
     spec::Patch,
 };
@@ -79,7 +82,7 @@ fn app<'a>(apps: &'a [AppView], name: &str) -> &'a AppView {
 
 fn change(target: &str) -> Change {
     let targets = vec![target.to_owned()];
-    Change { targets, patch: Patch::new(), inherited: None, parallel: None, force: false }
+    Change { targets, patch: Patch::new(), inherited: None, rolling: Rolling::default() }
 }
 
 fn succeeds(manager: &Manager, request: &AppRequest) {
@@ -98,7 +101,11 @@ fn all_online(app: &AppView) -> bool {
 /// What an order does is the same under the next manager, and costs no request either.
 fn everything_works(manager: &Manager, load: &Load, name: &str) {
     let before = manager.list();
-    let scale = |to: &str| AppRequest::Scale { target: name.to_owned(), to: to.to_owned() };
+    let scale = |to: &str| AppRequest::Scale {
+        target: name.to_owned(),
+        to: to.to_owned(),
+        drain_timeout: None,
+    };
     succeeds(manager, &AppRequest::Reload(change(name)));
     let after = manager.list();
     assert!(pids(app(&after, name)).iter().all(|pid| !pids(app(&before, name)).contains(pid)));

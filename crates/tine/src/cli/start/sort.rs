@@ -63,6 +63,7 @@ mod tests {
             exec_mode: None,
             note: None,
             old_version: None,
+            cut: 0,
             spec: None,
             full: None,
         }

@@ -52,12 +52,20 @@ impl App {
                     pid_file::write(&pid_file::path(&self.spec, id, &self.shared.home), pid);
                 }
             }
-            What::Draining => slot.leaves(worker),
+            What::Draining => {
+                slot.leaves(worker);
+                self.losses.leavers.insert(worker);
+            }
             What::Cut { connections } => {
+                let count = u64::try_from(connections).unwrap_or(u64::MAX);
+                slot.cut += count;
+                self.losses.cut_ever += count;
+                *self.losses.cut.entry(id).or_default() += count;
                 let text = format!("{connections} connections did not end in time and were cut");
                 self.note(Some(id), "cut", text);
             }
             What::Exited { exit, lived, asked, .. } => {
+                self.losses.leavers.remove(&worker);
                 self.exited((instance.0, worker), exit, (lived, asked));
             }
             What::Restarting { after } => {

@@ -15,6 +15,7 @@ use crate::{
         order::Which,
         slot::{Empty, Reason, Slot},
     },
+    spec::Millis,
     supervise::launch::Launch,
 };
 
@@ -144,10 +145,25 @@ impl App {
         self.address = None;
     }
 
+    /// Connections have so long to finish, whatever the app says; until [`Self::drain_as_ever`].
+    pub(super) async fn drain_within(&mut self, time: Option<Millis>) {
+        let (Some(time), Some(runs)) = (time, &self.runs) else { return };
+        let (cluster, mut tuning) = (runs.cluster.clone(), runs.settings.tuning());
+        tuning.patience.drain = time.duration();
+        // A cluster that has ended has nothing to finish.
+        let _ = self.during(cluster.configure(tuning)).await;
+    }
+
+    pub(super) async fn drain_as_ever(&mut self) {
+        let Some(runs) = &self.runs else { return };
+        let (cluster, tuning) = (runs.cluster.clone(), runs.settings.tuning());
+        let _ = self.during(cluster.configure(tuning)).await;
+    }
+
     pub(super) async fn delete(&mut self) -> Outcome {
         let Outcome { app, ids, .. } = self.stop(&Which::All).await;
         self.note(None, "delete", "is deleted".to_owned());
-        Outcome { app, ids, done: "deleted".to_owned(), error: None, last_lines: Vec::new() }
+        Outcome { app, ids, done: "deleted".to_owned(), ..Outcome::default() }
     }
 }
 

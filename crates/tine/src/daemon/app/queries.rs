@@ -105,6 +105,7 @@ impl App {
             events: self.history.all(),
             listeners: Vec::new(),
             last_lines: self.last_lines(),
+            verified: self.losses.verified.clone(),
         };
         AppView {
             name: self.spec.name.clone(),
@@ -116,6 +117,7 @@ impl App {
             watching: self.runs.is_some() && self.spec.watch.is_some(),
             note: self.state_note(),
             old_version: self.old_version(),
+            cut: self.losses.cut_ever,
             spec: (detail != Detail::Row).then(|| Box::new(self.spec.as_ref().clone())),
             full: (detail == Detail::Full).then(|| Box::new(full())),
         }
@@ -140,6 +142,7 @@ impl App {
             started_at: slot.started_at,
             created_at: slot.created_at,
             exit_code: slot.exit_code,
+            cut: slot.cut,
             delay: delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
             memory: 0,
             cpu: 0.0,

@@ -136,7 +136,7 @@ impl Manager {
         };
         let app_there = number.and_then(|number| self.apps.get(number));
         let ids = app_there.map(|app| app.card.borrow().ids.clone()).unwrap_or_default();
-        Outcome { app, ids, done: done.to_owned(), error: None, last_lines: Vec::new() }
+        Outcome { app, ids, done: done.to_owned(), ..Outcome::default() }
     }
 }
 

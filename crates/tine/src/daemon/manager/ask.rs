@@ -5,7 +5,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Manager, apply::Wish, start::refuse};
+use super::{Manager, apply::Wish, dispatch::Work, start::refuse};
 use crate::{
     api::apps::{AppRequest, AppResponse, Change, Detail, Outcome, Target, Targets},
     control::Replies,
@@ -15,6 +15,7 @@ use crate::{
         slot::Reason,
         targets::{Meant, resolve},
     },
+    spec::Millis,
 };
 
 impl Manager {
@@ -27,7 +28,9 @@ impl Manager {
             AppRequest::Reload(change) => self.reload(change, replies),
             AppRequest::Rollback(targets) => self.of_whole(&targets, replies, || Todo::Rollback),
             AppRequest::Promote(targets) => self.of_whole(&targets, replies, || Todo::Promote),
-            AppRequest::Scale { target, to } => self.scale(target, &to, replies),
+            AppRequest::Scale { target, to, drain_timeout } => {
+                self.scale((target, drain_timeout), &to, replies);
+            }
             AppRequest::List { detail, targets } => self.list(detail, &targets, replies),
             AppRequest::Reset(targets) => self.simply(&targets, replies, "reset", Query::Reset),
             AppRequest::Signal { targets, signal } => self.signal(&targets, &signal, replies),
@@ -66,6 +69,8 @@ impl Manager {
         match self.meant(&targets.targets) {
             Ok(meant) => {
                 let works = meant.into_iter().filter_map(|(it, which)| self.work(it, todo(which)));
+                let drain_timeout = targets.drain_timeout;
+                let works = works.map(|work| Work { drain_timeout, ..work });
                 self.dispatch(works.collect(), replies);
             }
             Err(error) => refuse(&replies, error),
@@ -78,7 +83,7 @@ impl Manager {
         if let Err(error) = self.check_name(&targets, &alter) {
             return refuse(&replies, error);
         }
-        self.each(&Targets { targets }, replies, |which| Todo::Restart {
+        self.each(&Targets::of(targets), replies, |which| Todo::Restart {
             which,
             alter: alter.clone(),
             reason: Reason::Asked,
@@ -100,7 +105,7 @@ impl Manager {
             self.call_off(meant.keys());
         }
         let todo = |which| Todo::Reload { which, alter: alter.clone(), rolling };
-        self.each(&Targets { targets }, replies, todo);
+        self.each(&Targets::of(targets), replies, todo);
     }
 
     /// Reloads that run are given up.
@@ -139,12 +144,13 @@ impl Manager {
         if taken { Err(format!("another app is called `{name}`")) } else { Ok(()) }
     }
 
-    fn scale(&self, target: Target, to: &str, replies: Replies) {
+    fn scale(&self, (target, drain_timeout): (Target, Option<Millis>), to: &str, replies: Replies) {
         let Some(scale) = scale_of(to) else {
             let error = format!("`{to}` is no number of instances: write 3, +1 or -1");
             return refuse(&replies, error);
         };
-        self.each(&Targets { targets: vec![target] }, replies, |_| Todo::Scale(scale));
+        let targets = Targets { targets: vec![target], drain_timeout };
+        self.each(&targets, replies, |_| Todo::Scale(scale));
     }
 
     /// Of all, if no targets are named.
@@ -286,7 +292,8 @@ impl Manager {
                 let _ = queries.send(query).await;
                 let error = answered.await.unwrap_or_else(|_| Err("it has gone".to_owned())).err();
                 let done = if error.is_some() { "failed" } else { done }.to_owned();
-                Outcome { app: card.spec.name.clone(), ids, done, error, last_lines: Vec::new() }
+                let app = card.spec.name.clone();
+                Outcome { app, ids, done, error, ..Outcome::default() }
             });
         }
         tokio::spawn(async move {

@@ -16,6 +16,7 @@ use crate::{
         app::Card,
         order::{Order, Query, Todo},
     },
+    spec::Millis,
 };
 
 /// An app that is to come after others waits for them no longer than this.
@@ -31,6 +32,8 @@ pub(super) struct Work {
     /// Apps that must be up before.
     pub after: Vec<watch::Receiver<Card>>,
     pub todo: Todo,
+    /// Connections have so long to finish this once.
+    pub drain_timeout: Option<Millis>,
 }
 
 impl Manager {
@@ -44,6 +47,7 @@ impl Manager {
             card: app.card.clone(),
             after: Vec::new(),
             todo,
+            drain_timeout: None,
         })
     }
 
@@ -104,7 +108,7 @@ impl Work {
     fn failed(&self, error: &str) -> Outcome {
         let (app, done) = (self.name(), "failed".to_owned());
         let ids = self.card.borrow().ids.clone();
-        Outcome { app, ids, done, error: Some(error.to_owned()), last_lines: Vec::new() }
+        Outcome { app, ids, done, error: Some(error.to_owned()), ..Outcome::default() }
     }
 
     /// What is under way and would be undone anyhow need not be waited for.
@@ -142,7 +146,7 @@ impl Work {
     async fn order(&mut self, progress: Option<Replies>) -> Outcome {
         let todo = std::mem::replace(&mut self.todo, Todo::End);
         let (answer, outcome) = oneshot::channel();
-        let order = Order { todo, progress, answer };
+        let order = Order { todo, drain_timeout: self.drain_timeout, progress, answer };
         let gone = "it was deleted meanwhile";
         if self.orders.send(order).await.is_err() {
             return self.failed(gone);

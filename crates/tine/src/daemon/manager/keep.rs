@@ -237,7 +237,6 @@ fn outcome(app: &SavedApp) -> Outcome {
         app: app.spec.name.clone(),
         ids: app.workers.iter().map(|worker| worker.id).collect(),
         done: "saved".to_owned(),
-        error: None,
-        last_lines: Vec::new(),
+        ..Outcome::default()
     }
 }

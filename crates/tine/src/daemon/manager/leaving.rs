@@ -181,6 +181,6 @@ fn handed_over(card: &Card) -> Outcome {
         ids: card.ids.iter().copied().filter(|id| Which::All.has(*id)).collect(),
         done: "handed over".to_owned(),
         error: None,
-        last_lines: Vec::new(),
+        ..Outcome::default()
     }
 }

@@ -126,7 +126,7 @@ fn address(at: Option<&str>, port: Option<SocketAddr>) -> Result<String, String>
 }
 
 /// Who listens on all addresses is asked on the machine's own.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     let own: IpAddr = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

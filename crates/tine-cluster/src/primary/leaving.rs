@@ -1,0 +1,214 @@
+//! What a leaving worker has still to do, as far as the kernel can tell from outside: handshakes that
+//! began before it left, and connections.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
+
+use rustix::{net::Shutdown, process::Pid};
+use tine_linux::{
+    foreign,
+    process::Process,
+    sock_diag::{self, Inode, TcpState},
+    socket,
+};
+
+use super::worker::Worker;
+
+/// A handshake that has not ended by then is that of a client that has gone: the kernel has asked
+/// after it four times.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// No request of HTTP is as short; a word of another protocol often is.
+const SHORTER_THAN_A_REQUEST: u64 = 16;
+
+/// What is known of a worker that leaves.
+#[derive(Debug, Default)]
+pub(super) struct Leaving {
+    /// Connections that were open when its time was up and have been ever since.
+    pub(super) cut: Option<Cut>,
+    pub(super) handshakes: Handshakes,
+    kept: Option<Kept>,
+}
+
+/// Connections that are not to end by themselves, and the processes that were looked at for them.
+#[derive(Debug)]
+pub(super) struct Cut {
+    pub(super) connections: usize,
+    members: Vec<Pid>,
+}
+
+impl Cut {
+    /// What these processes have open now.
+    pub(super) fn of(worker: &mut Worker, members: Vec<Pid>) -> Option<Self> {
+        let connections = look(worker, &members, (Look::Count, false));
+        (connections > 0).then_some(Self { connections, members })
+    }
+
+    /// Whether all of them still run: what a dead one does not have open was cut with it.
+    pub(super) fn can_be_counted_again(&self) -> bool {
+        let has_files = |pid: &Pid| {
+            fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|mut files| files.next().is_some())
+        };
+        self.members.iter().all(has_files)
+    }
+}
+
+type Handshake = (SocketAddr, SocketAddr);
+
+/// Those that had begun at the first look.
+#[derive(Debug, Default)]
+pub(super) struct Handshakes(Option<(Instant, HashSet<Handshake>)>);
+
+/// Connections that node keeps though nobody asks for anything, with the bytes that had come in: it
+/// would have closed them if they were HTTP.
+type Kept = HashMap<Inode, u64>;
+
+impl Handshakes {
+    /// Whether some of them go on, if these do now.
+    pub(super) fn go_on(&mut self, now: &HashSet<Handshake>) -> bool {
+        let (since, begun) = self.0.get_or_insert_with(|| (Instant::now(), now.clone()));
+        since.elapsed() < HANDSHAKE && begun.iter().any(|one| now.contains(one))
+    }
+}
+
+/// The handshakes that go on at these ports.
+pub(super) fn handshakes(ports: impl IntoIterator<Item = u16>) -> HashSet<Handshake> {
+    let all = ports.into_iter().filter_map(|port| sock_diag::tcp_connections(Some(port)).ok());
+    let begun = all.flatten().filter(|it| it.state == TcpState::SynReceived);
+    begun.map(|it| (it.local, it.peer)).collect()
+}
+
+/// What is done with connections that are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Nothing.
+    Count,
+    /// The idle ones are told that their client has nothing more to say.
+    Close,
+    /// The same, but for those that node keeps when it has closed what is idle.
+    CloseAfterNode,
+}
+
+/// How many connections of our listeners these processes hold. On the last call all UNIX connections
+/// count as idle with which nothing is unread: the kernel does not tell more of them.
+pub(super) fn look(worker: &mut Worker, members: &[Pid], (look, last_call): (Look, bool)) -> usize {
+    let open = connections(worker);
+    if open.is_empty() {
+        return 0;
+    }
+    let first = look == Look::CloseAfterNode && worker.leaving.kept.is_none();
+    let kept = worker.leaving.kept.get_or_insert_default();
+    let mut count = 0;
+    for (pid, number, inode) in members.iter().flat_map(|pid| sockets(*pid)) {
+        if !open.contains(&inode) {
+            continue;
+        }
+        count += 1;
+        // What may not be looked at ends by itself, or at the drain's end.
+        let _ = match look {
+            Look::Count => Ok(()),
+            Look::Close => close_if_idle(pid, number, last_call),
+            Look::CloseAfterNode => keep_or_close((pid, number, inode), (kept, first), last_call),
+        };
+    }
+    count
+}
+
+/// The connections that came in by the worker's listeners, whoever holds them.
+fn connections(worker: &Worker) -> HashSet<Inode> {
+    let tcp = worker.ports.iter().filter_map(|port| sock_diag::tcp_connections(Some(*port)).ok());
+    let open = tcp.flatten().filter(|connection| {
+        matches!(connection.state, TcpState::Established | TcpState::CloseWait)
+    });
+    let mut all: HashSet<Inode> = open.map(|connection| connection.inode).collect();
+    if !worker.names.is_empty() {
+        let unix = sock_diag::unix_connections().unwrap_or_default();
+        let ours = unix.into_iter().filter(|it| worker.names.contains(&it.name));
+        all.extend(ours.map(|it| it.inode));
+    }
+    // Nobody has accepted it yet.
+    all.remove(&Inode(0));
+    all
+}
+
+/// The sockets that the process holds.
+fn sockets(pid: Pid) -> Vec<(Pid, i32, Inode)> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
+    let numbers =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let sockets = numbers.filter_map(|number| {
+        let inode = foreign::socket_inode(pid, number).ok()??;
+        Some((pid, number, Inode(u32::try_from(inode).ok()?)))
+    });
+    sockets.collect()
+}
+
+fn duplicate(pid: Pid, number: i32) -> io::Result<OwnedFd> {
+    foreign::duplicate(&Process::open(pid)?, number)
+}
+
+fn close_if_idle(pid: Pid, number: i32, last_call: bool) -> io::Result<()> {
+    close_one_if_idle(&duplicate(pid, number)?, last_call)
+}
+
+fn close_one_if_idle(connection: &OwnedFd, last_call: bool) -> io::Result<()> {
+    let idle = if socket::is_unix(connection)? {
+        last_call && rustix::io::ioctl_fionread(connection)? == 0
+    } else {
+        socket::is_idle_connection(connection)?
+    };
+    if idle {
+        rustix::net::shutdown(connection, Shutdown::Read)?;
+    }
+    Ok(())
+}
+
+/// On the `first` look node has been told, and closes what is idle in its protocol. What it leaves is a
+/// websocket or the like, up to its first word that could be a request.
+fn keep_or_close(
+    (pid, number, inode): (Pid, i32, Inode),
+    (kept, first): (&mut Kept, bool),
+    last_call: bool,
+) -> io::Result<()> {
+    let connection = duplicate(pid, number)?;
+    if socket::is_unix(&connection)? {
+        return close_one_if_idle(&connection, last_call);
+    }
+    let received = socket::bytes_received(&connection)?;
+    if first && socket::is_idle_connection(&connection)? {
+        kept.insert(inode, received);
+        return Ok(());
+    }
+    if let Some(before) = kept.get_mut(&inode) {
+        let more = received.saturating_sub(*before);
+        *before = received;
+        if more < SHORTER_THAN_A_REQUEST {
+            return Ok(());
+        }
+        kept.remove(&inode);
+    }
+    close_one_if_idle(&connection, last_call)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn handshake(port: u16) -> Handshake {
+        let local = SocketAddr::from(([127, 0, 0, 1], 80));
+        (local, SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    #[test]
+    fn a_handshake_that_began_before_is_waited_for_and_a_later_one_is_not() {
+        let mut handshakes = Handshakes::default();
+        let both: HashSet<Handshake> = [handshake(1), handshake(2)].into();
+        assert!(handshakes.go_on(&[handshake(1)].into()));
+        assert!(handshakes.go_on(&both));
+        assert!(!handshakes.go_on(&[handshake(2)].into()));
+    }
+}

@@ -1,0 +1,68 @@
+//! Seats whose workers have left for good: nobody follows to take them over.
+//!
+//! Such a seat is in no rotation and is given to nobody; it is closed when nothing can be lost with it.
+//! Where the kernel moves what waits in a seat that closes, that is as soon as another seat serves.
+//! Elsewhere its queue has to be empty, and the handshakes that had begun must have ended.
+
+use std::time::Instant;
+
+use super::{
+    balance::GroupError,
+    leaving::{self, Handshakes},
+    seats::Seats,
+};
+use crate::{
+    address::Transport,
+    id::{SeatId, WorkerId},
+};
+
+impl Seats {
+    /// The worker does not hold the seat any more, and nobody is to follow it there.
+    pub(super) fn leave_for_good(
+        &mut self,
+        seat: SeatId,
+        worker: WorkerId,
+    ) -> Result<(), GroupError> {
+        let tcp = self.listener_of(seat).is_some_and(|(_, it)| it.key.transport == Transport::Tcp);
+        if !tcp || self.is_succeeded(seat) || !self.has_others(seat) {
+            return self.let_go(seat, worker);
+        }
+        self.let_go(seat, worker)?;
+        let left = self.registry().seat(seat).is_some_and(|seat| seat.holders.is_empty());
+        if left {
+            self.rest(seat)?;
+            self.spent.insert(seat, Handshakes::default());
+        }
+        Ok(())
+    }
+
+    /// One of them is due: it is closed, or looked at again later.
+    pub(super) fn close_spent(&mut self, seat: SeatId, now: Instant) -> Result<(), GroupError> {
+        if self.can_close(seat) {
+            return self.close(seat);
+        }
+        let waiting = self.queue(seat).is_some_and(|length| length > 0);
+        if waiting && !self.migrates_at(seat) {
+            // Its worker did not accept them to its end: whoever comes next may.
+            self.spent.remove(&seat);
+            self.registry.waits(seat);
+            return Ok(());
+        }
+        if self.migrates_at(seat) || self.has_handshakes(seat) {
+            self.closing.left(seat, now);
+            return Ok(());
+        }
+        self.close(seat)
+    }
+
+    /// Whether the kernel moves what waits in this seat when it closes.
+    pub(super) fn migrates_at(&self, seat: SeatId) -> bool {
+        self.listener_of(seat).is_some_and(|(listener, _)| self.migrates(listener))
+    }
+
+    fn has_handshakes(&mut self, seat: SeatId) -> bool {
+        let port = self.listener_of(seat).and_then(|(_, it)| it.key.endpoint.port());
+        let begun = leaving::handshakes(port);
+        self.spent.get_mut(&seat).is_some_and(|handshakes| handshakes.go_on(&begun))
+    }
+}
