@@ -44,7 +44,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     super::run::check_outside()?;
     let ready = if args.detached { detach()? } else { daemon::Ready::Foreground };
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     match watchdog::split(watchdog::Orphans::ToWatchdog)? {
         watchdog::Side::Watchdog(dog) => {
             // Whoever waits for word of the manager must not wait for the watchdog.

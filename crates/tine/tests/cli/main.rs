@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 mod change;
+mod coverage;
 mod files;
 mod import;
 mod list;
+mod options;
 mod pm2;
 mod shell;
 mod start;

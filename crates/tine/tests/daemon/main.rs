@@ -7,5 +7,6 @@ mod boot;
 mod clients;
 mod guard;
 mod manager;
+mod others;
 mod output;
 mod state;
