@@ -7,11 +7,13 @@
 mod accept;
 mod blocked;
 mod contender;
+mod daemon;
 mod fair;
 mod guard;
 mod handover;
 mod load;
 mod logs;
+mod manager;
 mod message;
 mod process;
 mod procfs;
@@ -74,6 +76,8 @@ enum Name {
     Handover,
     /// Megabytes per second of a worker's output
     Logs,
+    /// Memory and idle time of the background manager, and how fast `tine ls` is
+    Manager,
     /// Messages per second between primary and worker
     Message,
     /// Time to the first answer, and the manager's memory
@@ -125,6 +129,7 @@ fn measure(name: Name, session: &Session, args: &Args) -> Result<Report> {
         Name::Accept => accept::measure(session, args),
         Name::Handover => handover::measure(session, args),
         Name::Logs => Ok(logs::measure(session, args.rounds(5))),
+        Name::Manager => Ok(manager::measure(session, args.rounds(20))),
         Name::Message => message::measure(session, args.rounds(7)),
         Name::Start => Ok(start::measure(session, args.rounds(30))),
     }

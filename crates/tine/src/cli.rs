@@ -1,5 +1,6 @@
 //! The command line: one command a file, each with its arguments, its work and its exit code.
 
+pub mod absent;
 pub mod apply;
 pub mod change;
 pub mod completion;

@@ -56,10 +56,12 @@ fn a_dry_run_shows_the_unit_and_systemd_finds_nothing_wrong_with_it() {
 
 #[test]
 fn openrc_gets_a_script_that_a_shell_understands() {
-    let output = tine(&["startup", "openrc", "--dry-run"], Path::new("/srv/tine"));
+    let words = ["startup", "openrc", "--dry-run", "-u", "root", "--hp", "/srv/roots"];
+    let output = tine(&words, Path::new("/srv/tine"));
     assert!(output.status.success(), "{}", said(&output));
     let text = said(&output);
     assert!(text.contains("run rc-update add tine-"), "{text}");
+    assert!(text.contains("export TINE_HOME='/srv/roots/.tine'"), "{text}");
     let checked = Command::new("sh").args(["-nc", &shown(&text)]).output().expect("a shell");
     assert!(checked.status.success(), "{}", said(&checked));
 }
@@ -75,7 +77,15 @@ fn what_cannot_be_done_is_said_with_what_can() {
         ),
         (&["startup", "systemd", "--service-name", "../x"], "no name for a service"),
         (
-            &["unstartup", "systemd", "--service-name", "tine-never-was"],
+            &[
+                "unstartup",
+                "systemd",
+                "--service-name",
+                "tine-never-was",
+                "--hp",
+                "/srv/roots",
+                "--wait-ip",
+            ],
             "nothing is started at boot",
         ),
     ] {

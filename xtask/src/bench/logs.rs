@@ -1,7 +1,7 @@
 //! `logs`: how much a second one worker can write that does nothing else, lines of 100 bytes, until all of it is in the
 //! file. Beside it `cat >file` on the same pipe, and pm2.
 //!
-//! Until there is a manager, its log writer is driven by `examples/logwriter.rs`.
+//! tine is there twice: the manager with all that it does, and its log writer by itself (`examples/logwriter.rs`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Pid;
 
 use super::contender::pid_in_file;
+use super::daemon::Daemon;
 use super::process::Running;
 use super::procfs::resident_mib;
 use super::report::{Report, Target};
@@ -37,24 +39,26 @@ struct Rates {
 type Round = (f64, Option<f64>);
 
 pub(crate) fn measure(session: &Session, rounds: usize) -> Report {
-    let [mut cat, mut plain, mut rotated, mut pm2] = [(); 4].map(|()| Rates::default());
+    let [mut cat, mut daemon, mut plain, mut rotated, mut pm2] = [(); 5].map(|()| Rates::default());
     for round in 1..=rounds {
         eprintln!("logs: round {round} of {rounds}");
         cat.add(through_cat(session));
+        daemon.add(through_daemon(session));
         plain.add(through_tine(session, false));
         rotated.add(through_tine(session, true));
         pm2.add(through_pm2(session));
     }
     let mut report = Report::new("logs");
     cat.tell("cat >file", &mut report);
-    plain.tell("tine", &mut report);
-    rotated.tell("tine, setting aside and compressing", &mut report);
+    daemon.tell("tine", &mut report);
+    plain.tell("tine's log writer alone", &mut report);
+    rotated.tell("the same, setting aside and compressing", &mut report);
     pm2.tell("pm2", &mut report);
-    report.claim("tine / cat", ratio(&plain.speeds, &cat.speeds), Target::Above(0.5));
-    report.claim("tine / pm2", ratio(&plain.speeds, &pm2.speeds), Target::Above(10.0));
+    report.claim("tine / cat", ratio(&daemon.speeds, &cat.speeds), Target::Above(0.5));
+    report.claim("tine / pm2", ratio(&daemon.speeds, &pm2.speeds), Target::Above(10.0));
     let rotated_rate = ratio(&rotated.speeds, &pm2.speeds);
-    report.claim("tine, setting aside / pm2", rotated_rate, Target::Above(10.0));
-    report.claim("tine's memory, MiB", median(&rotated.memory), Target::Below(16.0));
+    report.claim("log writer, setting aside / pm2", rotated_rate, Target::Above(10.0));
+    report.claim("tine's memory, MiB", median(&daemon.memory), Target::Below(16.0));
     report
 }
 
@@ -135,6 +139,26 @@ fn through_tine(session: &Session, rotate: bool) -> Result<Round> {
     Ok((rate(&folder, BYTES, ended)?, peak.map(|kib| kib / 1024.0)))
 }
 
+/// `tine start` of the same program: the manager with a home of its own.
+fn through_daemon(session: &Session) -> Result<Round> {
+    let folder = folder(session)?;
+    let daemon = Daemon::start(session)?;
+    let file = folder.join("app.json");
+    let app = serde_json::json!({
+        "name": "chatter", "script": session.chatter(), "interpreter": "none", "autorestart": false,
+        "out_file": folder.join("out.log"), "log_rotation": false,
+        "env": { "STARTED": folder.join("started"), "BYTES": BYTES.to_string() },
+    });
+    fs::write(&file, app.to_string()).context("write the app's file")?;
+    // The command waits until the app is ready or has ended; that is not to be measured.
+    let mut start = daemon.command(&["start"]);
+    let mut start = start.arg(&file).arg("--silent").stdin(Stdio::null()).spawn()?;
+    let round = all_written(&folder, daemon.pid(), "tine");
+    start.wait()?;
+    daemon.ask(&["kill"])?;
+    round
+}
+
 /// `pm2 start` of the same program, with a home of its own.
 fn through_pm2(session: &Session) -> Result<Round> {
     let folder = folder(session)?;
@@ -147,15 +171,20 @@ fn through_pm2(session: &Session) -> Result<Round> {
     // The daemon may be there although the command failed, so it is taken charge of first.
     let daemon = Running::adopt(&session.guard, pid_in_file(&home.join("pm2.pid"))?)?;
     outcome?;
+    all_written(&folder, daemon.pid(), "pm2")
+}
+
+/// Waits until all of it is in the file, and looks at the memory of `through` meanwhile.
+fn all_written(folder: &Path, through: Pid, named: &str) -> Result<Round> {
     let (began, mut peak) = (Instant::now(), 0.0_f64);
-    while written(&folder) < BYTES - BYTES % 8000 {
-        let so_far = written(&folder);
-        ensure!(began.elapsed() < PATIENCE, "pm2 wrote {so_far} of {BYTES} bytes");
-        peak = peak.max(resident_mib(daemon.pid())?);
+    while written(folder) < BYTES - BYTES % 8000 {
+        let so_far = written(folder);
+        ensure!(began.elapsed() < PATIENCE, "{named} wrote {so_far} of {BYTES} bytes");
+        peak = peak.max(resident_mib(through)?);
         // How often it is looked; there is nothing to wait on.
         thread::sleep(Duration::from_millis(2));
     }
-    Ok((rate(&folder, BYTES, SystemTime::now())?, Some(peak)))
+    Ok((rate(folder, BYTES, SystemTime::now())?, Some(peak)))
 }
 
 fn written(folder: &Path) -> u64 {

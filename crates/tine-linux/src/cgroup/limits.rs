@@ -108,4 +108,28 @@ mod tests {
         assert_eq!(entries, expected.map(|(what, value)| (what, value.to_owned())));
         assert_eq!(Limits::default().entries().count(), 0);
     }
+
+    /// A hierarchy of plain files, for where the kernel's has no controllers to give.
+    #[test]
+    fn limits_reach_their_files_and_a_controller_is_asked_of_the_parent() {
+        let parent = std::env::temp_dir().join(format!("tine-limits-{}", std::process::id()));
+        let path = parent.join("worker");
+        fs::create_dir_all(&path).unwrap();
+        for file in [path.join("memory.max"), path.join("pids.max")] {
+            fs::write(file, "").unwrap();
+        }
+        fs::write(parent.join("cgroup.subtree_control"), "").unwrap();
+        limit(&path, Controller::Memory, "1048576").unwrap();
+        limit(&path, Controller::Pids, "30").unwrap();
+        // The file does not come, as it does where the parent has no such controller.
+        let refused = limit(&path, Controller::Cpu, "50000 100000").unwrap_err();
+        let read = |file: &str| fs::read_to_string(parent.join(file)).unwrap();
+        assert_eq!(
+            (read("worker/memory.max"), read("worker/pids.max")),
+            ("1048576".into(), "30".into())
+        );
+        assert_eq!(read("cgroup.subtree_control"), "+cpu");
+        assert_eq!(refused.kind(), io::ErrorKind::NotFound);
+        fs::remove_dir_all(&parent).unwrap();
+    }
 }

@@ -61,7 +61,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     super::run::check_outside()?;
     let ready = if args.detached { detach()? } else { daemon::Ready::Foreground };
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let mut keeping = Keeping::begin()?;
     if let Some(charge) = keeping.fork()? {
         return daemon::run(&home, charge, Begin { ready, resurrect: args.resurrect });

@@ -1,8 +1,12 @@
 //! `tine init`: a file to begin with.
 
-use std::{fs::OpenOptions, io::Write, process::ExitCode};
+use std::{
+    fs::OpenOptions,
+    io::{ErrorKind, Write},
+    process::ExitCode,
+};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::print;
 
@@ -47,7 +51,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Kind::Simple => ("ecosystem.config.js", SIMPLE),
     };
     let file = OpenOptions::new().write(true).create_new(true).open(name);
-    let mut file = file.with_context(|| format!("make {name} in this directory"))?;
+    let mut file = match file {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            bail!("{name} is here already, and is left as it is")
+        }
+        file => file.with_context(|| format!("make {name} in this directory"))?,
+    };
     file.write_all(text.as_bytes()).with_context(|| format!("write {name}"))?;
     print(&format!("{name} is written; edit it, then: tine start\n"))?;
     Ok(ExitCode::SUCCESS)

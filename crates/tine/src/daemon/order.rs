@@ -79,6 +79,14 @@ impl Which {
             Self::Ids(ids) => ids.contains(&id),
         }
     }
+
+    /// Nobody is meant.
+    pub(super) fn has_none(&self) -> bool {
+        match self {
+            Self::All => false,
+            Self::Ids(ids) => ids.is_empty(),
+        }
+    }
 }
 
 /// What changes about an app.

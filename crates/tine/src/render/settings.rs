@@ -71,7 +71,11 @@ fn sharing(spec: &AppSpec) -> Rows {
             HealthProbe::Exec(command) => format!("run `{command}`"),
         };
         let (every, failures) = (time(health.interval), health.threshold);
-        format!("{what} every {every}; unwell after {failures} failures in a row")
+        let grace = match health.grace {
+            Millis(0) => String::new(),
+            grace => format!(" from {} after the start", time(grace)),
+        };
+        format!("{what} every {every}{grace}; unwell after {failures} failures in a row")
     });
     vec![
         ("policy", format!("{}{mechanism}", spec.policy)),

@@ -2,10 +2,12 @@
 #![forbid(unsafe_code)]
 
 mod change;
+mod coverage;
 mod drain;
 mod files;
 mod import;
 mod list;
+mod options;
 mod pm2;
 mod reload;
 mod shell;

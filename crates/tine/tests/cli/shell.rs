@@ -159,7 +159,8 @@ impl Shell {
         command
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    /// The same, still to be run.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("timeout");
         command.args(["--kill-after=5", PATIENCE, env!("CARGO_BIN_EXE_tine")]).args(words);
         let path = std::env::var_os("PATH").unwrap_or_default();

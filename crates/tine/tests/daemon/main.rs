@@ -7,6 +7,7 @@ mod boot;
 mod clients;
 mod guard;
 mod manager;
+mod others;
 mod output;
 mod state;
 mod succession;

@@ -36,6 +36,9 @@ impl App {
         };
         let idle = |slot: &&mut Slot| which.has(slot.id) && slot.current.is_none();
         let idle: Vec<&mut Slot> = self.slots.values_mut().filter(idle).collect();
+        if which.has_none() {
+            return self.done("not started", &Which::All);
+        }
         if idle.is_empty() {
             return self.done("unchanged", which);
         }
