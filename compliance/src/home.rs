@@ -142,8 +142,8 @@ impl Drop for Home {
     }
 }
 
-/// Kills whoever has this mark until nobody has.
-pub(crate) fn sweep(mark: &str) {
+/// Kills whoever was started in the [`Home`] of this [mark](Home::mark), until nobody is left.
+pub fn sweep(mark: &str) {
     loop {
         let left = process::marked(mark);
         if left.is_empty() {

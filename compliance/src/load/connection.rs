@@ -138,8 +138,8 @@ impl Connection {
     }
 
     /// A server that had closed the connection before the request came has it answered with a reset,
-    /// and then the error is `EPIPE` (`tcp_reset` in net/ipv4/tcp_input.c, `TCP_CLOSE_WAIT`). One that read the
-    /// request and then closed leaves no error.
+    /// and then the error is `EPIPE` (`tcp_reset` in `net/ipv4/tcp_input.c`, state `TCP_CLOSE_WAIT`). One
+    /// that read the request and then closed leaves no error.
     fn why_ended(&self, since: Duration) -> Step {
         match self.stream.take_error() {
             Ok(Some(error)) => Step::Failed(self.meaning(&error), error.to_string()),

@@ -114,7 +114,7 @@ impl<'a> Run<'a> {
             while self.next[at].due <= now {
                 let Next { kind, due, interval } = self.next[at];
                 self.next[at].due = due + interval;
-                self.tally.lateness = self.tally.lateness.max(Instant::now() - due);
+                self.tally.lateness = self.tally.lateness.max(due.elapsed());
                 self.send(kind, due);
             }
         }

@@ -107,7 +107,7 @@ impl Loaded {
 
 /// Little, and patient: it is to find what is lost on a machine that is busy with other tests.
 fn pace(serving: Serving) -> Pace {
-    let patience = std::time::Duration::from_secs(60);
+    let patience = std::time::Duration::from_mins(1);
     // An answer that comes in parts looks like one that is over.
     let slow = if serving == Serving::Nginx { 0 } else { 8 };
     Pace { plain: 60, slow, connections: 12, patience }

@@ -1,0 +1,43 @@
+//! The tables in `docs/nothing-lost.md`, between two marks.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::row::Row;
+use super::{root, table};
+
+const BEGIN: &str = "<!-- written by cargo xtask chaos --write-docs -->\n";
+const END: &str = "<!-- end -->\n";
+
+pub(crate) fn write(rows: &[Row]) -> Result<()> {
+    let path = root().join("docs/nothing-lost.md");
+    let text = fs::read_to_string(&path).context("read docs/nothing-lost.md")?;
+    let (before, rest) = text.split_once(BEGIN).context("find where the tables begin")?;
+    let (_, after) = rest.split_once(END).context("find where the tables end")?;
+    let text = format!("{before}{BEGIN}{}\n{}{END}{after}", circumstances()?, table::whole(rows));
+    fs::write(&path, text).context("write docs/nothing-lost.md")
+}
+
+/// When, where and how.
+fn circumstances() -> Result<String> {
+    let date = said("date", &["-u", "+%Y-%m-%d"])?;
+    let (system, version) =
+        (said("uname", &["-sr"])?, said("git", &["rev-parse", "--short", "HEAD"])?);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let load = fs::read_to_string("/proc/loadavg").context("read the load of the machine")?;
+    let load = load.split(' ').nth(2).unwrap_or_default();
+    Ok(format!(
+        "{date}, {version}: {system}, {processors} processors shared with other jobs, load over the last \
+         15 minutes {load}, `cargo xtask {}`.\n",
+        words.join(" ")
+    ))
+}
+
+fn said(program: &str, words: &[&str]) -> Result<String> {
+    let output = Command::new(program).args(words).current_dir(root()).output();
+    let output = output.with_context(|| format!("run {program}"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
