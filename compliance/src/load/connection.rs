@@ -18,6 +18,9 @@ const FILLERS: usize = 100;
 /// A reset that answers a request follows the end of a stream within this; on loopback it takes microseconds.
 const RESET_FOLLOWS: Duration = Duration::from_millis(50);
 
+/// An end so soon after a request had been on its way before the request came: a busy program is that slow.
+const MOMENT: Duration = Duration::from_millis(20);
+
 /// A request that is under way, or the hope of one.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -26,7 +29,8 @@ pub(super) struct Connection {
     pub(super) due: Instant,
     path: String,
     connected: bool,
-    sent: bool,
+    /// When the request was sent.
+    sent: Option<Instant>,
     /// Who answered on it before.
     pub(super) reused_of: Option<u32>,
     received: Vec<u8>,
@@ -60,14 +64,14 @@ impl Connection {
         }
         let stream = TcpStream::from(socket);
         let (path, received) = (kind.path(number), Vec::new());
-        let (connected, sent, reused_of, ended) = (false, false, None, None);
+        let (connected, sent, reused_of, ended) = (false, None, None, None);
         Ok(Self { stream, kind, due, path, connected, sent, reused_of, received, ended })
     }
 
     /// Has it carry another request.
     pub(super) fn reuse(mut self, pid: u32, kind: Kind, due: Instant, number: u64) -> Self {
         (self.kind, self.due, self.path) = (kind, due, kind.path(number));
-        (self.sent, self.reused_of, self.ended) = (false, Some(pid), None);
+        (self.sent, self.reused_of, self.ended) = (None, Some(pid), None);
         self.received.clear();
         self
     }
@@ -79,16 +83,17 @@ impl Connection {
 
     /// What is to be waited for; `None` when only time will tell.
     pub(super) fn interest(&self) -> Option<PollFlags> {
-        let what = if self.sent { PollFlags::IN } else { PollFlags::OUT };
+        let what = if self.sent.is_some() { PollFlags::IN } else { PollFlags::OUT };
         self.ended.is_none().then_some(what)
     }
 
     /// Goes on as far as it can.
     pub(super) fn step(&mut self, now: Instant) -> Step {
         if let Some(ended) = self.ended {
-            return self.why_ended(now.saturating_duration_since(ended));
+            return self.why_ended(ended, now.saturating_duration_since(ended));
         }
-        let result = if self.sent { self.receive(now) } else { self.send().map(|()| Step::Waits) };
+        let result =
+            if self.sent.is_some() { self.receive(now) } else { self.send().map(|()| Step::Waits) };
         match result {
             Ok(step) => step,
             Err(error) if error.kind() == ErrorKind::WouldBlock => Step::Waits,
@@ -108,7 +113,7 @@ impl Connection {
         let path = &self.path;
         let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: {after}\r\n\r\n");
         let length = self.stream.write(head.as_bytes())?;
-        self.sent = true;
+        self.sent = Some(Instant::now());
         if length < head.len() { Err(ErrorKind::WriteZero.into()) } else { Ok(()) }
     }
 
@@ -134,17 +139,22 @@ impl Connection {
             return Step::Failed(Outcome::Cut, seen);
         }
         self.ended = Some(now);
-        self.why_ended(Duration::ZERO)
+        self.why_ended(now, Duration::ZERO)
     }
 
     /// A server that had closed the connection before the request came has it answered with a reset,
     /// and then the error is `EPIPE` (`tcp_reset` in `net/ipv4/tcp_input.c`, state `TCP_CLOSE_WAIT`). One
     /// that read the request and then closed leaves no error.
-    fn why_ended(&self, since: Duration) -> Step {
+    fn why_ended(&self, ended: Instant, since: Duration) -> Step {
         match self.stream.take_error() {
             Ok(Some(error)) => Step::Failed(self.meaning(&error), error.to_string()),
             Ok(None) if since < RESET_FOLLOWS => Step::Waits,
-            Ok(None) => Step::Failed(Outcome::Cut, "the end after the request".to_owned()),
+            Ok(None) => {
+                let took = self.sent.map(|sent| ended.saturating_duration_since(sent));
+                let at_once = took.is_some_and(|took| took < MOMENT);
+                let outcome = if at_once { Outcome::EndedKept } else { Outcome::Cut };
+                Step::Failed(outcome, format!("the end {took:?} after the request"))
+            }
             Err(error) => Step::Failed(Outcome::Cut, error.to_string()),
         }
     }

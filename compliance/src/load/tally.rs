@@ -27,6 +27,9 @@ pub enum Outcome {
     /// The connection had been kept, and was reset before a byte of the answer: the request arrived when
     /// the server had looked at it for the last time and had not closed it yet, or it was killed then.
     ResetKept,
+    /// The connection had been kept, and ended without a byte of the answer within 20 ms of the request:
+    /// the server read it when it was about to close.
+    EndedKept,
 }
 
 impl Outcome {
@@ -46,6 +49,7 @@ impl Outcome {
             Self::Wrong => "wrong",
             Self::Raced => "raced",
             Self::ResetKept => "reset when used again",
+            Self::EndedKept => "ended when used again",
         }
     }
 }
@@ -74,7 +78,8 @@ pub struct Count {
     pub requests: usize,
     /// Those that failed, without those that met the end of a kept connection.
     pub failed: usize,
-    /// Those that met the end of a kept connection: [`Outcome::Raced`], [`Outcome::ResetKept`].
+    /// Those that met the end of a kept connection: [`Outcome::Raced`], [`Outcome::ResetKept`],
+    /// [`Outcome::EndedKept`].
     pub met_the_end: usize,
 }
 
@@ -116,7 +121,9 @@ impl Tally {
             count.requests += number;
             match outcome {
                 Outcome::Answered => {}
-                Outcome::Raced | Outcome::ResetKept => count.met_the_end += number,
+                Outcome::Raced | Outcome::ResetKept | Outcome::EndedKept => {
+                    count.met_the_end += number
+                }
                 Outcome::Refused
                 | Outcome::Reset
                 | Outcome::Cut
