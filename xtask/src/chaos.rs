@@ -105,6 +105,8 @@ struct Tools {
     time: Duration,
     rounds: u16,
     tell: bool,
+    /// Of this working tree.
+    commit: String,
 }
 
 impl Tools {
@@ -122,6 +124,7 @@ impl Tools {
             time: Duration::from_secs(args.seconds),
             rounds: args.rounds,
             tell: args.tell,
+            commit: docs::said("git", &["rev-parse", "--short", "HEAD"])?,
         })
     }
 }

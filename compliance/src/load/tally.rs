@@ -122,7 +122,7 @@ impl Tally {
             match outcome {
                 Outcome::Answered => {}
                 Outcome::Raced | Outcome::ResetKept | Outcome::EndedKept => {
-                    count.met_the_end += number
+                    count.met_the_end += number;
                 }
                 Outcome::Refused
                 | Outcome::Reset

@@ -1,5 +1,6 @@
 //! The tables in `docs/nothing-lost.md`, between two marks.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
@@ -16,15 +17,17 @@ pub(crate) fn write(rows: &[Row]) -> Result<()> {
     let text = fs::read_to_string(&path).context("read docs/nothing-lost.md")?;
     let (before, rest) = text.split_once(BEGIN).context("find where the tables begin")?;
     let (_, after) = rest.split_once(END).context("find where the tables end")?;
-    let text = format!("{before}{BEGIN}{}\n{}{END}{after}", circumstances()?, table::whole(rows));
+    let text =
+        format!("{before}{BEGIN}{}\n{}{END}{after}", circumstances(rows)?, table::whole(rows));
     fs::write(&path, text).context("write docs/nothing-lost.md")
 }
 
 /// When, where and how.
-fn circumstances() -> Result<String> {
+fn circumstances(rows: &[Row]) -> Result<String> {
     let date = said("date", &["-u", "+%Y-%m-%d"])?;
-    let (system, version) =
-        (said("uname", &["-sr"])?, said("git", &["rev-parse", "--short", "HEAD"])?);
+    let system = said("uname", &["-sr"])?;
+    let commits: BTreeSet<&str> = rows.iter().map(|row| row.commit.as_str()).collect();
+    let version = commits.into_iter().collect::<Vec<_>>().join(" and ");
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let words: Vec<String> = std::env::args().skip(1).collect();
     let load = fs::read_to_string("/proc/loadavg").context("read the load of the machine")?;
@@ -36,7 +39,7 @@ fn circumstances() -> Result<String> {
     ))
 }
 
-fn said(program: &str, words: &[&str]) -> Result<String> {
+pub(crate) fn said(program: &str, words: &[&str]) -> Result<String> {
     let output = Command::new(program).args(words).current_dir(root()).output();
     let output = output.with_context(|| format!("run {program}"))?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())

@@ -19,6 +19,9 @@ pub(crate) struct Row {
     #[serde(skip, default = "Scenario::first")]
     pub(crate) scenario: Scenario,
     pub(crate) name: String,
+    /// What was built when it was measured.
+    #[serde(default)]
+    pub(crate) commit: String,
     /// How often it was done.
     pub(crate) times: usize,
     /// Exit codes, where it is a command.
@@ -52,11 +55,12 @@ impl Numbers {
 }
 
 impl Row {
-    pub(crate) fn new(entry: Entry, scenario: Scenario) -> Self {
+    pub(crate) fn new(entry: Entry, scenario: Scenario, commit: &str) -> Self {
         Self {
             entry,
             scenario,
             name: entry.name(scenario),
+            commit: commit.to_owned(),
             times: 0,
             codes: Vec::new(),
             new: Numbers::default(),

@@ -36,7 +36,7 @@ pub(crate) fn play(entries: &[(Entry, Scenario)], tools: &Tools) -> Result<Vec<R
             eprintln!("not run: {missing}");
             continue;
         }
-        let mut row = Row::new(*entry, *scenario);
+        let mut row = Row::new(*entry, *scenario, &tools.commit);
         for _ in 0..tools.rounds {
             let play = ready(current.take(), *entry, tools).with_context(|| name.clone())?;
             let play = current.insert(play);
