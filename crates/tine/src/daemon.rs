@@ -32,13 +32,23 @@ use anyhow::Context;
 
 use crate::{home::Home, watchdog::Signals};
 
+/// How a manager begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Begin {
+    /// Who is told that it answers.
+    pub ready: Ready,
+    /// The saved apps are to be started.
+    pub resurrect: bool,
+}
+
 /// Runs the background manager to its end.
 ///
 /// # Errors
 ///
-/// When it cannot work: the home cannot be used, or another manager has it. `ready` was told so.
-pub fn run(home: &Home, signals: Signals, ready: Ready) -> anyhow::Result<ExitCode> {
-    let begun = begin(home);
+/// When it cannot work: the home cannot be used, or another manager has it. Who waits for it was told so.
+pub fn run(home: &Home, signals: Signals, how: Begin) -> anyhow::Result<ExitCode> {
+    let Begin { ready, resurrect } = how;
+    let begun = prepare(home, resurrect);
     let (runtime, begun) = match begun {
         Ok(begun) => begun,
         Err(error) => {
@@ -49,7 +59,10 @@ pub fn run(home: &Home, signals: Signals, ready: Ready) -> anyhow::Result<ExitCo
     runtime.block_on(manager::manage(begun, signals, ready))
 }
 
-fn begin(home: &Home) -> anyhow::Result<(tokio::runtime::Runtime, manager::Begun)> {
+fn prepare(
+    home: &Home,
+    resurrect: bool,
+) -> anyhow::Result<(tokio::runtime::Runtime, manager::Begun)> {
     let directory = home.run_dir()?;
     let lock = lock::take(&directory)?;
     let left = state_left(home)?;
@@ -57,7 +70,7 @@ fn begin(home: &Home) -> anyhow::Result<(tokio::runtime::Runtime, manager::Begun
         .enable_all()
         .build()
         .context("start the runtime")?;
-    Ok((runtime, manager::Begun { home: home.clone(), directory, lock, left }))
+    Ok((runtime, manager::Begun { home: home.clone(), directory, lock, left, resurrect }))
 }
 
 /// What a manager knew that has not ended as it should; nothing of it runs any more.

@@ -10,7 +10,10 @@ use crate::{client::Client, daemon, home::Home, watchdog};
 const EXAMPLES: &str = "\
 Examples:
   tine daemon                starts the manager, as the first `tine start` would
-  tine daemon --foreground   for a service manager; SIGTERM ends it with all apps";
+  tine daemon --foreground   for a service manager; SIGTERM ends it with all apps
+  tine daemon --foreground --resurrect
+                             likewise, and starts what `tine save` has saved; systemd is told when
+                             that is done (Type=notify)";
 
 /// Arguments of `tine daemon`.
 #[derive(Debug, clap::Args)]
@@ -19,6 +22,9 @@ pub struct Args {
     /// Stay in the foreground, for a service manager such as systemd
     #[arg(long)]
     foreground: bool,
+    /// Start the saved apps, as `tine resurrect` does
+    #[arg(long, requires = "foreground")]
+    resurrect: bool,
     /// Become the manager, apart from the caller; says on standard output when it answers
     #[arg(long, hide = true, conflicts_with = "foreground")]
     detached: bool,
@@ -45,7 +51,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ready.forget();
             dog.watch()
         }
-        watchdog::Side::Manager(signals) => daemon::run(&home, signals, ready),
+        watchdog::Side::Manager(signals) => {
+            daemon::run(&home, signals, daemon::Begin { ready, resurrect: args.resurrect })
+        }
     }
 }
 

@@ -50,6 +50,8 @@ pub(super) struct Begun {
     pub lock: Lock,
     /// What was running when the manager before came to its end.
     pub left: Option<Saved>,
+    /// The saved apps are to be started as well.
+    pub resurrect: bool,
 }
 
 /// What the manager's helpers tell it.
@@ -89,7 +91,7 @@ pub(super) async fn manage(begun: Begun, held: Signals, ready: Ready) -> anyhow:
     };
     let (words, mut heard) = mpsc::channel(WORDS);
     let mut manager = Manager::new(&begun.home, words)?;
-    manager.recover(begun.left);
+    manager.set_out(begun.left, begun.resurrect);
     let changed = manager.shared.changed.clone();
     ready.answers();
     while !manager.is_over() {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test")]
 
 mod apps;
+mod boot;
 mod clients;
 mod guard;
 mod manager;

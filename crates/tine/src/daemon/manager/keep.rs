@@ -93,11 +93,37 @@ impl Manager {
         self.dispatch(works, replies);
     }
 
-    /// What ran when the manager before came to its end runs again.
-    pub(super) fn recover(&mut self, left: Option<Saved>) {
-        let Some(left) = left else { return };
-        let works = self.bring_back(left);
-        tokio::spawn(super::dispatch::carry_out(works, None, self.words.clone()));
+    /// What ran when the manager before came to its end runs again, and what was saved if that is wanted.
+    /// Whoever started the manager is told when all of it was tried.
+    pub(super) fn set_out(&mut self, left: Option<Saved>, resurrect: bool) {
+        let mut works = left.map(|left| self.bring_back(left)).unwrap_or_default();
+        if resurrect {
+            works.extend(self.bring_back_saved());
+        }
+        let heard = self.words.clone();
+        tokio::spawn(async move {
+            for outcome in super::dispatch::carry_out(works, None, heard).await {
+                if let Some(error) = outcome.error {
+                    say(&format!("{} does not run: {error}", outcome.app));
+                }
+            }
+            if let Err(error) = crate::boot::ready() {
+                say(&format!("whoever started this manager cannot be told that it runs: {error}"));
+            }
+        });
+    }
+
+    /// As at a boot: nobody is there to be answered.
+    fn bring_back_saved(&mut self) -> Vec<Work> {
+        let home = &self.shared.home;
+        let (saved, complaints) = first_readable([home.dump_file(), home.dump_backup()]);
+        for complaint in &complaints {
+            say(complaint);
+        }
+        if saved.is_none() && complaints.is_empty() {
+            say("there is no saved list; `tine save` makes one");
+        }
+        saved.map(|saved| self.bring_back(saved)).unwrap_or_default()
     }
 
     /// The apps are there again, as they were; those that ran are to be started.
