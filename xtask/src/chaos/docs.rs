@@ -34,7 +34,7 @@ fn circumstances(rows: &[Row]) -> Result<String> {
     let load = load.split(' ').nth(2).unwrap_or_default();
     Ok(format!(
         "{date}, {version}: {system}, {processors} processors shared with other jobs, load over the last \
-         15 minutes {load}, `cargo xtask {}`.\n",
+         15 minutes {load}; the last run was `cargo xtask {}`.\n",
         words.join(" ")
     ))
 }
