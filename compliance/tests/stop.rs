@@ -324,6 +324,7 @@ fn the_cgroups_of_workers_go_with_them() {
     if let Some(reason) = Who::Root.missing() {
         return skip(reason);
     }
+    compliance::needs("python3");
     let program = Program::python(Who::Root).expect("python is there");
     for end in [Signal::INT, Signal::KILL] {
         let mut tine = program.run(free_port(), &["-i", "2", "--min-uptime", "1ms"]).start();

@@ -6,7 +6,10 @@
 #[expect(dead_code, reason = "the other tests use more of it")]
 mod common;
 
-use std::{fs::File, io::Read};
+use std::{
+    fs::File,
+    io::{Read, Write},
+};
 
 use common::{Tested, soon};
 use tine_cluster::primary::{Fork, Output, Program, Stdio, What};
@@ -14,7 +17,7 @@ use tine_linux::process::Exit;
 
 fn shell(script: &str) -> Program {
     let args = vec!["-c".into(), script.into()];
-    Program { args, stdio: Stdio::Pipes, ..Program::new("/bin/sh") }
+    Program { args, stdio: Stdio::Pipes { input: false }, ..Program::new("/bin/sh") }
 }
 
 async fn output(tested: &mut Tested) -> Output {
@@ -40,7 +43,7 @@ async fn read(from: std::os::fd::OwnedFd) -> Vec<u8> {
 async fn the_owner_reads_every_byte_of_both_streams_and_the_cluster_none() {
     let mut tested = Tested::forks(shell("printf 'a\\000b'; echo err >&2; exit 3"));
     let worker = soon(tested.cluster.fork(Fork::new())).await.unwrap();
-    let Output { out, err } = output(&mut tested).await;
+    let Output { out, err, .. } = output(&mut tested).await;
     // The end is told though nobody has read anything yet.
     assert_eq!(tested.exit(worker).await.0, Exit::Code(3));
     assert_eq!(read(out).await, b"a\0b");
@@ -51,7 +54,7 @@ async fn the_owner_reads_every_byte_of_both_streams_and_the_cluster_none() {
 async fn a_worker_that_nobody_reads_waits_and_loses_nothing() {
     let mut tested = Tested::forks(shell("head -c 1000000 /dev/zero"));
     let worker = soon(tested.cluster.fork(Fork::new())).await.unwrap();
-    let Output { out, err } = output(&mut tested).await;
+    let Output { out, err, .. } = output(&mut tested).await;
     let workers = soon(tested.cluster.workers()).await.unwrap();
     assert!(workers.iter().any(|it| it.worker == worker && !it.is_dead), "a pipe holds 64 KiB");
     assert_eq!(read(out).await.len(), 1_000_000);
@@ -69,4 +72,26 @@ async fn whoever_wants_no_pipes_gets_none() {
         _ => None,
     };
     assert!(tested.until(none).await);
+}
+
+#[tokio::test]
+async fn a_worker_reads_what_its_owner_writes_and_its_end_when_that_is_closed() {
+    let program = Program { stdio: Stdio::Pipes { input: true }, ..shell("exec cat") };
+    let mut tested = Tested::forks(program);
+    let worker = soon(tested.cluster.fork(Fork::new())).await.unwrap();
+    let Output { out, input, .. } = output(&mut tested).await;
+    let mut input = File::from(input.unwrap());
+    input.write_all(b"one\ntwo").unwrap();
+    drop(input);
+    assert_eq!(read(out).await, b"one\ntwo");
+    assert_eq!(tested.exit(worker).await.0, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn a_worker_whose_owner_writes_nothing_has_an_empty_input() {
+    let mut tested = Tested::forks(shell("readlink /proc/self/fd/0"));
+    soon(tested.cluster.fork(Fork::new())).await.unwrap();
+    let Output { out, input, .. } = output(&mut tested).await;
+    assert!(input.is_none());
+    assert_eq!(read(out).await, b"/dev/null\n");
 }

@@ -131,12 +131,25 @@ impl Host {
     /// Whether Yama leaves a parent the sight of its children (`process_vm_readv`, `pidfd_getfd`).
     #[must_use]
     pub fn may_look_into_children(&self) -> bool {
-        match self.yama_ptrace_scope {
-            0 | 1 => true,
-            2 => self.capabilities.sys_ptrace(),
-            _ => false,
-        }
+        sees_children(self.yama_ptrace_scope, self.capabilities)
     }
+}
+
+fn sees_children(yama_ptrace_scope: u8, capabilities: Capabilities) -> bool {
+    match yama_ptrace_scope {
+        0 | 1 => true,
+        2 => capabilities.sys_ptrace(),
+        _ => false,
+    }
+}
+
+/// [`Host::can_trap_binds`] without the probes that have nothing to do with it, for whoever must not
+/// keep a program waiting.
+#[must_use]
+pub fn can_trap_binds() -> bool {
+    kernel_version().has_addfd()
+        && sees_children(yama_ptrace_scope(), capabilities())
+        && seccomp_probes().listener.is_yes()
 }
 
 /// The number in a file of `/proc/sys`.

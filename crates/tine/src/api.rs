@@ -6,6 +6,7 @@
 
 pub mod apps;
 pub mod doctor;
+pub mod told;
 
 use serde::{Deserialize, Serialize};
 use tine_cluster::policy::{Acquisition, Mechanism, Policy};

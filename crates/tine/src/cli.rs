@@ -34,6 +34,7 @@ pub mod startup;
 pub mod stop;
 mod table;
 mod targets;
+pub mod trigger;
 pub mod upkeep;
 mod values;
 pub mod words;
@@ -66,7 +67,7 @@ What is there:
   env, pid, id, jlist, prettylist
 
 Words for workers:
-  attach, sendSignal, send, reset, flush, reloadLogs
+  attach, sendSignal, send, trigger, reset, flush, reloadLogs
 
 The manager:
   save         write the list of apps to disk
@@ -187,7 +188,7 @@ pub enum Command {
     Save(save::SaveArgs),
     /// Change how many workers an app has
     Scale(scale::Args),
-    /// Send a message to a worker
+    /// Write a line to a worker's standard input
     Send(send::SendArgs),
     /// Send a signal to workers
     #[command(name = "sendSignal", visible_alias = "signal", alias = "send-signal")]
@@ -210,6 +211,8 @@ pub enum Command {
     Stop(stop::Args),
     /// Have the saved apps started when the machine starts
     Startup(startup::Args),
+    /// Have programs carry out an action that they offer by `@pm2/io`
+    Trigger(trigger::Args),
     /// Have nothing started any more when the machine starts
     Unstartup(startup::Args),
 }
@@ -240,12 +243,18 @@ impl Cli {
     /// What is wrong with it, or the help that it asks for.
     pub fn read(words: Vec<OsString>) -> Result<Self, clap::Error> {
         if words.get(1).is_none_or(|word| word != "run") {
-            return Self::try_parse_from(words);
+            return last_counts(words);
         }
-        let RunAlone { command: RunCommand::Run(args), no_color } =
-            RunAlone::try_parse_from(words)?;
+        let RunAlone { command: RunCommand::Run(args), no_color } = last_counts(words)?;
         Ok(Self { command: Command::Run(args), no_color, version: None })
     }
+}
+
+/// Of an option that is given twice the last one counts, as in pm2: scripts add theirs to what there is.
+fn last_counts<T: Parser>(words: Vec<OsString>) -> Result<T, clap::Error> {
+    let command = T::command().mut_subcommands(|command| command.args_override_self(true));
+    let matches = command.try_get_matches_from(words)?;
+    T::from_arg_matches(&matches)
 }
 
 /// Carries out the command; its exit code is 0, or 1 for a user's trouble told on the way.
@@ -298,6 +307,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Start(args) => start::run(*args, screen),
         Command::Stop(args) => stop::stop(&args, screen),
         Command::Startup(args) => startup::run(&args),
+        Command::Trigger(args) => trigger::run(args, screen),
         Command::Unstartup(args) => startup::undo(&args),
     }
 }
@@ -335,7 +345,7 @@ mod tests {
 
     /// What pm2's users type.
     const PM2: &str = "start stop restart reload delete del scale list ls l ps status jlist prettylist \
-        describe desc info show env pid id logs log attach flush reloadLogs reset sendSignal send save dump cleardump \
+        describe desc info show env pid id logs log attach flush reloadLogs reset sendSignal send trigger save dump cleardump \
         resurrect startOrRestart startOrReload startOrGracefulReload kill ping report ecosystem init \
         completion";
 
@@ -345,6 +355,15 @@ mod tests {
         let known = |name: &str| all.find_subcommand(name).is_some();
         let missing: Vec<&str> = PM2.split_whitespace().filter(|name| !known(name)).collect();
         assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn of_an_option_that_is_given_twice_the_last_one_counts() {
+        let read = |line: &str| Cli::read(line.split(' ').map(OsString::from).collect());
+        let text = |line: &str| format!("{:?}", read(line).unwrap());
+        let twice = "tine start app.js -n a -s --env A=1 -i 2 -n b --env B=2 -s -i 3";
+        assert_eq!(text(twice), text("tine start app.js -n b -i 3 --env A=1 --env B=2 -s"));
+        assert_eq!(text("tine run -i 2 -i 3 app.js"), text("tine run -i 3 app.js"));
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub mod words;
 mod yaml;
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     path::{Path, PathBuf},
 };
@@ -77,6 +78,8 @@ pub struct Loaded {
     /// One for each app, also for those that are a directory to be served: `name`, `script` and `cwd` are set,
     /// and all paths are absolute.
     pub apps: Vec<Patch>,
+    /// The names of those that are to be known and not started: they stood still where they come from.
+    pub idle: BTreeSet<String>,
     /// What is worth a word, a sentence each, with file and line.
     pub warnings: Vec<String>,
     /// The file, absolute; `None` for standard input.
@@ -304,7 +307,7 @@ fn read(
         patch
     };
     let apps = found.into_iter().map(patch).collect();
-    Ok(Loaded { apps, warnings, origin })
+    Ok(Loaded { apps, idle: BTreeSet::new(), warnings, origin })
 }
 
 /// Keeps the apps that were asked for.

@@ -11,7 +11,7 @@ mod ports;
 mod sample;
 mod settings;
 
-pub use describe::describe;
+pub use describe::{Versions, describe};
 pub use doctor::doctor;
 pub use inspect::inspect;
 pub use list::{Field, Listing, Sort, list};

@@ -93,6 +93,8 @@ pub struct AppSpec {
     pub kill_timeout: Millis,
     /// The stop signal, as `SIGINT`.
     pub kill_signal: String,
+    /// The stop signal goes to all that a worker has started, and not to its first process alone.
+    pub treekill: bool,
     /// A worker is ready when it says so.
     pub wait_ready: bool,
     /// So long a worker may take to be ready.
@@ -166,6 +168,7 @@ impl Default for AppSpec {
             stop_exit_codes: Vec::new(),
             kill_timeout: Millis(1600),
             kill_signal: "SIGINT".to_owned(),
+            treekill: true,
             wait_ready: false,
             listen_timeout: Millis::from_secs(3),
             shutdown_with_message: false,

@@ -267,7 +267,9 @@ impl Place {
             self.filling = Filling::Finished;
             return Next::Rest;
         }
-        let next = self.ended(end, now, &rules.limits);
+        // Where no job ends, every program is a server.
+        let listened = end.listened || !rules.restart.jobs_end;
+        let next = self.ended(End { listened, ..end }, now, &rules.limits);
         if by_itself { self.delayed(next, now, rules) } else { next }
     }
 

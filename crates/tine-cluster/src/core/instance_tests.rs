@@ -154,6 +154,28 @@ fn without_restarts_every_end_is_the_last_and_a_failed_start_too() {
 }
 
 #[test]
+fn where_no_job_ends_an_end_with_0_is_followed_like_a_crash() {
+    let now = Instant::now();
+    let always = rules(Restart { jobs_end: false, ..Restart::default() });
+    let job = |lived| (End { clean: true, lived, ..CRASH }, Some(0));
+    let mut place = running(1);
+    let long = Duration::from_secs(5);
+    assert_eq!(place.followed(job(long), now, &always), Next::Restart(Duration::ZERO));
+    let short = Duration::from_millis(5);
+    let first = always.limits.first;
+    assert_eq!(place.followed(job(short), now, &always), Next::Restart(first));
+    assert!(!place.is_due(now) && place.is_due(now + first));
+    let limits = Limits { max_restarts: 2, ..Limits::default() };
+    let next = place.followed(job(short), now, &Rules { limits, ..always.clone() });
+    assert_eq!(next, Next::GiveUp { early_ends: 2 });
+    let codes = Restart { stop_exit_codes: [0].into(), ..always.restart };
+    assert_eq!(running(1).followed(job(short), now, &rules(codes)), Next::Rest);
+    let asked = (End { asked: true, ..job(long).0 }, Some(0));
+    let always = rules(Restart { jobs_end: false, ..Restart::default() });
+    assert_eq!(running(1).followed(asked, now, &always), Next::Rest);
+}
+
+#[test]
 fn a_fixed_delay_holds_after_every_end_and_does_not_grow() {
     let (now, wait) = (Instant::now(), Duration::from_secs(3));
     let fixed = rules(Restart { delay: Delay::Fixed(wait), ..Restart::default() });

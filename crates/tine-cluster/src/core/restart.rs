@@ -11,6 +11,9 @@ pub struct Restart {
     pub automatic: bool,
     /// A worker that ends with one of these codes has done its work. pm2's `stop_exit_codes`.
     pub stop_exit_codes: BTreeSet<i32>,
+    /// One that never listened and ends with 0 is a job that is done. If not, it is followed like any
+    /// other, as by pm2.
+    pub jobs_end: bool,
     /// How long its place stays empty.
     pub delay: Delay,
 }
@@ -35,9 +38,10 @@ pub struct Rules {
 }
 
 impl Default for Restart {
-    /// Always, with growing waits.
+    /// All but jobs that are done, with growing waits.
     fn default() -> Self {
-        Self { automatic: true, stop_exit_codes: BTreeSet::new(), delay: Delay::default() }
+        let (stop_exit_codes, delay) = (BTreeSet::new(), Delay::default());
+        Self { automatic: true, stop_exit_codes, jobs_end: true, delay }
     }
 }
 

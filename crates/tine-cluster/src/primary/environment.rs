@@ -73,6 +73,10 @@ fn numbered(program: &Program, instance: Instance) -> Vec<Variable> {
     let name = program.instance_var.clone().unwrap_or_else(|| INSTANCE.into());
     let mut all = vec![("TINE_INSTANCE".into(), number.clone()), (name, number)];
     all.extend(incremented(program, instance));
+    let is_known = |name: &OsString| all.iter().any(|(known, _)| known == name);
+    let own = program.instance_env.get(&instance).into_iter().flatten();
+    let own: Vec<Variable> = own.filter(|(name, _)| !is_known(name)).cloned().collect();
+    all.extend(own);
     all
 }
 
@@ -142,6 +146,17 @@ mod tests {
         assert_eq!(values(&variables(&name, 3), "NAME"), ["x"]);
         let none = Program { increment_var: Some("NONE".into()), ..program(&env) };
         assert!(values(&variables(&none, 3), "NONE").is_empty());
+    }
+
+    #[test]
+    fn an_instance_has_variables_of_its_own() {
+        let own =
+            [(Instance(1), vec![("ID".into(), "7".into()), ("TINE_INSTANCE".into(), "9".into())])];
+        let program = Program { instance_env: own.into(), ..program(&[("ID", "0"), ("A", "b")]) };
+        let all = variables(&program, 1);
+        assert_eq!((values(&all, "ID"), values(&all, "A")), (vec!["7"], vec!["b"]));
+        assert_eq!(values(&all, "TINE_INSTANCE"), ["1"], "that is ours to tell");
+        assert_eq!(values(&variables(&program, 0), "ID"), ["0"]);
     }
 
     #[test]

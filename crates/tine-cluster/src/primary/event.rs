@@ -32,6 +32,9 @@ pub struct Output {
     pub out: OwnedFd,
     /// Of standard error.
     pub err: OwnedFd,
+    /// The write end of standard input, where [`Stdio::Pipes`](super::Stdio::Pipes) asks for it: blocking,
+    /// and the program reads its end when this is closed.
+    pub input: Option<OwnedFd>,
 }
 
 /// Something that happened to one worker.

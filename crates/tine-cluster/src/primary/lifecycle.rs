@@ -5,7 +5,7 @@ use std::{io, time::Instant};
 use rustix::process::Signal;
 use tine_linux::{process::Exit, tree};
 
-use super::{event::What, task::Task};
+use super::{event::What, task::Task, watch};
 use crate::{
     core::{
         instance::{End, Filling, Next},
@@ -80,7 +80,11 @@ impl Task {
     /// The first process ended: its instance gets a successor, if it is to have one.
     pub(super) fn exited(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        let Ok(Some(exit)) = worker.process.try_wait() else { return };
+        let exit = match worker.process.try_wait() {
+            Ok(Some(exit)) => exit,
+            Ok(None) => return watch::exit_again(id, self.news.clone()),
+            Err(_) => return,
+        };
         worker.exit = Some(exit);
         worker.ended = Some(Instant::now());
         self.announce_of(id);

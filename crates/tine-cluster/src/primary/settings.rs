@@ -1,6 +1,12 @@
 //! What a cluster runs, and how.
 
-use std::{collections::BTreeSet, ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use rustix::process::Signal;
 
@@ -59,13 +65,15 @@ pub struct Program {
     pub instance_var: Option<OsString>,
     /// A variable with a number, of which each worker gets its own: that number, and its instance added.
     pub increment_var: Option<OsString>,
+    /// Variables that the workers of one instance have beside [`Self::env`], or instead.
+    pub instance_env: BTreeMap<Instance, Vec<(OsString, OsString)>>,
     /// For `node` with an inspector (`--inspect`, `--inspect-brk`): the port of every worker. When not
     /// said, each gets the next one after the port in its arguments, or after 9229.
     pub inspect_port: Option<u16>,
 }
 
-/// Where the output of workers goes. Their input is always empty: they lead sessions of their own, and
-/// could not read a terminal.
+/// Where the output of workers goes. Their input is empty, unless the owner writes it: they lead sessions
+/// of their own, and could not read a terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stdio {
     /// Line by line to the owner of the cluster ([`What::Output`](super::What::Output)). Node's
@@ -75,7 +83,10 @@ pub enum Stdio {
     /// To the owner as it comes: [`What::Started`](super::What::Started) has the pipes' read ends. There
     /// are no [`What::Output`](super::What::Output) and no last lines, and a worker's end is told
     /// whether or not its output was read.
-    Pipes,
+    Pipes {
+        /// Standard input is a pipe too, and its write end comes with the others.
+        input: bool,
+    },
     /// Where this process's own goes.
     Inherited,
     /// Nowhere.
@@ -109,6 +120,7 @@ impl Program {
             cgroup_limits: CgroupLimits::default(),
             instance_var: None,
             increment_var: None,
+            instance_env: BTreeMap::new(),
             inspect_port: None,
         }
     }

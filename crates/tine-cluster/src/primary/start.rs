@@ -54,12 +54,15 @@ impl Means {
         let cluster = CLUSTERS.fetch_add(1, Ordering::Relaxed);
         // Where sockets of workers cannot be looked at, one more call tells what is needed.
         let v6only = tine_linux::host::pidfd_getfd() != tine_linux::host::Ability::Yes;
-        let cgroups = cgroup::Parent::own().ok();
-        if let Some(parent) = cgroups.clone().filter(|_| cluster == 0) {
+        Self { cluster, cgroups: cgroup::Parent::own().ok(), trap: Trap { v6only } }
+    }
+
+    /// Removes the cgroups of managers that were killed; once in a process.
+    pub(super) fn sweep(&self) {
+        if let Some(parent) = self.cgroups.clone().filter(|_| self.cluster == 0) {
             // Thousands may have come together: not on the task's thread.
             tokio::task::spawn_blocking(move || parent.sweep_where(is_orphaned));
         }
-        Self { cluster, cgroups, trap: Trap { v6only } }
     }
 
     /// What marks the worker's processes: its number, which is enough in the first cluster of a process.
@@ -131,8 +134,8 @@ type Pipe = (OwnedFd, OwnedFd);
 enum Streams {
     /// Pipes, of which this process reads the first ends.
     Lines { out: Pipe, err: Pipe },
-    /// Pipes, of which the owner reads the first ends.
-    Pipes { out: Pipe, err: Pipe },
+    /// Pipes, of which the owner reads the first ends, and writes to the second one of `input`.
+    Pipes { out: Pipe, err: Pipe, input: Option<Pipe> },
     /// Where this process's own go.
     Inherited { out: io::Stdout, err: io::Stderr },
     /// Nowhere.
@@ -154,7 +157,10 @@ impl Streams {
         let pipe = || pipe_with(PipeFlags::CLOEXEC);
         Ok(match stdio {
             Stdio::Lines => Self::Lines { out: pipe()?, err: pipe()? },
-            Stdio::Pipes => Self::Pipes { out: pipe()?, err: pipe()? },
+            Stdio::Pipes { input } => {
+                let input = input.then(pipe).transpose()?;
+                Self::Pipes { out: pipe()?, err: pipe()?, input }
+            }
             Stdio::Inherited => Self::Inherited { out: io::stdout(), err: io::stderr() },
             Stdio::Null => Self::Null,
         })
@@ -163,7 +169,7 @@ impl Streams {
     /// The program's ends.
     fn theirs(&self) -> Option<(BorrowedFd<'_>, BorrowedFd<'_>)> {
         match self {
-            Self::Lines { out, err } | Self::Pipes { out, err } => {
+            Self::Lines { out, err } | Self::Pipes { out, err, .. } => {
                 Some((out.1.as_fd(), err.1.as_fd()))
             }
             Self::Inherited { out, err } => Some((out.as_fd(), err.as_fd())),
@@ -171,11 +177,23 @@ impl Streams {
         }
     }
 
+    /// What the program reads, if it is not nothing.
+    fn input(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Pipes { input, .. } => input.as_ref().map(|(read, _)| read.as_fd()),
+            Self::Lines { .. } | Self::Inherited { .. } | Self::Null => None,
+        }
+    }
+
     /// The other ends, with whoever reads them.
     fn readers(self) -> Readers {
+        let output = |out: Pipe, err: Pipe, input: Option<Pipe>| {
+            let input = input.map(|(_, write)| write);
+            Output { out: out.0, err: err.0, input }
+        };
         match self {
-            Self::Lines { out, err } => Readers::Ours(Output { out: out.0, err: err.0 }),
-            Self::Pipes { out, err } => Readers::Owners(Output { out: out.0, err: err.0 }),
+            Self::Lines { out, err } => Readers::Ours(output(out, err, None)),
+            Self::Pipes { out, err, input } => Readers::Owners(output(out, err, input)),
             Self::Inherited { .. } | Self::Null => Readers::Nobody,
         }
     }
@@ -349,6 +367,9 @@ fn set_rights(spawn: &mut Spawn<'_>, program: &Program) {
 fn place<'a>(spawn: &mut Spawn<'a>, parts: &'a Parts, declared: &[BorrowedFd<'a>]) {
     if let Some((out, err)) = parts.output.theirs() {
         spawn.fd(out, 1).fd(err, 2);
+    }
+    if let Some(input) = parts.output.input() {
+        spawn.fd(input, 0);
     }
     for (number, fd) in (environment::FIRST_LISTEN_FD..).zip(declared) {
         spawn.fd(*fd, number);

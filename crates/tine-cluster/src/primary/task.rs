@@ -166,6 +166,8 @@ impl Task {
                 self.fill(instance);
             }
         }
+        // No program waits for that.
+        self.means.sweep();
         let mut abandoned = false;
         let mut due = pin!(tokio::time::sleep_until(self.deadline().into()));
         while !self.is_over() {

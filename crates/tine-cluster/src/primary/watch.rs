@@ -4,6 +4,7 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
+    time::Duration,
 };
 
 use tine_linux::{process::Process, seccomp::Listener};
@@ -14,6 +15,9 @@ use tokio::{
 
 use super::{input::News, ready};
 use crate::id::WorkerId;
+
+/// How long a tracer usually takes.
+const TRACER: Duration = Duration::from_millis(20);
 
 /// Tells when the process has ended.
 ///
@@ -32,6 +36,15 @@ pub(super) fn exit(
         }
     });
     Ok(())
+}
+
+/// Tells once more, a little later: a process that is traced (`strace -f`) has ended for its tracer
+/// first, and nothing says when the tracer lets go of it.
+pub(super) fn exit_again(worker: WorkerId, tell: mpsc::Sender<News>) {
+    tokio::spawn(async move {
+        tokio::time::sleep(TRACER).await;
+        let _ = tell.send(News::Exited(worker)).await;
+    });
 }
 
 /// Tells of every trapped call, and when nobody is left who could make one.

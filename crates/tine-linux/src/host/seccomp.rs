@@ -33,12 +33,18 @@ pub struct NotifSizes {
 pub fn seccomp_probes() -> SeccompProbes {
     let plain = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
     let killable = plain | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
-    let listener = match action_available().and_then(|()| notif_sizes()) {
-        Ok(_) => try_in_thread(plain),
-        Err(errno) => Ability::of(&Err::<(), _>(errno)),
-    };
-    // The same refusal would come again for the same reason.
-    let wait_killable = if listener.is_yes() { try_in_thread(killable) } else { listener };
+    if let Err(errno) = action_available().and_then(|()| notif_sizes()) {
+        let neither = Ability::of(&Err::<(), _>(errno));
+        return SeccompProbes { listener: neither, wait_killable: neither };
+    }
+    // A thread takes longer to make than all else here: one is enough where the kernel has both.
+    let wait_killable = try_in_thread(killable);
+    if wait_killable.is_yes() {
+        return SeccompProbes { listener: wait_killable, wait_killable };
+    }
+    let listener = try_in_thread(plain);
+    // The same refusal came for the same reason.
+    let wait_killable = if listener.is_yes() { wait_killable } else { listener };
     SeccompProbes { listener, wait_killable }
 }
 

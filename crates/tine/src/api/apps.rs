@@ -1,11 +1,17 @@
 //! The apps of a background manager: what can be asked of them, and what is shown of them.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ListenerReport, PortsReport};
-use crate::spec::{AppSpec, Env, Patch};
+use super::{
+    ListenerReport, PortsReport,
+    told::{ActionReply, Told},
+};
+use crate::spec::{AppSpec, Env, Millis, Mode, Patch};
 
 /// Which apps or workers: a name, a worker's id, a namespace, `all`, or `/a regular expression/`. A name goes
 /// before an id, an id before a namespace.
@@ -19,6 +25,8 @@ pub enum AppRequest {
     Start(Start),
     /// Stops workers, with their connections finished. They stay in the list.
     Stop(Targets),
+    /// Files of these apps are not watched any more, until somebody says so again.
+    Unwatch(Targets),
     /// Stops workers and starts them again.
     Restart(Change),
     /// Starts new workers, then stops the old ones, one by one.
@@ -49,12 +57,27 @@ pub enum AppRequest {
         /// `SIGUSR2`, `USR2` or `12`.
         signal: String,
     },
-    /// Writes a line to a worker: a message on its channel if it has one.
+    /// Writes a line to a worker's standard input.
     Send {
         /// A worker's id.
         id: u32,
-        /// Without the newline.
+        /// Without the newline; 64 KiB at most.
         line: String,
+        /// Instead, a message on its channel: what is JSON arrives as what it says.
+        #[serde(default)]
+        message: bool,
+    },
+    /// Has programs carry out an action that they offer.
+    Trigger {
+        /// Whose.
+        target: Target,
+        /// As the programs call it.
+        action: String,
+        /// What it gets.
+        #[serde(default)]
+        parameters: Option<String>,
+        /// How long an answer is waited for.
+        wait: Millis,
     },
     /// Empties log files.
     Flush(Targets),
@@ -115,6 +138,9 @@ pub struct Start {
     /// The patches say all that there is to say: a key that they do not name has its default. (A file;
     /// a command line leaves what it does not name.)
     pub whole: bool,
+    /// The names of new apps that are known from now on, and not started.
+    #[serde(default)]
+    pub idle: BTreeSet<String>,
 }
 
 /// What is done with an app that is known already.
@@ -174,6 +200,8 @@ pub enum AppResponse {
     Pong(ManagerView),
     /// To [`AppRequest::Ports`]: one for each app that listens.
     Ports(Vec<PortsReport>),
+    /// To [`AppRequest::Trigger`]: one for each worker.
+    Replies(Vec<ActionReply>),
     /// One of many, to [`AppRequest::Watch`].
     Event(AppEvent),
     /// The request was refused, and nothing was done; the sentence says why.
@@ -222,6 +250,9 @@ pub struct AppView {
     pub number: u32,
     /// One for each instance, also for those that do not run.
     pub workers: Vec<WorkerView>,
+    /// pm2's word that was said for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec_mode: Option<Mode>,
     /// The addresses it listens on, as `0.0.0.0:8003`.
     pub ports: Vec<String>,
     /// Whether files are watched.
@@ -288,6 +319,12 @@ pub struct WorkerView {
     pub exec_path: PathBuf,
     /// See [`Self::exec_path`].
     pub interpreter: String,
+    /// The words after [`Self::exec_path`], where they are not those of the spec: a command line is bash's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub args: Option<Vec<String>>,
+    /// What its program says of itself; with [`Detail::Spec`] and [`Detail::Full`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Box<Told>>,
 }
 
 /// pm2's words for how a worker is.

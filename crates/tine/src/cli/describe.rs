@@ -1,9 +1,12 @@
 //! `tine describe`.
 
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode};
 
-use super::{print, print_json, session::Session, show::Show, table};
-use crate::{api::apps::Detail, render, render::Screen};
+use super::{jlist, print, print_json, session::Session, show::Show, table};
+use crate::{
+    api::apps::{AppView, Detail},
+    render::{self, Screen, Versions},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,7 +36,15 @@ pub fn run(args: &Args, screen: Screen) -> anyhow::Result<ExitCode> {
     if args.show.json {
         print_json(&apps)?;
     } else {
+        let apps: Vec<_> = apps.into_iter().map(with_versions).collect();
         print(&render::describe(&apps, table::now(), screen))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn with_versions(app: AppView) -> (AppView, Versions) {
+    let program = app.workers.first().map(|worker| &worker.exec_path);
+    let version = program.and_then(|program| table::version(program));
+    let node = jlist::node_version(&app, &mut BTreeMap::new());
+    (app, Versions { app: version, node })
 }

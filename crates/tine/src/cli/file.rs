@@ -1,6 +1,7 @@
 //! Files of apps, as words of a command line.
 
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
 };
@@ -100,6 +101,7 @@ pub(super) fn start(
         known: Known::Restart,
         update_env: choice.update_env,
         whole: true,
+        idle: BTreeSet::new(),
     })
 }
 

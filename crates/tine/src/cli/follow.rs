@@ -78,7 +78,7 @@ pub fn attach(args: &AttachArgs, screen: Screen) -> anyhow::Result<ExitCode> {
 
 /// A line that does not arrive is said, and the next one may.
 fn tell(session: &mut Session, id: u32, line: String) {
-    match session.act(&AppRequest::Send { id, line }) {
+    match session.act(&AppRequest::Send { id, line, message: false }) {
         Ok(outcomes) => {
             for error in outcomes.iter().filter_map(|outcome| outcome.error.as_ref()) {
                 eprintln!("tine: {}", harmless(error));

@@ -40,7 +40,7 @@ pub struct Args {
 ///
 /// When the file cannot be read, or as the manager says.
 pub fn run(args: &Args, screen: Screen) -> anyhow::Result<ExitCode> {
-    let Loaded { mut apps, warnings, .. } = load(args)?;
+    let Loaded { apps, idle, warnings, .. } = load(args)?;
     for warning in warnings {
         eprintln!("tine: {warning}");
     }
@@ -48,17 +48,15 @@ pub fn run(args: &Args, screen: Screen) -> anyhow::Result<ExitCode> {
         print_json(&apps)?;
         return Ok(ExitCode::SUCCESS);
     }
-    if !args.start {
-        for app in &mut apps {
-            app.set("autostart", false);
-        }
-    }
+    let names = || apps.iter().filter_map(|app| app.get("name")?.as_str().map(str::to_owned));
+    let idle = if args.start { idle } else { names().collect() };
     let request = AppRequest::Start(Start {
         apps,
         inherited: inherited(),
         known: Known::Refuse,
         update_env: false,
         whole: true,
+        idle,
     });
     Session::open(&args.show, screen)?.carry_out(&request)
 }

@@ -73,7 +73,10 @@ fn of_app(app: &AppView, nodes: &mut BTreeMap<PathBuf, Option<String>>) -> Vec<P
 }
 
 /// Of the Node that runs the first worker; each file is asked once.
-fn node_version(app: &AppView, nodes: &mut BTreeMap<PathBuf, Option<String>>) -> Option<String> {
+pub(super) fn node_version(
+    app: &AppView,
+    nodes: &mut BTreeMap<PathBuf, Option<String>>,
+) -> Option<String> {
     let worker = app.workers.iter().find(|worker| worker.interpreter == "node")?;
     let file = worker.pid.and_then(|pid| std::fs::read_link(format!("/proc/{pid}/exe")).ok());
     let file = file.unwrap_or_else(|| "node".into());

@@ -177,7 +177,6 @@ mod tests {
             "--no-vizion",
             "--no-pmx",
             "--no-automation",
-            "--no-treekill",
             "--source-map-support",
             "--disable-source-map-support",
             "--trace",

@@ -12,9 +12,8 @@ Examples:
 
 const SEND: &str = "\
 Examples:
-  tine send 0 reload-templates  process.on('message') of worker 0 gets the string
-  tine send 0 '{\"level\": 3}'   what is JSON arrives as what it says
-Only node and programs with tine-cluster hear messages.";
+  tine send 0 reload-templates            worker 0 reads the line on its standard input
+  tine send --message 0 '{\"level\": 3}'   process.on('message') of worker 0 gets an object";
 
 /// The arguments of `tine sendSignal`.
 #[derive(Debug, clap::Args)]
@@ -37,7 +36,7 @@ pub struct SendArgs {
     /// A worker's id
     #[arg(value_name = "ID")]
     id: u32,
-    /// What it is told: a string, or JSON
+    /// What it is told
     #[arg(
         required = true,
         value_name = "WORDS",
@@ -45,6 +44,9 @@ pub struct SendArgs {
         allow_hyphen_values = true
     )]
     words: Vec<String>,
+    /// A message in place of a line, for node and programs with tine-cluster: a string, or JSON
+    #[arg(long)]
+    message: bool,
     #[command(flatten)]
     show: Show,
 }
@@ -61,13 +63,14 @@ pub fn signal(args: SignalArgs, screen: Screen) -> anyhow::Result<ExitCode> {
     session.tell(&outcomes)
 }
 
-/// Sends a message to a worker.
+/// Writes a line to a worker, or sends it a message.
 ///
 /// # Errors
 ///
 /// As the manager says.
 pub fn send(args: &SendArgs, screen: Screen) -> anyhow::Result<ExitCode> {
     let mut session = Session::find(&args.show, screen)?;
-    let outcomes = session.act(&AppRequest::Send { id: args.id, line: args.words.join(" ") })?;
+    let (id, line, message) = (args.id, args.words.join(" "), args.message);
+    let outcomes = session.act(&AppRequest::Send { id, line, message })?;
     session.tell(&outcomes)
 }

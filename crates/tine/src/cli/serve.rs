@@ -1,6 +1,7 @@
 //! `tine serve`: static files over HTTP, as an app.
 
 use std::{
+    collections::BTreeSet,
     env,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -76,6 +77,7 @@ pub fn run(args: &Args, screen: Screen) -> anyhow::Result<ExitCode> {
         known: Known::Refuse,
         update_env: false,
         whole: false,
+        idle: BTreeSet::new(),
     };
     Session::open(&args.show, screen)?.carry_out(&AppRequest::Start(start))
 }

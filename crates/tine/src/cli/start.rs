@@ -2,7 +2,7 @@
 
 mod sort;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
 use anyhow::bail;
 use tine_cluster::primary::ProgramKind;
@@ -183,6 +183,7 @@ impl Plan<'_> {
             inherited: env.clone(),
             update_env: self.args.choice.update_env,
             whole: false,
+            idle: BTreeSet::new(),
         }))
     }
 

@@ -17,6 +17,7 @@ Examples:
   tine stop api          connections finish, then the workers stop; the app stays in the list
   tine stop 0 2          two workers by their ids
   tine stop all
+  tine stop api --watch  its files are not watched any more, also when it is started again
   tine stop /^web-/      all whose names match
   tine stop tine.toml    the apps of a file";
 
@@ -32,8 +33,8 @@ pub struct Args {
     /// Names, ids, namespaces, `all`, `/expressions/`, scripts, or files of apps
     #[arg(required = true, value_name = "APP")]
     words: Vec<String>,
-    /// Do not watch files any more (no stopped app is watched)
-    #[arg(long, hide = true)]
+    /// Do not watch its files any more, when it runs again neither
+    #[arg(long)]
     watch: bool,
     #[command(flatten)]
     show: Show,
@@ -65,5 +66,8 @@ fn run(
     let mut session = Session::find(&args.show, screen)?;
     let targets = targets::resolve(&args.words, &mut session)?;
     need(&targets, "the file has no apps")?;
+    if args.watch {
+        session.act(&AppRequest::Unwatch(Targets { targets: targets.clone() }))?;
+    }
     session.carry_out(&request(Targets { targets }))
 }

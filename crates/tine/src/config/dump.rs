@@ -64,9 +64,9 @@ fn import(shown: &str, tree: &Tree, home: &Path, own: &Env) -> Result<Loaded, Co
     let mut loaded = Loaded::default();
     for (name, processes) in apps(&mut context, tree) {
         let app = Process { home, own, name: &name, tree: processes[0] }.app(&processes);
-        let Some(mut app) = context.app(&app, Some(&name)) else { continue };
+        let Some(app) = context.app(&app, Some(&name)) else { continue };
         if processes.iter().all(|process| !runs(process)) {
-            app.patch.set("autostart", false);
+            loaded.idle.insert(name.clone());
             let text = "did not run, and is not started".to_owned();
             context.warn(None, Some(&name), text);
         }
@@ -344,7 +344,8 @@ mod tests {
         assert_eq!(watch.paths, [Path::new("/srv/app/app")]);
         assert_eq!(specs[2].script, "sleep 10000 && echo done");
         assert_eq!((specs[2].args.len(), specs[2].interpreter.clone()), (0, None));
-        assert!(specs[0].autostart && !specs[3].autostart);
+        assert_eq!(loaded.idle, [specs[3].name.clone()].into());
+        assert!(specs.iter().all(|spec| spec.autostart), "when they are started once more");
         assert!(specs.iter().all(|spec| spec.env.keys().all(|name| !name.starts_with("PM2"))));
     }
 

@@ -129,6 +129,7 @@ async fn converse(
             AppResponse::Done(_)
             | AppResponse::Apps(_)
             | AppResponse::Ports(_)
+            | AppResponse::Replies(_)
             | AppResponse::Pong(_)
             | AppResponse::Error(_) => return Some(()),
         }

@@ -1,5 +1,6 @@
 //! The task of one app: it alone has the app's cluster, and carries out orders one by one.
 
+mod actions;
 mod change;
 mod guarded;
 mod heard;
@@ -8,8 +9,12 @@ mod output;
 mod pid_file;
 mod queries;
 mod scale;
+mod stdin;
 
+pub(super) use actions::Action;
+use actions::Programs;
 pub(super) use change::altered;
+use stdin::Stdins;
 
 use std::{
     collections::BTreeMap,
@@ -103,6 +108,8 @@ struct App {
     runs: Option<Runs>,
     guard: Option<Guard>,
     logs: Option<LogWriter>,
+    stdins: Stdins,
+    programs: Programs,
     /// How many it has had.
     clusters: u32,
     /// The first one that it listens on.
@@ -128,6 +135,8 @@ struct Runs {
 struct Facts {
     exec_path: PathBuf,
     interpreter: String,
+    /// Where they are not the spec's.
+    args: Option<Vec<String>>,
 }
 
 /// What comes in while no order is taken.
@@ -194,6 +203,8 @@ pub(super) fn spawn(plan: Plan, shared: Shared) -> Handle {
         runs: None,
         guard: None,
         logs: None,
+        stdins: Stdins::default(),
+        programs: Programs::default(),
         clusters: 0,
         address: None,
         inputs: Inputs {
@@ -280,6 +291,8 @@ impl App {
     fn ended(&mut self) {
         self.inputs.events = None;
         self.runs = None;
+        self.stdins.clear();
+        self.programs.clear();
         self.slots.values_mut().for_each(Slot::abandoned);
         self.publish();
     }

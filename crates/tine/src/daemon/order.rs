@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use rustix::process::Signal;
 use tokio::sync::oneshot;
 
-use super::slot::Reason;
+use super::{app::Action, slot::Reason};
 use crate::{
     api::{
         PortsReport,
         apps::{AppView, Detail, Outcome},
+        told::ActionReply,
     },
     control::Replies,
     spec::{Env, Patch},
@@ -90,6 +91,8 @@ pub(super) enum Query {
     Ports(oneshot::Sender<Option<PortsReport>>),
     /// Restarts are counted from zero.
     Reset(Which, oneshot::Sender<()>),
+    /// Files are not watched any more.
+    Unwatch(oneshot::Sender<()>),
     /// Log files are emptied.
     Flush(Which, oneshot::Sender<()>),
     ReopenLogs,
@@ -98,10 +101,18 @@ pub(super) enum Query {
         signal: Signal,
         answer: oneshot::Sender<Result<(), String>>,
     },
+    /// A line for its standard input, or a message for its channel.
     Send {
         id: u32,
         line: String,
+        message: bool,
         answer: oneshot::Sender<Result<(), String>>,
+    },
+    /// Programs carry out an action.
+    Trigger {
+        which: Which,
+        action: Action,
+        answer: oneshot::Sender<Vec<ActionReply>>,
     },
     /// What waits for readiness waits no longer: something else is wanted by now.
     Interrupt,

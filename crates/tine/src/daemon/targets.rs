@@ -62,6 +62,9 @@ fn of_id(id: u32, cards: &[Card]) -> Option<(u32, Which)> {
 }
 
 fn nobody(target: &str, cards: &[Card]) -> String {
+    if target == "all" {
+        return "there are no apps; `tine start SCRIPT` makes one".to_owned();
+    }
     if cards.is_empty() {
         return format!("there is no app `{target}`: there are none at all");
     }
@@ -141,6 +144,8 @@ mod tests {
         assert_eq!(said("database"), "there is no app `database`");
         assert_eq!(said("9"), "there is neither an app nor a worker `9`");
         let none = resolve(&["all".into()], &[]).unwrap_err();
-        assert_eq!(none, "there is no app `all`: there are none at all");
+        assert_eq!(none, "there are no apps; `tine start SCRIPT` makes one");
+        let none = resolve(&["api".into()], &[]).unwrap_err();
+        assert_eq!(none, "there is no app `api`: there are none at all");
     }
 }

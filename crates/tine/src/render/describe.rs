@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 use super::{Screen, amount, harmless, list, ports, settings};
 use crate::{
     api::{
@@ -11,19 +13,29 @@ use crate::{
     units::spoken_bytes,
 };
 
-/// One app after the other. `now` is in milliseconds since 1970.
+/// Which versions an app is of.
+#[derive(Clone, Debug, Default)]
+pub struct Versions {
+    /// Of the nearest package.json.
+    pub app: Option<String>,
+    /// Of the Node that runs it.
+    pub node: Option<String>,
+}
+
+/// One app after the other, each with its versions. `now` is in milliseconds since 1970.
 #[must_use]
-pub fn describe(apps: &[AppView], now: u64, screen: Screen) -> String {
-    let each = apps.iter().map(|app| one(app, now, screen));
+pub fn describe(apps: &[(AppView, Versions)], now: u64, screen: Screen) -> String {
+    let each = apps.iter().map(|(app, versions)| one((app, versions), now, screen));
     each.collect::<Vec<_>>().join("\n")
 }
 
-fn one(app: &AppView, now: u64, screen: Screen) -> String {
-    let mut text = head(app, screen);
+fn one((app, versions): (&AppView, &Versions), now: u64, screen: Screen) -> String {
+    let mut text = head(app, versions, screen);
     text += "\n";
     text += &workers(&app.workers, now, screen);
     for worker in &app.workers {
         text += &files(worker);
+        text += &told(worker);
     }
     if let Some(full) = &app.full {
         text += &details(app, full, now, screen);
@@ -31,9 +43,11 @@ fn one(app: &AppView, now: u64, screen: Screen) -> String {
     text
 }
 
-fn head(app: &AppView, screen: Screen) -> String {
+fn head(app: &AppView, versions: &Versions, screen: Screen) -> String {
     let mut rows = vec![("name", harmless(&app.name)), ("namespace", harmless(&app.namespace))];
     rows.extend(app.note.iter().map(|note| ("note", harmless(note))));
+    let known = [("version", &versions.app), ("node", &versions.node)];
+    rows.extend(known.into_iter().filter_map(|(key, text)| Some((key, harmless(text.as_ref()?)))));
     rows.push(("mode", list::mode(app).to_owned()));
     rows.push(("ports", list::ports(app)));
     if let Some(spec) = &app.spec {
@@ -84,6 +98,32 @@ fn files(worker: &WorkerView) -> String {
         }
     }
     text
+}
+
+/// What its program says of itself.
+fn told(worker: &WorkerView) -> String {
+    let Some(told) = &worker.told else { return String::new() };
+    let mut text = String::new();
+    let actions: Vec<&str> = told.action_names().collect();
+    if !actions.is_empty() {
+        let _ = writeln!(text, "{}: actions   {}", worker.id, harmless(&actions.join(", ")));
+    }
+    for (name, metric) in &told.metrics {
+        let _ = writeln!(text, "{}: metric    {}", worker.id, harmless(&measured(name, metric)));
+    }
+    text
+}
+
+/// `HTTP: 12 req/min`.
+fn measured(name: &str, metric: &Value) -> String {
+    let word = |key: &str| match metric.get(key)? {
+        Value::String(text) => Some(text.clone()),
+        Value::Null => None,
+        other => Some(other.to_string()),
+    };
+    let value = word("value").unwrap_or_else(|| "-".to_owned());
+    word("unit")
+        .map_or_else(|| format!("{name}: {value}"), |unit| format!("{name}: {value} {unit}"))
 }
 
 fn details(app: &AppView, full: &AppDetails, now: u64, screen: Screen) -> String {
@@ -155,12 +195,17 @@ mod tests {
         AppView { full: Some(Box::new(full)), ..sample::app() }
     }
 
+    fn versions() -> Versions {
+        Versions { app: Some("1.2.3".to_owned()), node: None }
+    }
+
     #[test]
     fn an_app_is_told_from_its_settings_to_its_last_lines() {
         let expected = "\
 api
   name                api
   namespace           default
+  version             1.2.3
   mode                cluster
   ports               8003 127.0.0.1:9000
 
@@ -181,13 +226,13 @@ AGO  WORKER  EVENT     WHY
 1: its last lines
   Error: no database
 ";
-        assert_eq!(describe(&[view()], sample::NOW, PIPE), expected);
+        assert_eq!(describe(&[(view(), versions())], sample::NOW, PIPE), expected);
     }
 
     #[test]
     fn the_settings_are_there_if_they_were_asked_for() {
         let app = AppView { spec: Some(Box::new(sample::spec())), ..view() };
-        let text = describe(&[app], sample::NOW, PIPE);
+        let text = describe(&[(app, versions())], sample::NOW, PIPE);
         for line in ["  script              server.js", "  arguments           --port 8003"] {
             assert!(text.contains(line), "{text}");
         }
@@ -199,6 +244,6 @@ AGO  WORKER  EVENT     WHY
         if let Some(full) = &mut app.full {
             full.last_lines.insert(0, vec!["\x1b[2Jgone".into()]);
         }
-        assert!(!describe(&[app], sample::NOW, PIPE).contains('\x1b'));
+        assert!(!describe(&[(app, versions())], sample::NOW, PIPE).contains('\x1b'));
     }
 }

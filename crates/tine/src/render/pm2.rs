@@ -38,9 +38,8 @@ pub struct Facts<'a> {
 /// Whether pm2 would say `cluster_mode`: what was asked for, else several workers of Node.
 #[must_use]
 pub fn is_cluster(app: &AppView) -> bool {
-    let asked = app.spec.as_ref().and_then(|spec| spec.exec_mode);
     let node = app.workers.iter().any(|worker| matches!(&*worker.interpreter, "node" | "bun"));
-    asked.map_or(node && app.workers.len() > 1, |mode| mode == Mode::Cluster)
+    app.exec_mode.map_or(node && app.workers.len() > 1, |mode| mode == Mode::Cluster)
 }
 
 /// One worker of an app that was listed with its spec.
@@ -56,6 +55,7 @@ pub fn worker(app: &AppView, spec: &AppSpec, worker: &WorkerView, facts: Facts<'
     env.extend(options(app, spec));
     env.extend(state(worker));
     env.extend(constants(spec));
+    env.extend(told(worker));
     Process {
         pid: worker.pid.unwrap_or(0),
         name: app.name.clone(),
@@ -102,7 +102,7 @@ fn identity(app: &AppView, spec: &AppSpec, worker: &WorkerView, facts: Facts<'_>
         ("pm_id", json!(worker.id)),
         ("pm_exec_path", json!(worker.exec_path)),
         ("pm_cwd", json!(spec.cwd)),
-        ("args", json!(spec.args)),
+        ("args", json!(worker.args.as_ref().unwrap_or(&spec.args))),
         ("node_args", json!(spec.interpreter_args)),
         ("exec_interpreter", json!(worker.interpreter)),
         ("exec_mode", json!(if is_cluster(app) { "cluster_mode" } else { "fork_mode" })),
@@ -183,6 +183,15 @@ fn state(worker: &WorkerView) -> Keys {
     all
 }
 
+fn told(worker: &WorkerView) -> Keys {
+    let told = worker.told.as_deref().cloned().unwrap_or_default();
+    keys([
+        ("axm_actions", json!(told.actions)),
+        ("axm_monitor", json!(told.metrics)),
+        ("axm_options", json!(told.options)),
+    ])
+}
+
 /// What pm2 always says, and what has no counterpart.
 fn constants(spec: &AppSpec) -> Keys {
     let filter = match &spec.filter_env {
@@ -192,7 +201,7 @@ fn constants(spec: &AppSpec) -> Keys {
     };
     keys([
         ("filter_env", filter),
-        ("treekill", json!(true)),
+        ("treekill", json!(spec.treekill)),
         ("kill_retry_time", json!(100)),
         ("windowsHide", json!(true)),
         ("vizion", json!(false)),
@@ -202,9 +211,6 @@ fn constants(spec: &AppSpec) -> Keys {
         ("pmx", json!(false)),
         ("automation", json!(false)),
         ("_pm2_version", json!(concat!("tine ", env!("CARGO_PKG_VERSION")))),
-        ("axm_actions", json!([])),
-        ("axm_monitor", json!({})),
-        ("axm_options", json!({})),
         ("axm_dynamic", json!({})),
     ])
 }
@@ -297,7 +303,7 @@ mod tests {
         let mut app = sample::app();
         app.workers.truncate(1);
         assert!(!is_cluster(&app));
-        app.spec = Some(Box::new(AppSpec { exec_mode: Some(Mode::Cluster), ..sample::spec() }));
+        app.exec_mode = Some(Mode::Cluster);
         assert!(is_cluster(&app));
     }
 

@@ -31,6 +31,8 @@ pub(super) fn worker(id: u32, instance: u32, status: Status) -> WorkerView {
         combined_log: None,
         pid_file: Some(format!("/root/.tine/pids/api-{id}.pid").into()),
         exec_path: "/srv/api/server.js".into(),
+        args: None,
+        told: None,
         interpreter: "node".into(),
     }
 }
@@ -63,6 +65,7 @@ pub(super) fn app() -> AppView {
         workers: vec![worker(0, 0, Status::Online), errored],
         ports: vec!["0.0.0.0:8003".into(), "[::]:8003".into(), "127.0.0.1:9000".into()],
         watching: false,
+        exec_mode: None,
         note: None,
         spec: None,
         full: None,

@@ -115,7 +115,8 @@ fn restart(spec: &AppSpec) -> String {
 
 fn stop(spec: &AppSpec) -> String {
     let how = if spec.shutdown_with_message { "the message `shutdown`" } else { &spec.kill_signal };
-    format!("{how}, SIGKILL after {}", time(spec.kill_timeout))
+    let whom = if spec.treekill { "" } else { " to its first process" };
+    format!("{how}{whom}, SIGKILL after {}", time(spec.kill_timeout))
 }
 
 fn cron(spec: &AppSpec) -> String {

@@ -6,15 +6,16 @@
 //! comes twice has those at a fixed time once. The clock itself may be set: see [`Alarm`].
 
 mod words;
+mod zone;
 
 use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, Local, TimeZone, Utc};
-use chrono_tz::Tz;
+use chrono::{DateTime, Local};
 use croner::{
     Cron, CronDateTime,
     parser::{CronParser, Year},
 };
+use jiff::{Timestamp, tz::TimeZone};
 use thiserror::Error;
 
 /// A pattern in a time zone.
@@ -24,11 +25,11 @@ pub struct Schedule {
     zone: Zone,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Zone {
     /// As `TZ` or `/etc/localtime` say.
     Local,
-    Named(Tz),
+    Named(TimeZone),
 }
 
 /// A pattern or a time zone that makes no sense.
@@ -83,7 +84,9 @@ impl Schedule {
     /// With the field that is wrong.
     pub fn parse(pattern: &str, zone: Option<&str>) -> Result<Self, CronError> {
         let zone = match zone {
-            Some(name) => Zone::Named(name.parse().map_err(|_| CronError::Zone(name.to_owned()))?),
+            Some(name) => {
+                Zone::Named(zone::named(name).ok_or_else(|| CronError::Zone(name.to_owned()))?)
+            }
             None => Zone::Local,
         };
         let cron = read(pattern).map_err(|_| explain(pattern))?;
@@ -97,28 +100,26 @@ impl Schedule {
     /// The first time that comes after this instant; `None` if none ever does.
     #[must_use]
     pub fn after(&self, instant: SystemTime) -> Option<SystemTime> {
-        let instant = DateTime::<Utc>::from(instant);
-        match self.zone {
-            Zone::Local => self.after_in(&instant.with_timezone(&Local)),
-            Zone::Named(zone) => self.after_in(&instant.with_timezone(&zone)),
+        match &self.zone {
+            Zone::Local => self.next(&DateTime::<Local>::from(instant)).map(SystemTime::from),
+            Zone::Named(zone) => {
+                let instant = Timestamp::try_from(instant).ok()?.to_zoned(zone.clone());
+                self.next(&instant).map(SystemTime::from)
+            }
         }
     }
 
-    fn after_in<Z: TimeZone>(&self, instant: &DateTime<Z>) -> Option<SystemTime>
-    where
-        DateTime<Z>: CronDateTime,
-    {
-        let next = self.cron.find_next_occurrence(instant, false).ok()?;
-        Some(next.with_timezone(&Utc).into())
+    fn next<T: CronDateTime>(&self, instant: &T) -> Option<T> {
+        self.cron.find_next_occurrence(instant, false).ok()
     }
 
     /// In words, for people: `every day at 03:00`.
     #[must_use]
     pub fn in_words(&self) -> String {
         let when = words::of(&self.cron);
-        match self.zone {
+        match &self.zone {
             Zone::Local => when,
-            Zone::Named(zone) => format!("{when} ({zone})"),
+            Zone::Named(zone) => format!("{when} ({})", zone.iana_name().unwrap_or("UTC")),
         }
     }
 }
@@ -208,6 +209,8 @@ impl Alarm {
 
 #[cfg(test)]
 mod tests {
+    use chrono::Utc;
+
     use super::*;
 
     fn at(text: &str) -> SystemTime {

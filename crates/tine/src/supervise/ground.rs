@@ -6,7 +6,7 @@ use tine_cluster::{
     policy::{self, Abilities, Acquisition, NotToBeHad},
     primary::{ProgramKind, Settings},
 };
-use tine_linux::host::Host;
+use tine_linux::host::{self, Host};
 
 /// What is the same for all apps of a manager.
 #[derive(Clone, Copy, Debug)]
@@ -49,14 +49,13 @@ pub fn abilities(host: &Host) -> Abilities {
 }
 
 impl Ground {
-    /// Makes the probes, and raises this process's own limit of descriptors as far as it may: a manager
+    /// Makes the probes that apps depend on, and raises this process's own limit of descriptors as far as it may: a manager
     /// of many workers needs many.
     #[must_use]
     pub fn prepare() -> Self {
-        let host = Host::probe();
         Self {
-            abilities: abilities(&host),
-            can_trap_binds: host.can_trap_binds(),
+            abilities: Abilities { ebpf: host::ebpf_load().is_yes() },
+            can_trap_binds: host::can_trap_binds(),
             file_limit: raise_file_limit(),
         }
     }

@@ -57,6 +57,8 @@ pub struct Launch {
     pub exec_path: PathBuf,
     /// What runs the script: `node`, `python3`, or `none`.
     pub interpreter: String,
+    /// The words after [`Self::exec_path`] where that is the shell of a command line.
+    pub shell_words: Option<Vec<String>>,
     /// What the `package.json` nearest to the script says.
     pub version: Option<String>,
     /// The `node` that runs it.
@@ -112,8 +114,12 @@ pub fn settings(spec: &AppSpec, place: &Placement) -> Result<Launch, LaunchError
     apply(spec, place, &mut settings)?;
     place.ground.check(&settings)?;
     guard::check(spec, &settings.program)?;
+    let words = settings.program.args.iter().map(|word| word.to_string_lossy().into_owned());
+    let is_line = interpreter.is_none() && !is_file(&script, &spec.script);
+    let shell_words = is_line.then(|| words.collect());
     Ok(Launch {
         settings,
+        shell_words,
         version: version::of_app(&script),
         exec_path: script,
         interpreter: interpreter.unwrap_or_else(|| "none".to_owned()),
@@ -130,6 +136,12 @@ fn wanted(spec: &AppSpec, env: Vec<(std::ffi::OsString, std::ffi::OsString)>) ->
         directory: Some(spec.cwd.clone()),
         env,
     }
+}
+
+/// Whether what is executed is what was asked for, and not a shell that runs it.
+fn is_file(executed: &std::path::Path, script: &str) -> bool {
+    let asked = std::path::Path::new(script).file_name();
+    executed.file_name() == asked || !script.contains(' ')
 }
 
 /// How many workers that is on this machine, now.
@@ -154,6 +166,7 @@ fn apply(spec: &AppSpec, place: &Placement, to: &mut Settings) -> Result<(), Lau
     to.listen.clone_from(&spec.listen);
     to.stop_signal = signal_from_name(&spec.kill_signal)
         .ok_or_else(|| LaunchError::Signal(spec.kill_signal.clone()))?;
+    to.stop_tree = spec.treekill;
     to.stop_by_message = spec.shutdown_with_message;
     to.patience =
         Patience { drain: spec.drain_timeout.duration(), kill: spec.kill_timeout.duration() };
@@ -175,6 +188,7 @@ fn restart(spec: &AppSpec) -> Restart {
     Restart {
         automatic: spec.autorestart,
         stop_exit_codes: spec.stop_exit_codes.iter().copied().collect(),
+        jobs_end: false,
         delay: match spec.restart_delay {
             Some(delay) => Delay::Fixed(delay.duration()),
             None => Delay::Growing,

@@ -139,9 +139,81 @@ fn a_bare_watch_is_the_apps_own_directory_and_is_turned_off_by_another() {
 #[test]
 fn what_is_typed_reaches_the_worker_that_is_attached_to() {
     let shell = Shell::new();
-    shell.write("app.js", "process.on('message', m => console.log('heard', m))");
+    shell.write("app.js", "process.stdin.on('data', m => console.log('heard', String(m)))");
     shell.ok("start app.js --silent");
     assert!(shell.hears("attach 0", "good evening\n", "heard good evening"));
     assert!(shell.hears("start app --attach", "", "heard good evening"), "the earlier lines");
     assert!(shell.hears("ls --watch", "", "online"));
+}
+
+#[test]
+fn a_worker_knows_its_id_and_who_looks_after_it() {
+    let shell = Shell::new();
+    let told = "['pm_id', 'name', 'NODE_APP_INSTANCE', 'PM2_HOME'].map(it => process.env[it])";
+    shell.write("app.js", &format!("console.log({told}.join(' ')); setInterval(() => {{}}, 1000)"));
+    shell.ok("start app.js --name first --silent");
+    shell.ok("start app.js --name app -i 2 --silent");
+    let wrote = |id: u32, instance: u32| {
+        let line = format!("{id} app {instance} {}\n", shell.home().display());
+        wait_until(|| shell.ok(&format!("logs {id} --nostream --raw")).contains(&line))
+    };
+    assert!(wrote(1, 0) && wrote(2, 1));
+    shell.ok("scale app 3 --silent");
+    assert!(wrote(3, 2));
+    shell.ok("scale app 1 --silent");
+    shell.ok("scale app 2 --silent");
+    assert!(wrote(4, 0), "the place is another worker's now");
+    shell.ok("flush --silent");
+    shell.ok("reload app --silent");
+    assert!(wrote(3, 2) && wrote(4, 0));
+}
+
+#[test]
+fn stop_with_watch_ends_the_watch_and_stop_alone_suspends_it() {
+    let shell = Shell::new();
+    std::fs::create_dir(shell.work().join("watched")).expect("the directory is this test's own");
+    shell.write("app.js", "setInterval(() => {}, 1000)");
+    shell.ok("start app.js -i 2 --watch=watched --silent");
+    let watch = || shell.values("app", "/pm2_env/watch");
+    shell.ok("stop 0 --silent");
+    let restarts = || shell.values("app", "/pm2_env/restart_time");
+    assert!(wait_until(|| {
+        shell.write("watched/file", "changed");
+        restarts()[1] != "0"
+    }));
+    assert_eq!(shell.values("app", "/pm2_env/status")[0], "stopped", "it was told to stop");
+    shell.ok("stop app --silent");
+    assert_eq!(watch(), ["false", "false"]);
+    shell.ok("start app --silent");
+    assert_eq!(watch(), ["true", "true"]);
+    shell.ok("stop app --watch --silent");
+    shell.ok("start app --silent");
+    assert_eq!(watch(), ["false", "false"]);
+    assert!(shell.fails("stop nobody --watch").contains("no app `nobody`"));
+}
+
+/// Its child would say that it was signalled, if it was.
+const PARENT: &str = "\
+( trap 'echo the child was told >> told; exit' TERM; echo ready >> told; while :; do sleep 0.05; done ) &
+trap 'echo the parent was told >> told; [ $1 = wait ] && wait; sleep 0.3; kill -KILL $!; exit' TERM
+wait
+";
+
+#[test]
+fn without_treekill_the_first_process_alone_is_told_to_stop() {
+    let shell = Shell::new();
+    shell.write("parent.sh", PARENT);
+    let told = || std::fs::read_to_string(shell.work().join("told")).unwrap_or_default();
+    let run = |line: &str| {
+        shell.write("told", "");
+        shell.ok(line);
+        assert!(wait_until(|| told().contains("ready")));
+        shell.ok("delete parent --silent");
+        told()
+    };
+    let all = run("start parent.sh --kill-signal TERM --kill-timeout 30s --silent -- wait");
+    assert!(all.contains("the child was told") && all.contains("the parent was told"), "{all}");
+    let one =
+        run("start parent.sh --kill-signal TERM --kill-timeout 30s --no-treekill --silent -- kill");
+    assert!(!one.contains("the child was told") && one.contains("the parent was told"), "{one}");
 }

@@ -26,6 +26,7 @@ fn imported_apps_are_known_and_start_when_asked() {
     assert_eq!(said.code, 0, "{said:#?}");
     assert!(said.err.contains("app `resting`: did not run, and is not started"), "{said:#?}");
     assert_eq!(shell.values("api", "/pm2_env/status"), ["stopped", "stopped"]);
+    assert_eq!(shell.values("api", "/pm2_env/autostart"), ["true", "true"]);
     shell.ok("restart api");
     assert_eq!(shell.values("api", "/pm2_env/status"), ["online", "online"]);
     assert_eq!(shell.values("api", "/pm2_env/PORT"), ["8003", "8003"]);

@@ -81,6 +81,36 @@ fn pm2s_lists_are_parsed_as_scripts_do() {
 }
 
 #[test]
+fn one_worker_of_node_is_in_the_same_mode_wherever_it_is_shown() {
+    let shell = Shell::new();
+    shell.write("app.js", "setInterval(() => {}, 1000)");
+    for (options, word) in [("-i 1", "cluster"), ("", "fork"), ("-i 1 -x", "fork")] {
+        shell.ok(&format!("start app.js {options} --silent"));
+        let table = shell.ok("ls --mini-list");
+        assert!(table.lines().nth(1).expect("a row").contains(word), "{options}: {table}");
+        assert_eq!(shell.values("app", "/pm2_env/exec_mode"), [format!("{word}_mode")]);
+        let told = shell.ok("describe app");
+        assert!(told.contains(&format!("mode                {word}\n")), "{told}");
+        shell.ok("delete all --silent");
+    }
+}
+
+#[test]
+fn the_words_of_a_command_line_and_the_versions_are_shown() {
+    let shell = with_app();
+    shell.write("work.sh", "sleep 1000");
+    assert_eq!(shell.words(&["start", "--silent", "-n", "line", "sleep 1000 | cat"]).code, 0);
+    assert_eq!(shell.values("line", "/pm2_env/args"), [r#"["-c","sleep 1000 | cat"]"#]);
+    assert!(shell.values("line", "/pm2_env/pm_exec_path")[0].ends_with("/bash"));
+    shell.ok("start work.sh --silent -- one two");
+    assert_eq!(shell.values("work", "/pm2_env/args"), [r#"["one","two"]"#]);
+    let told = shell.ok("describe app");
+    assert!(told.contains("version             3.2.1\n"), "{told}");
+    let node = &shell.values("app", "/pm2_env/node_version")[0];
+    assert!(told.contains(&format!("node                {node}\n")), "{told}");
+}
+
+#[test]
 fn commands_that_print_can_print_json() {
     let shell = with_app();
     for command in [

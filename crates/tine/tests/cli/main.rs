@@ -8,4 +8,6 @@ mod list;
 mod pm2;
 mod shell;
 mod start;
+mod stdin;
+mod trigger;
 mod upkeep;

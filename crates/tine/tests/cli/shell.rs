@@ -80,6 +80,11 @@ impl Shell {
 
     /// The same in Python.
     pub(crate) fn python_server(&self, name: &str) {
+        if Command::new("python3").arg("-V").output().is_err() {
+            // The runner knows the line, and takes the test for one that cannot run here.
+            println!("SKIP! no python3 here");
+            std::panic::resume_unwind(Box::new("skipped"));
+        }
         self.write(
             name,
             "import http.server, os\n\

@@ -36,10 +36,10 @@ fn log_files_are_emptied_and_opened_anew() {
 }
 
 #[test]
-fn a_node_worker_hears_what_is_typed() {
+fn a_node_worker_hears_a_message() {
     let shell = chatty();
-    shell.ok("send 0 good morning");
-    assert!(wait_until(|| shell.ok("logs --nostream --out --raw").contains("good morning")));
+    shell.ok("send --message 0 good morning");
+    assert!(wait_until(|| shell.ok("logs --nostream --out --raw").contains("heard good morning")));
 }
 
 #[test]
@@ -56,7 +56,11 @@ fn the_saved_list_comes_back_as_it_was() {
     assert_eq!(shell.values("one", "/pm2_env/status"), ["online", "online"]);
     assert_eq!(shell.values("two", "/pm2_env/status"), ["stopped"]);
     assert_eq!(shell.values("one", "/pm2_env/SECRET"), ["x", "x"]);
-    shell.ok("resurrect");
+    let said = shell.ok("resurrect");
+    assert!(
+        said.starts_with("one (0, 1): is there already\ntwo (2): is there already\n"),
+        "{said}"
+    );
     assert_eq!(shell.jlist().len(), 3, "nothing comes twice");
     shell.ok("cleardump");
     shell.ok("kill");

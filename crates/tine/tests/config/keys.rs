@@ -119,6 +119,7 @@ fn life() -> Vec<Sample> {
         ("listen_timeout", "8000", "/listen_timeout", json!(8000)),
         ("kill_signal", "'usr2'", "/kill_signal", json!("SIGUSR2")),
         ("kill_timeout", "'5s'", "/kill_timeout", json!(5000)),
+        ("treekill", "false", "/treekill", json!(false)),
         ("shutdown_with_message", "true", "/shutdown_with_message", json!(true)),
     ]
 }

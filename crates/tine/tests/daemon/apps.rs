@@ -138,6 +138,39 @@ fn a_worker_that_is_not_ready_in_time_is_told_as_that_and_not_as_its_stop() {
 }
 
 #[test]
+fn a_program_that_ends_with_0_is_started_again_until_it_is_too_often() {
+    let manager = Manager::new();
+    let mut job = shell("job", "exit 0");
+    job.set("exp_backoff_restart_delay", 1);
+    job.set("max_restarts", 3);
+    let done = manager.start(vec![job]).unwrap();
+    let error = done[0].error.as_ref().unwrap();
+    assert!(error.contains("autorestart = false"), "{error}");
+    let apps = manager.until("it is given up", |apps| apps[0].workers[0].status == Status::Errored);
+    assert_eq!((apps[0].workers[0].restarts, apps[0].workers[0].exit_code), (2, Some(0)));
+    let mut patient = shell("patient", "exec sleep 0.2");
+    patient.set("min_uptime", 100);
+    manager.start(vec![patient]).unwrap();
+    let apps = manager.until("it comes again", |apps| apps[1].workers[0].restarts > 3);
+    assert_eq!(apps[1].workers[0].unstable_restarts, 0);
+}
+
+#[test]
+fn a_program_that_ends_with_0_is_done_where_that_was_said() {
+    let manager = Manager::new();
+    let mut once = shell("once", "exit 0");
+    once.set("autorestart", false);
+    let mut zero = shell("zero", "exit 0");
+    zero.set("stop_exit_codes", [0]);
+    for done in manager.start(vec![once, zero]).unwrap() {
+        assert_eq!(done.error, None);
+    }
+    for app in manager.list() {
+        assert_eq!((app.workers[0].status, app.workers[0].restarts), (Status::Stopped, 0));
+    }
+}
+
+#[test]
 fn a_crash_is_followed_and_counted_and_reset() {
     let manager = Manager::new();
     manager.start(vec![sleeper("one", 1)]).unwrap();

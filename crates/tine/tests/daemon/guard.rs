@@ -38,6 +38,7 @@ fn what_workers_take_is_shown_and_what_does_not_run_takes_nothing() {
 
 #[test]
 fn a_worker_that_uses_too_much_memory_is_replaced_and_the_others_stay() {
+    crate::manager::needs_python();
     let manager = Manager::new();
     let mut hungry = crate::manager::shell("hungry", "");
     // The second instance takes 60 MB, but only the first time.

@@ -41,7 +41,11 @@ fn what_was_saved_is_there_again_with_its_numbers_and_what_was_stopped_stays_sto
     assert_eq!(manager.list(), []);
     manager.done(&AppRequest::Resurrect);
     assert_eq!(shape(&manager.list()), before);
-    assert_eq!(manager.done(&AppRequest::Resurrect), [], "what is there is left alone");
+    let pids = || manager.list().iter().map(crate::manager::pids).collect::<Vec<_>>();
+    let there = pids();
+    let said = manager.done(&AppRequest::Resurrect);
+    assert!(said.iter().all(|outcome| outcome.done == "is there already") && said.len() == 2);
+    assert_eq!(pids(), there, "what is there is left alone");
     manager.done(&AppRequest::ClearDump);
     let error = manager.ask(&AppRequest::Resurrect).unwrap_err().to_string();
     assert_eq!(error, "there is no saved list; `tine save` makes one");

@@ -10,9 +10,6 @@ pub(super) struct Ignored {
     no_pmx: bool,
     #[arg(long, hide = true)]
     no_automation: bool,
-    /// The whole tree goes always.
-    #[arg(long, hide = true)]
-    no_treekill: bool,
     #[arg(long, hide = true)]
     source_map_support: bool,
     #[arg(long, hide = true)]

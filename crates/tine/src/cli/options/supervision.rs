@@ -47,6 +47,9 @@ pub(super) struct Supervision {
     /// What tells a worker to stop, after its connections have finished [default: SIGINT]
     #[arg(long, value_name = "SIGNAL", value_parser = values::signal_word)]
     kill_signal: Option<String>,
+    /// The stop signal goes to a worker's first process alone, which sees to those it has started
+    #[arg(long)]
+    no_treekill: bool,
     /// Tell node workers to stop by the message `shutdown` in place of the signal
     #[arg(long)]
     shutdown_with_message: bool,
@@ -88,6 +91,7 @@ impl Supervision {
     fn lay_stop(&self, patch: &mut Patch) {
         set(patch, "kill_timeout", self.kill_timeout);
         set(patch, "kill_signal", self.kill_signal.as_ref());
+        set(patch, "treekill", self.no_treekill.then_some(false));
         set(patch, "shutdown_with_message", self.shutdown_with_message.then_some(true));
         set(patch, "wait_ready", self.wait_ready.then_some(true));
         set(patch, "listen_timeout", self.listen_timeout);
@@ -120,6 +124,7 @@ mod tests {
     fn switches_turn_off_what_is_on() {
         assert!(!spec(&["--no-autostart"]).autostart);
         assert!(!spec(&["--no-autorestart"]).autorestart);
+        assert!(!spec(&["--no-treekill"]).treekill);
         assert!(spec(&["--wait-ready"]).wait_ready);
         assert!(spec(&["--shutdown-with-message"]).shutdown_with_message);
     }

@@ -60,6 +60,7 @@ mod tests {
             workers: Vec::new(),
             ports: Vec::new(),
             watching: false,
+            exec_mode: None,
             note: None,
             spec: None,
             full: None,

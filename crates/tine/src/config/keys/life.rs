@@ -5,7 +5,14 @@ use super::{Key, Kind, Place, key};
 /// Starts, stops and restarts.
 pub const LIFE: &[Key] = &[
     key("autostart", &[], Kind::Bool, "true", "Whether it runs as soon as it is known."),
-    key("autorestart", &[], Kind::Bool, "true", "Whether a worker that ended is started again."),
+    key(
+        "autorestart",
+        &[],
+        Kind::Bool,
+        "true",
+        "Whether a worker that ended is started again, also with exit code 0. In `tine run` a program \
+         that never listened and ends with 0 has done its work.",
+    ),
     key(
         "max_restarts",
         &[],
@@ -58,6 +65,14 @@ pub const LIFE: &[Key] = &[
     ),
     key("kill_timeout", &[], Kind::Duration, "1600ms", "Between the stop signal and SIGKILL."),
     key(
+        "treekill",
+        &[],
+        Kind::Bool,
+        "true",
+        "The stop signal goes to all that a worker has started. If not, to its first process alone, which \
+         is to see to the others; what it leaves behind is ended all the same.",
+    ),
+    key(
         "shutdown_with_message",
         &[],
         Kind::Bool,
@@ -78,7 +93,7 @@ pub const LIFE: &[Key] = &[
         "",
         "When the app is restarted whatever happens, as five or six cron fields.",
     ),
-    key("cron_timezone", &["cron_tz", "timezone"], Kind::Zone, "", "In which time zone."),
+    key("cron_timezone", &["cron_tz", "timezone"], Kind::Zone, "", "In which time zone; by the rules of the machine, or those compiled in."),
     key(
         "watch",
         &[],
@@ -166,8 +181,6 @@ const AGENT: &str = "belongs to pm2's monitoring agent, which is not here";
 
 /// What pm2 alone has.
 pub const OTHER: &[Key] = &[
-    key("treekill", &[], Kind::Any, "", "All that a worker has started always ends with it.")
-        .to(Place::Nothing),
     key("kill_retry_time", &[], Kind::Any, "", "The end of a process is not polled for.")
         .to(Place::Nothing),
     key("force", &[], Kind::Any, "", "See `tine start --force`.")

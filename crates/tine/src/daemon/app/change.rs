@@ -57,10 +57,17 @@ impl App {
         };
         let found = self.during(tokio::task::spawn_blocking(find)).await;
         let mut launch = found.map_err(|error| error.to_string())??;
-        self.facts =
-            Facts { exec_path: launch.exec_path.clone(), interpreter: launch.interpreter.clone() };
+        self.facts = facts(&launch);
         managed(&mut launch.settings);
+        self.number(&mut launch.settings);
         Ok(launch)
+    }
+
+    /// Has each worker know its id.
+    pub(super) fn number(&self, settings: &mut Settings) {
+        let id = |slot: &Slot| vec![("pm_id".into(), slot.id.to_string().into())];
+        let ids = self.slots.values().map(|slot| (Instance(slot.instance), id(slot)));
+        settings.program.instance_env = ids.collect();
     }
 
     /// Has the cluster that runs go on with other settings; `false`: it cannot, or there is none. Then
@@ -224,12 +231,17 @@ fn patience(spec: &AppSpec) -> Duration {
     if unsaid { UNHURRIED } else { Duration::from_millis(said) }
 }
 
+fn facts(launch: &Launch) -> Facts {
+    let (exec_path, interpreter) = (launch.exec_path.clone(), launch.interpreter.clone());
+    Facts { exec_path, interpreter, args: launch.shell_words.clone() }
+}
+
 /// What the manager wants of every cluster.
 fn managed(settings: &mut Settings) {
     settings.lives_on = true;
     // There is nobody yet who could take them over.
     settings.workers_die_with_manager = true;
-    settings.program.stdio = Stdio::Pipes;
+    settings.program.stdio = Stdio::Pipes { input: true };
 }
 
 /// Whether workers under the one and under the other can share their ports.

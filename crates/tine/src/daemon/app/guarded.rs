@@ -13,7 +13,7 @@ use crate::{
         order::{Alter, Which},
         slot::{Reason, Running},
     },
-    spec::Action,
+    spec::{Action, AppSpec},
     supervise::{
         guard::{Demand, Guard, Why},
         health::{Subject, Subjects},
@@ -41,6 +41,19 @@ impl App {
             Some(_) => Guard::of_stopped(&self.spec, tell).ok(),
             None => None,
         };
+    }
+
+    /// Files are not watched any more, until somebody says so again.
+    pub(super) fn unwatch(&mut self) {
+        if self.spec.watch.is_none() {
+            return;
+        }
+        self.spec = AppSpec { watch: None, ..self.spec.as_ref().clone() }.into();
+        let program = self.runs.as_ref().map(|runs| runs.settings.program.clone());
+        if let (Some(program), Some(_)) = (program, &self.guard) {
+            self.guard(&program);
+        }
+        self.publish();
     }
 
     /// Tells the guard and the meter who runs.
@@ -82,10 +95,18 @@ impl App {
 
     async fn renew(&mut self, how: Action, reason: Reason) {
         let outcome = match how {
-            Action::Restart => self.restart(&Which::All, Alter::default(), reason).await,
+            Action::Restart => {
+                self.restart(&self.concerned(reason), Alter::default(), reason).await
+            }
             Action::Reload => return self.replace(None, reason).await,
         };
         self.told(outcome);
+    }
+
+    /// Changed files start nobody who was told to stop. The time to start comes for all.
+    fn concerned(&self, reason: Reason) -> Which {
+        let wanted = self.slots.values().filter(|slot| slot.wanted || reason != Reason::Watch);
+        Which::Ids(wanted.map(|slot| slot.id).collect())
     }
 
     /// New before old: all, or only those of some instances.

@@ -37,6 +37,8 @@ impl App {
             }
             What::Unfit { reason } => self.trouble(instance.0, "error", reason.to_string()),
             What::Misbehaved { error } => self.trouble(instance.0, "error", error),
+            // Told every second by some, and of no interest to those who are told of changes.
+            What::Message { message, .. } => return self.programs.hear(worker, message.get()),
             What::Draining => slot.leaves(worker),
             What::Cut { connections } => {
                 let text = format!("{connections} connections did not end in time and were cut");
@@ -90,6 +92,8 @@ impl App {
             slot.failure = Some(text.clone());
         }
         let id = slot.id;
+        self.stdins.remove(worker);
+        self.programs.remove(worker);
         if slot.current.is_none() {
             pid_file::remove(&pid_file::path(&self.spec, id, &self.shared.home));
         }
@@ -117,9 +121,14 @@ impl Slot {
     /// Why it does not serve.
     pub(super) fn complaint(&self) -> String {
         let failure = self.failure.clone().unwrap_or_else(|| "is not ready in time".to_owned());
+        // Of one that fails nobody thinks that it has done its work.
+        let is_job = self.early_ends > 0 && self.exit_code == Some(0);
+        let hint = if is_job { "; autorestart = false lets it end" } else { "" };
         match self.early_ends {
-            0 | 1 => format!("worker {} {failure}", self.id),
-            more => format!("worker {} ended {more} times at once, lately: {failure}", self.id),
+            0 | 1 => format!("worker {} {failure}{hint}", self.id),
+            more => {
+                format!("worker {} ended {more} times at once, lately: {failure}{hint}", self.id)
+            }
         }
     }
 }

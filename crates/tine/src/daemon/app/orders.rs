@@ -61,6 +61,7 @@ impl App {
         let count = self.slots.keys().next_back().map_or(0, |last| last + 1);
         let wanted = |instance: &u32| self.slots.get(instance).is_some_and(|slot| slot.wanted);
         settings.instances = count;
+        self.number(&mut settings);
         settings.vacant = (0..count).filter(|i| !wanted(i)).map(Instance).collect();
         self.configure_logs();
         self.clusters += 1;

@@ -42,9 +42,13 @@ impl App {
         }
     }
 
-    /// A worker has started, and this is what it will write.
+    /// A worker has started, and this is what it will write, and read.
     pub(super) fn capture(&mut self, id: u32, worker: WorkerId, output: Option<Output>) {
-        let (Some(logs), Some(output)) = (&self.logs, output) else { return };
+        let Some(output) = output else { return };
+        if let Some(input) = output.input {
+            self.stdins.add(worker, input);
+        }
+        let Some(logs) = &self.logs else { return };
         let worker = self.log_number(worker);
         for (stream, fd) in [(Stream::Out, output.out), (Stream::Error, output.err)] {
             logs.add(Source { id, worker, stream, fd });

@@ -1,11 +1,11 @@
 //! What is answered at once.
 
 use rustix::process::Signal;
-use tine_cluster::{json::Json, primary::Cluster};
+use tine_cluster::{id::WorkerId, json::Json, primary::Cluster};
 use tine_linux::process::Process;
 use tokio::sync::oneshot;
 
-use super::{App, pid_file};
+use super::{App, actions::shown, pid_file, stdin::Told};
 use crate::{
     api::apps::{AppDetails, AppView, Detail, WorkerView},
     daemon::{
@@ -29,7 +29,12 @@ impl App {
             Query::Signal { which, signal, answer } => {
                 let _ = answer.send(self.signal(&which, signal));
             }
-            Query::Send { id, line, answer } => self.send(id, &line, answer),
+            Query::Send { id, line, message, answer } => self.send((id, message), line, answer),
+            Query::Trigger { which, action, answer } => self.trigger(&which, &action, answer),
+            Query::Unwatch(answer) => {
+                self.unwatch();
+                let _ = answer.send(());
+            }
             Query::Flush(which, answer) => {
                 self.flush(&which);
                 let _ = answer.send(());
@@ -101,7 +106,8 @@ impl App {
             name: self.spec.name.clone(),
             namespace: self.spec.namespace.clone(),
             number: self.number,
-            workers: self.slots.values().map(|slot| self.worker(slot, &logs)).collect(),
+            workers: self.slots.values().map(|slot| self.worker(slot, &logs, detail)).collect(),
+            exec_mode: self.spec.exec_mode,
             ports: Vec::new(),
             watching: self.runs.is_some() && self.spec.watch.is_some(),
             note: self.note.clone(),
@@ -110,7 +116,9 @@ impl App {
         }
     }
 
-    fn worker(&self, slot: &Slot, logs: &LogSettings) -> WorkerView {
+    fn worker(&self, slot: &Slot, logs: &LogSettings, detail: Detail) -> WorkerView {
+        let told = slot.current.filter(|_| detail != Detail::Row);
+        let told = told.and_then(|running| self.programs.told(running.worker));
         let delay = match slot.empty {
             Empty::Waiting { until } if slot.current.is_none() => Some(until),
             Empty::Waiting { .. } | Empty::Stopped | Empty::GivenUp => None,
@@ -136,6 +144,8 @@ impl App {
             pid_file: Some(pid_file::path(&self.spec, slot.id, &self.shared.home)),
             exec_path: self.facts.exec_path.clone(),
             interpreter: self.facts.interpreter.clone(),
+            args: self.facts.args.clone(),
+            told: shown(told),
         }
     }
 
@@ -167,21 +177,26 @@ impl App {
         Ok(())
     }
 
-    fn send(&self, id: u32, line: &str, answer: oneshot::Sender<Result<(), String>>) {
+    fn send(&mut self, (id, message): (u32, bool), line: String, answer: Told) {
         let running = self.slots.values().find(|slot| slot.id == id).and_then(|slot| slot.current);
         let (Some(running), Some(runs)) = (running, &self.runs) else {
             let _ = answer.send(Err(format!("worker {id} does not run")));
             return;
         };
-        let (cluster, line) = (runs.cluster.clone(), line.to_owned());
-        tokio::spawn(async move {
-            // What is JSON arrives as what it says, all else as a string.
-            let message = serde_json::from_str(&line).unwrap_or(serde_json::Value::String(line));
-            let sent = match Json::of(&message) {
-                Ok(message) => cluster.send(running.worker, &message).await,
-                Err(error) => Err(error.into()),
-            };
-            let _ = answer.send(sent.map_err(|error| error.to_string()));
-        });
+        if message {
+            tokio::spawn(tell(runs.cluster.clone(), running.worker, line, answer));
+        } else {
+            self.stdins.write(running.worker, &line, answer);
+        }
     }
+}
+
+/// A message on its channel: what is JSON arrives as what it says, all else as a string.
+async fn tell(cluster: Cluster, worker: WorkerId, line: String, answer: Told) {
+    let message = serde_json::from_str(&line).unwrap_or(serde_json::Value::String(line));
+    let sent = match Json::of(&message) {
+        Ok(message) => cluster.send(worker, &message).await,
+        Err(error) => Err(error.into()),
+    };
+    let _ = answer.send(sent.map_err(|error| error.to_string()));
 }

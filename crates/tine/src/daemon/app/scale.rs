@@ -77,15 +77,30 @@ impl App {
 
     /// The cluster has places for some of them already.
     async fn run_added(&mut self, added: &BTreeSet<u32>) {
-        let Some(runs) = &self.runs else { return };
         let Some(last) = added.last() else { return };
-        let (cluster, known) = (runs.cluster.clone(), self.known_instances().await);
+        self.tell_numbers().await;
+        let known = self.known_instances().await;
+        let Some(runs) = &self.runs else { return };
+        let cluster = runs.cluster.clone();
         if *last >= known {
             // New places are filled at once; this waits for nobody.
             let _ = self.during(cluster.scale(last + 1)).await;
         }
         let old = added.iter().copied().filter(|instance| *instance < known).collect();
         self.each(&old, Single::Start).await;
+    }
+
+    /// Those who start from now on know their new ids.
+    async fn tell_numbers(&mut self) {
+        let Some(runs) = &self.runs else { return };
+        let (cluster, mut settings) = (runs.cluster.clone(), runs.settings.clone());
+        self.number(&mut settings);
+        let program = settings.program.clone();
+        if let Some(runs) = &mut self.runs {
+            runs.settings = settings;
+        }
+        // A cluster that has ended starts nobody.
+        let _ = self.during(cluster.setup(program)).await;
     }
 
     /// How many places the cluster has, filled or not.

@@ -10,6 +10,7 @@ use crate::{
     api::apps::{AppRequest, AppResponse, Change, Detail, Outcome, Target, Targets},
     control::Replies,
     daemon::{
+        app::Action,
         order::{Alter, Query, Scale, Todo, Which},
         slot::Reason,
         targets::{Meant, resolve},
@@ -28,7 +29,11 @@ impl Manager {
             AppRequest::List { detail, targets } => self.list(detail, &targets, replies),
             AppRequest::Reset(targets) => self.simply(&targets, replies, "reset", Query::Reset),
             AppRequest::Signal { targets, signal } => self.signal(&targets, &signal, replies),
-            AppRequest::Send { id, line } => self.send(id, &line, replies),
+            AppRequest::Send { id, line, message } => self.send((id, message), &line, replies),
+            AppRequest::Trigger { target, action: name, parameters, wait } => {
+                let action = Action { name, parameters, patience: wait.duration() };
+                self.trigger(target, &action, replies);
+            }
             AppRequest::Watch => self.watch(replies),
             AppRequest::Ports => self.ports(replies),
             AppRequest::Ping => drop(replies.try_send(AppResponse::Pong(self.view()))),
@@ -38,6 +43,9 @@ impl Manager {
             AppRequest::ClearDump => self.clear_dump(&replies),
             AppRequest::Apply { apps, inherited, prune, origin, dry_run } => {
                 self.apply(Wish { apps, inherited, prune, origin, dry_run }, replies);
+            }
+            AppRequest::Unwatch(targets) => {
+                self.simply(&targets, replies, "not watched", |_, answer| Query::Unwatch(answer));
             }
             AppRequest::Flush(targets) => self.simply(&targets, replies, "flushed", Query::Flush),
             AppRequest::ReopenLogs => {
@@ -185,13 +193,40 @@ impl Manager {
         self.query(targets, replies, "signalled", query);
     }
 
-    fn send(&self, id: u32, line: &str, replies: Replies) {
+    fn send(&self, (id, message): (u32, bool), line: &str, replies: Replies) {
         let cards = self.cards();
         let Some(card) = cards.iter().find(|card| card.ids.contains(&id)) else {
             return refuse(&replies, format!("there is no worker `{id}`"));
         };
-        let query = |_, answer| Query::Send { id, line: line.to_owned(), answer };
+        let query = |_, answer| Query::Send { id, line: line.to_owned(), message, answer };
         self.query_of([(card.number, Which::All)].into(), replies, "sent", query);
+    }
+
+    fn trigger(&self, target: Target, action: &Action, replies: Replies) {
+        let meant = match self.meant(&[target]) {
+            Ok(meant) => meant,
+            Err(error) => return refuse(&replies, error),
+        };
+        let mut asked = Vec::new();
+        for (number, which) in meant {
+            let Some(app) = self.apps.get(&number) else { continue };
+            let (answer, answered) = oneshot::channel();
+            let query = Query::Trigger { which, action: action.clone(), answer };
+            asked.push((app.queries.clone(), query, answered));
+        }
+        tokio::spawn(async move {
+            let mut all = JoinSet::new();
+            for (queries, query, answered) in asked {
+                all.spawn(async move {
+                    let _ = queries.send(query).await;
+                    // It was deleted meanwhile.
+                    answered.await.unwrap_or_default()
+                });
+            }
+            let mut answers = all.join_all().await.concat();
+            answers.sort_by_key(|reply| reply.id);
+            let _ = replies.send(AppResponse::Replies(answers)).await;
+        });
     }
 
     fn query(

@@ -89,8 +89,22 @@ impl Manager {
             let nothing = || "there is no saved list; `tine save` makes one".to_owned();
             return refuse(&replies, complaints.into_iter().next().unwrap_or_else(nothing));
         };
+        let known = self.there_already(&saved);
         let works = self.bring_back(saved);
-        self.dispatch(works, replies);
+        self.dispatch_with(works, known, replies);
+    }
+
+    /// What was saved and need not be brought back. Of one name there may be several.
+    fn there_already(&self, saved: &Saved) -> Vec<Outcome> {
+        let mut cards = self.cards();
+        let mut outcomes = Vec::new();
+        for app in &saved.apps {
+            let place = cards.iter().position(|card| card.spec.name == app.spec.name);
+            let Some(card) = place.map(|place| cards.remove(place)) else { continue };
+            let done = "is there already".to_owned();
+            outcomes.push(Outcome { ids: card.ids, done, ..outcome(app) });
+        }
+        outcomes
     }
 
     /// What ran when the manager before came to its end runs again, and what was saved if that is wanted.

@@ -49,20 +49,21 @@ impl Manager {
             Ok(steps) => steps,
             Err(error) => return refuse(&replies, error),
         };
-        let works = steps.into_iter().filter_map(|step| self.begin(step, start.known)).collect();
+        let works = steps.into_iter().filter_map(|step| self.begin(step, start)).collect();
         let works = self.in_order(works);
         self.dispatch(works, replies);
     }
 
-    fn begin(&mut self, step: Step, known: Known) -> Option<Work> {
+    fn begin(&mut self, step: Step, start: &Start) -> Option<Work> {
         match step {
             Step::New(spec) => {
-                let which = if spec.autostart { Which::All } else { Which::Ids(BTreeSet::new()) };
+                let runs = spec.autostart && !start.idle.contains(&spec.name);
+                let which = if runs { Which::All } else { Which::Ids(BTreeSet::new()) };
                 let count = launch::count(spec.instances).unwrap_or(1).max(1);
                 let number = self.add(*spec, count);
                 self.work(number, Todo::Start(which))
             }
-            Step::Change(number, alter) if known == Known::Reload => {
+            Step::Change(number, alter) if start.known == Known::Reload => {
                 self.work(number, Todo::Reload { alter, parallel: None })
             }
             Step::Change(number, alter) => {

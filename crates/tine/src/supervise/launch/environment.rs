@@ -57,6 +57,7 @@ pub(super) fn compose(
     all.extend(inherited.map(|(name, value)| (OsString::from(name), OsString::from(value))));
     all.extend(account.into_iter().flat_map(of_account));
     all.extend(of_manager(spec, home));
+    all.entry("PM2_HOME".into()).or_insert_with(|| home.into());
     for path in &spec.env_file {
         all.extend(of_file(&spec.cwd.join(path))?);
     }
@@ -85,8 +86,8 @@ fn of_account(account: &Account) -> [(OsString, OsString); 4] {
     ]
 }
 
-/// Where the program runs: `name` and `namespace` are what pm2 gives, the others are for commands of
-/// `tine` that a worker runs.
+/// Where the program runs: `name` and `namespace` are what pm2 gives, as `PM2_HOME`, by which programs
+/// tell that somebody looks after them; the others are for commands of `tine` that a worker runs.
 fn of_manager(spec: &AppSpec, home: &Path) -> [(OsString, OsString); 4] {
     [
         ("name".into(), spec.name.clone().into()),
@@ -137,6 +138,7 @@ mod tests {
             ("X", "inherited"),
             ("name", "api"),
             ("TINE_HOME", "/h"),
+            ("PM2_HOME", "/h"),
             ("PORT", "8003"),
         ] {
             assert_eq!(value(&all, name).as_deref(), Some(expected), "{name}");

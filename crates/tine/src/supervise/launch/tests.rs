@@ -1,4 +1,4 @@
-use std::{fs, path::Path, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use rustix::process::Signal;
 use tine_cluster::policy::{Abilities, Policy};
@@ -14,6 +14,14 @@ impl Directory {
         let path = std::env::temp_dir().join(format!("tine-launch-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
+    }
+
+    /// Puts a program there that is found like any other, whatever this machine has.
+    fn program(&self, name: &str) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        self.0.display().to_string()
     }
 }
 
@@ -74,6 +82,7 @@ fn a_node_script_speaks_nodes_protocol_and_its_arguments_are_in_their_places() {
 fn python_writes_its_lines_at_once_unless_it_was_told_otherwise() {
     let directory = Directory::new("python");
     let mut spec = app(&directory.0, "server.py");
+    spec.inherited.insert("PATH".to_owned(), directory.program("python3"));
     assert_eq!(variable(&launched(&spec), "PYTHONUNBUFFERED").as_deref(), Some("1"));
     spec.env.insert("PYTHONUNBUFFERED".to_owned(), String::new());
     let launch = launched(&spec);
@@ -85,7 +94,7 @@ fn python_writes_its_lines_at_once_unless_it_was_told_otherwise() {
 fn the_interpreter_is_looked_for_in_the_path_of_the_app() {
     let directory = Directory::new("path");
     let mut spec = app(&directory.0, "server.py");
-    spec.inherited.insert("PATH".to_owned(), "/usr/bin:/bin".to_owned());
+    spec.inherited.insert("PATH".to_owned(), directory.program("python3"));
     assert!(settings(&spec, &place()).is_ok());
     spec.env.insert("PATH".to_owned(), "/nowhere".to_owned());
     assert_eq!(
@@ -109,6 +118,7 @@ fn what_the_spec_says_arrives_in_the_settings() {
     spec.max_restarts = 9;
     spec.autorestart = false;
     spec.shutdown_with_message = true;
+    spec.treekill = false;
     (spec.umask, spec.nice) = (Some(0o27), Some(5));
     spec.stop_exit_codes = vec![3];
     spec.restart_delay = Some(Millis(10));
@@ -126,7 +136,7 @@ fn what_the_spec_says_arrives_in_the_settings() {
     assert!(!found.restart.automatic && found.restart.stop_exit_codes.contains(&3));
     assert_eq!(found.restart.delay, Delay::Fixed(ms(10)));
     assert_eq!((found.wait_ready, found.ready_timeout), (true, Some(ms(11))));
-    assert!(found.lives_on && found.stop_by_message);
+    assert!(found.lives_on && found.stop_by_message && !found.stop_tree);
     assert_eq!((found.program.umask, found.program.nice), (Some(0o27), Some(5)));
     assert_eq!((found.listen, found.file_limit), (spec.listen, Some((10, 20))));
 }
