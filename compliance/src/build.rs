@@ -61,11 +61,15 @@ fn cargo_build() {
 
 /// `hello.go`, built as a static program.
 pub(crate) fn go() -> PathBuf {
-    let source = servers().join("hello.go");
-    let program = folder().join("hello-go");
-    once(&source, &program, || {
+    go_program(&servers().join("hello.go"), "hello-go")
+}
+
+/// A Go program of one file, built as a static program of this name.
+pub(crate) fn go_program(source: &Path, name: &str) -> PathBuf {
+    let program = folder().join(name);
+    once(source, &program, || {
         let mut go = Command::new("go");
-        go.args(["build", "-o"]).arg(&program).arg(&source).env("CGO_ENABLED", "0");
+        go.args(["build", "-o"]).arg(&program).arg(source).env("CGO_ENABLED", "0");
         succeed(&mut go);
     });
     program
@@ -73,9 +77,13 @@ pub(crate) fn go() -> PathBuf {
 
 /// `Hello.java`, compiled: every worker would do it again.
 pub(crate) fn java() -> PathBuf {
-    let source = servers().join("Hello.java");
-    let class = folder().join("Hello.class");
-    once(&source, &class, || succeed(Command::new("javac").arg("-d").arg(folder()).arg(&source)));
+    java_class(&servers().join("Hello.java"), "Hello.class")
+}
+
+/// The one class of a Java file, compiled.
+pub(crate) fn java_class(source: &Path, name: &str) -> PathBuf {
+    let class = folder().join(name);
+    once(source, &class, || succeed(Command::new("javac").arg("-d").arg(folder()).arg(source)));
     class
 }
 

@@ -21,6 +21,8 @@
 mod build;
 mod client;
 mod desk;
+mod home;
+mod load;
 mod output;
 mod port;
 mod primary;
@@ -28,12 +30,15 @@ mod process;
 mod program;
 mod run;
 mod scratch;
+mod serving;
 mod tine;
 mod who;
 
 pub use build::{example, file};
 pub use client::{KeepAlive, get, get_from, pid_in};
 pub use desk::Desk;
+pub use home::{Home, sweep};
+pub use load::{Count, Failure, Kind, Load, Look, Outcome, Pace, Tally};
 pub use output::{Line, Listening, Stream, Worker};
 pub use port::free_port;
 pub use primary::{
@@ -43,6 +48,7 @@ pub use primary::{
 pub use process::{descendants, is_alive};
 pub use program::Program;
 pub use run::Run;
+pub use serving::{Serving, Version};
 pub use tine::{DEADLINE, Exit, Tine, eventually};
 pub use who::Who;
 

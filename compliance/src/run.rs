@@ -137,11 +137,20 @@ impl Launcher {
         env: Vec<(OsString, OsString)>,
         scratch: &Scratch,
     ) -> Self {
-        let built = build::tine();
-        let program = if who.drops_rights() && !is_open_to_all(&built) {
-            scratch.copy(&built).expect("/tmp has room for tine")
+        Self::of(&build::tine(), (who, denied), env, scratch)
+    }
+
+    /// One that starts this `tine`.
+    pub(crate) fn of(
+        built: &Path,
+        (who, denied): (Who, Option<&'static str>),
+        env: Vec<(OsString, OsString)>,
+        scratch: &Scratch,
+    ) -> Self {
+        let program = if who.drops_rights() && !is_open_to_all(built) {
+            scratch.copy(built).expect("/tmp has room for tine")
         } else {
-            built
+            built.to_owned()
         };
         Self { who, env, denied, program }
     }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod chaos;
 mod fuzz;
 mod test;
 
@@ -15,6 +16,7 @@ use clap::Parser;
 enum Xtask {
     Test(test::Args),
     Bench(bench::Args),
+    Chaos(chaos::Args),
     Fuzz(fuzz::Args),
 }
 
@@ -22,6 +24,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match Xtask::parse() {
         Xtask::Test(args) => test::run(&args),
         Xtask::Bench(args) => bench::run(&args),
+        Xtask::Chaos(args) => chaos::run(&args),
         Xtask::Fuzz(args) => fuzz::run(&args),
     }
 }

@@ -1,0 +1,89 @@
+//! Where a row is played: a folder, a port, a program, and the load on it.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use compliance::{Home, Load, Pace, Serving, Version, free_port};
+
+use super::guard::Guard;
+
+/// Of every app.
+pub(crate) const WORKERS: usize = 4;
+
+/// How long a start may take; Java and a busy machine take seconds.
+const START: Duration = Duration::from_secs(40);
+
+pub(crate) struct Stage {
+    pub(crate) home: Home,
+    pub(crate) serving: Serving,
+    pub(crate) port: u16,
+    version: u32,
+    _guard: Guard,
+}
+
+impl Stage {
+    pub(crate) fn new(home: Home, serving: Serving) -> Result<Self> {
+        let guard = Guard::of(&home.mark())?;
+        let port = free_port();
+        serving.furnish(&home, port);
+        Ok(Self { home, serving, port, version: 1, _guard: guard })
+    }
+
+    /// From its next start on the program is a new one that works; gives what it will say.
+    pub(crate) fn renew(&mut self) -> String {
+        self.version += 1;
+        self.become_version(Version::Serves(self.version));
+        self.version.to_string()
+    }
+
+    pub(crate) fn become_version(&self, version: Version) {
+        self.serving.become_version(&self.home, self.port, version);
+    }
+
+    /// How many processes answer when all do.
+    pub(crate) fn servers(&self) -> usize {
+        if self.serving == Serving::Nginx { 2 * WORKERS } else { WORKERS }
+    }
+
+    /// Waits until every server answers.
+    pub(crate) fn wait_until_all_serve(&self) -> Result<()> {
+        let wanted = self.servers();
+        let seen = self.seen(wanted, START);
+        ensure!(seen.len() >= wanted, "{} of {wanted} servers answer", seen.len());
+        Ok(())
+    }
+
+    /// Whether all serve already.
+    pub(crate) fn is_well(&self) -> bool {
+        let wanted = self.servers();
+        self.seen(wanted, Duration::from_secs(5)).len() >= wanted
+    }
+
+    /// Who answers, until there are so many.
+    fn seen(&self, wanted: usize, time: Duration) -> BTreeSet<u32> {
+        let pace = Pace { plain: 150, slow: 0, connections: 24, patience: Duration::from_secs(1) };
+        let load = Load::start(self.port, pace);
+        let mut seen = BTreeSet::new();
+        within(time, || {
+            seen.extend(load.look().pids);
+            seen.len() >= wanted
+        });
+        drop(load.stop());
+        seen
+    }
+}
+
+/// Waits until something holds; `false` when it does not in time. How often it is looked decides nothing.
+pub(crate) fn within(time: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + time;
+    loop {
+        if holds() {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
