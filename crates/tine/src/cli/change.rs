@@ -98,7 +98,7 @@ fn long_enough(text: &str) -> Result<Millis, String> {
 impl How {
     const fn rolling(&self) -> Rolling {
         let Self { parallel, force, keep_old, canary, verify } = *self;
-        Rolling { parallel, force, keep_old, canary, verify }
+        Rolling { parallel, force, verify, keep_old, canary }
     }
 
     /// Workers that stop before others start cannot be kept beside them.
