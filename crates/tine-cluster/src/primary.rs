@@ -95,7 +95,7 @@ use rustix::process::{Pid, Signal};
 use thiserror::Error;
 use tine_linux::process::Exit;
 use tokio::{
-    sync::{self, mpsc, oneshot},
+    sync::{self, mpsc},
     task::JoinHandle,
 };
 
@@ -201,9 +201,7 @@ impl Cluster {
     ///
     /// When it has ended already.
     pub async fn leave(&self) -> Result<(), Ended> {
-        let (done, left) = oneshot::channel();
-        self.order(Command::Leave(done)).await?;
-        left.await.map_err(|_| Ended)
+        self.ask(Command::Leave).await
     }
 
     /// How a process ended that was started by a predecessor, from whoever was its parent and has waited
@@ -261,9 +259,7 @@ impl Cluster {
     ///
     /// When it has ended already.
     pub async fn report(&self) -> Result<Report, Ended> {
-        let (answer, report) = oneshot::channel();
-        self.order(Command::Report(answer)).await?;
-        report.await.map_err(|_| Ended)
+        self.ask(Command::Report).await
     }
 
     async fn order(&self, command: Command) -> Result<(), Ended> {

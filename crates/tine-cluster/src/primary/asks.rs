@@ -3,6 +3,8 @@
 //! The primary makes the sockets here. Under the kernel's mechanisms each worker gets one of its own,
 //! under one queue all get the same, under hand-over none: its connections come over the channel.
 
+mod kept;
+
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     io,
@@ -354,30 +356,6 @@ impl Asks {
     pub(super) fn fresh(&mut self) -> String {
         self.last_name += 1;
         format!("h{}", self.last_name)
-    }
-
-    /// What is bound under which names, and how many names were given: for a successor.
-    pub(super) fn record(&self) -> (Vec<(String, ListenKey)>, u64) {
-        let bound = self.bound.iter().map(|(name, key)| (name.clone(), key.clone()));
-        (bound.collect(), self.last_name)
-    }
-
-    /// What the worker was given, by its names.
-    pub(super) fn given_to(&self, worker: WorkerId) -> Vec<(String, SeatId)> {
-        let from = self.given.range((worker, String::new())..);
-        let of = from.take_while(|((holder, _), _)| *holder == worker);
-        of.map(|((_, name), seat)| (name.clone(), *seat)).collect()
-    }
-
-    /// Goes on with the names of a predecessor.
-    pub(super) fn adopt(&mut self, bound: Vec<(String, ListenKey)>, last_name: u64) {
-        self.bound = bound.into_iter().collect();
-        self.last_name = last_name;
-    }
-
-    /// A predecessor gave this to the worker.
-    pub(super) fn adopt_given(&mut self, worker: WorkerId, name: &str, seat: SeatId) {
-        self.given.insert((worker, name.to_owned()), seat);
     }
 
     /// The seat that the worker knows by this name.

@@ -6,7 +6,10 @@
 //! ```
 
 mod orders;
+mod session;
 mod talk;
+
+use session::Session;
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +17,6 @@ use std::{
     net::SocketAddr,
     os::{fd::OwnedFd, unix::net::UnixStream},
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::value::RawValue;
@@ -33,9 +35,8 @@ use super::{
 use crate::{
     id::WorkerId,
     wire::{
-        lines::{self, Flushed, Outbox, QueueFull, Received, Receiver},
-        native,
-        node::{self, HandleKind},
+        lines::{self, Flushed, Received},
+        node::HandleKind,
     },
 };
 
@@ -161,58 +162,6 @@ pub(super) fn open(
     };
     tokio::spawn(task.run(inbox));
     Ok(Channel { orders, post, dialect })
-}
-
-#[derive(Debug)]
-enum Session {
-    Node(Box<node::Session>),
-    Native(Box<native::Session>),
-}
-
-/// What does not depend on the dialect.
-impl Session {
-    fn begin(dialect: Dialect, since: Since) -> Self {
-        match (dialect, since) {
-            (Dialect::Node, Since::Now) => Self::Node(Box::default()),
-            (Dialect::Native, Since::Now) => Self::Native(Box::default()),
-            (Dialect::Node, Since::Before { .. }) => {
-                Self::Node(Box::new(node::Session::resumed(unused_numbers())))
-            }
-            (Dialect::Native, Since::Before { greeted }) => {
-                Self::Native(Box::new(native::Session::resumed(unused_numbers(), greeted)))
-            }
-        }
-    }
-
-    fn outbox(&mut self) -> &mut Outbox {
-        match self {
-            Self::Node(session) => session.outbox(),
-            Self::Native(session) => session.outbox(),
-        }
-    }
-
-    fn receiver(&mut self) -> &mut Receiver {
-        match self {
-            Self::Node(session) => session.receiver(),
-            Self::Native(session) => session.receiver(),
-        }
-    }
-
-    /// Bytes that wait for the worker.
-    fn queued(&self) -> usize {
-        match self {
-            Self::Node(session) => session.bytes_queued(),
-            Self::Native(session) => session.bytes_queued(),
-        }
-    }
-
-    /// Sends a connection; the number is what its answer will name.
-    fn new_connection(&mut self, key: &str, fd: Arc<OwnedFd>) -> Result<u64, QueueFull> {
-        match self {
-            Self::Node(session) => session.new_connection(key, fd),
-            Self::Native(session) => session.new_connection(key, fd),
-        }
-    }
 }
 
 struct ChannelTask {
@@ -394,13 +343,6 @@ impl ChannelTask {
         }
         Ok(news)
     }
-}
-
-/// The first of numbers that no predecessor has come to: it counted from one, or from an earlier time.
-/// Numbers in JSON are exact to 2^53.
-fn unused_numbers() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_micros()).unwrap_or(1 << 50)
 }
 
 /// Waits for room in a socket that is full.

@@ -159,7 +159,12 @@ impl Cluster {
     ) -> Result<T, Ended> {
         let (answer, answered) = oneshot::channel();
         self.order(question(answer)).await?;
-        answered.await.map_err(|_| Ended)
+        // A request that found room in the moment of the end lies there unread, and its answer with it.
+        tokio::select! {
+            biased;
+            answer = answered => answer.map_err(|_| Ended),
+            () = self.commands.closed() => Err(Ended),
+        }
     }
 }
 

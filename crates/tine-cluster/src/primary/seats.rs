@@ -1,6 +1,7 @@
 //! The sockets behind the registry's seats, and the groups that they form.
 
 mod kept;
+mod looks;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -327,53 +328,6 @@ impl Seats {
         self.registry.rest(seat);
         self.touched.seat(seat);
         self.rotate_of(seat)
-    }
-
-    /// How many connections wait in the seat's queue.
-    pub(super) fn queue(&self, seat: SeatId) -> Option<u32> {
-        let socket = self.socket(seat)?;
-        tine_linux::socket::accept_queue(socket).ok().map(|queue| queue.length)
-    }
-
-    /// Whether there is no listener.
-    pub(super) fn is_empty(&self) -> bool {
-        self.sockets.is_empty()
-    }
-
-    /// Whether connections wait in the seat that were there at the last look as well: nobody may be
-    /// accepting.
-    pub(super) fn is_stuck(&mut self, seat: SeatId) -> bool {
-        let waits = self.queue(seat).is_some_and(|length| length > 0);
-        let Some(socket) = self.sockets.get_mut(&seat) else { return false };
-        std::mem::replace(&mut socket.waited, waits) && waits
-    }
-
-    /// The seats whose program connected its socket: a client that chose its own port. While a
-    /// duplicate is kept, the other side does not see the end of the connection.
-    pub(super) fn connected(&self) -> Vec<SeatId> {
-        let is_connected =
-            |socket: &Socket| rustix::net::getpeername(&socket.fd).is_ok_and(|peer| peer.is_some());
-        let inet = |seat: &SeatId| {
-            self.listener_of(*seat).is_some_and(|(_, l)| l.key.endpoint.port().is_some())
-        };
-        let connected = self.sockets.iter().filter(|(seat, s)| inet(seat) && is_connected(s));
-        connected.map(|(seat, _)| *seat).collect()
-    }
-
-    /// The seats of every listener at this port, whatever its address.
-    pub(super) fn at_port(&self, transport: Transport, port: u16) -> Vec<SeatId> {
-        let is_there = |seat: &SeatId| {
-            self.listener_of(*seat).is_some_and(|(_, listener)| {
-                listener.key.transport == transport && listener.key.endpoint.port() == Some(port)
-            })
-        };
-        self.sockets.keys().copied().filter(is_there).collect()
-    }
-
-    /// Connections that the seat was given so far.
-    pub(super) fn taken(&self, seat: SeatId) -> Option<u64> {
-        let listener = self.registry.seat(seat)?.listener;
-        self.groups.get(&listener)?.taken(seat)
     }
 
     /// Closes the seat's socket. With eBPF the kernel moves its queue to the others.

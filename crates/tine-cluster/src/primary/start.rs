@@ -1,10 +1,12 @@
 //! Starts a worker.
 
+mod streams;
+
 use std::{
     ffi::{NulError, OsString},
     io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
     },
     sync::{
@@ -15,7 +17,6 @@ use std::{
 
 use rustix::{
     io::Errno,
-    pipe::{PipeFlags, pipe_with},
     process::{Pid, Signal, test_kill_process},
 };
 use tine_linux::{
@@ -26,15 +27,14 @@ use tine_linux::{
 
 use super::{
     channel::{self, Dialect},
-    environment,
-    event::Output,
-    notify, output,
-    settings::{Program, ProgramKind, Stdio},
+    environment, notify, output,
+    settings::{Program, ProgramKind},
     task::Task,
     watch,
     worker::{Flow, Worker},
 };
 use crate::id::{Instance, WorkerId};
+use streams::{Readers, Streams};
 
 /// What the host has for starting workers, found out once.
 #[derive(Debug)]
@@ -137,20 +137,12 @@ impl Parts {
 
     /// The end by which the owner writes to the worker.
     pub(super) fn write_end(&self) -> Option<BorrowedFd<'_>> {
-        match &self.output {
-            Streams::Pipes { input, .. } => input.as_ref().map(|(_, write)| write.as_fd()),
-            Streams::Lines { .. } | Streams::Inherited { .. } | Streams::Null => None,
-        }
+        self.output.write_end()
     }
 
     /// The ends from which the worker's output is read, by whomever.
     pub(super) fn read_ends(&self) -> Option<(BorrowedFd<'_>, BorrowedFd<'_>)> {
-        match &self.output {
-            Streams::Lines { out, err } | Streams::Pipes { out, err, .. } => {
-                Some((out.0.as_fd(), err.0.as_fd()))
-            }
-            Streams::Inherited { .. } | Streams::Null => None,
-        }
+        self.output.read_ends()
     }
 
     fn make(program: &Program, cgroup: Option<Cgroup>) -> io::Result<Self> {
@@ -163,78 +155,6 @@ impl Parts {
     fn do_without_cgroup(&mut self, program: &Program) {
         self.cgroup = None;
         self.unlimited = unlimited(&program.cgroup_limits, None);
-    }
-}
-
-/// Where it is read, and where it is written.
-type Pipe = (OwnedFd, OwnedFd);
-
-/// Where standard output and standard error go.
-enum Streams {
-    /// Pipes, of which this process reads the first ends.
-    Lines { out: Pipe, err: Pipe },
-    /// Pipes, of which the owner reads the first ends, and writes to the second one of `input`.
-    Pipes { out: Pipe, err: Pipe, input: Option<Pipe> },
-    /// Where this process's own go.
-    Inherited { out: io::Stdout, err: io::Stderr },
-    /// Nowhere.
-    Null,
-}
-
-/// Who reads what a worker writes.
-enum Readers {
-    /// This cluster, line by line.
-    Ours(Output),
-    /// Its owner.
-    Owners(Output),
-    /// Neither.
-    Nobody,
-}
-
-impl Streams {
-    fn make(stdio: Stdio) -> io::Result<Self> {
-        let pipe = || pipe_with(PipeFlags::CLOEXEC);
-        Ok(match stdio {
-            Stdio::Lines => Self::Lines { out: pipe()?, err: pipe()? },
-            Stdio::Pipes { input } => {
-                let input = input.then(pipe).transpose()?;
-                Self::Pipes { out: pipe()?, err: pipe()?, input }
-            }
-            Stdio::Inherited => Self::Inherited { out: io::stdout(), err: io::stderr() },
-            Stdio::Null => Self::Null,
-        })
-    }
-
-    /// The program's ends.
-    fn theirs(&self) -> Option<(BorrowedFd<'_>, BorrowedFd<'_>)> {
-        match self {
-            Self::Lines { out, err } | Self::Pipes { out, err, .. } => {
-                Some((out.1.as_fd(), err.1.as_fd()))
-            }
-            Self::Inherited { out, err } => Some((out.as_fd(), err.as_fd())),
-            Self::Null => None,
-        }
-    }
-
-    /// What the program reads, if it is not nothing.
-    fn input(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Self::Pipes { input, .. } => input.as_ref().map(|(read, _)| read.as_fd()),
-            Self::Lines { .. } | Self::Inherited { .. } | Self::Null => None,
-        }
-    }
-
-    /// The other ends, with whoever reads them.
-    fn readers(self) -> Readers {
-        let output = |out: Pipe, err: Pipe, input: Option<Pipe>| {
-            let input = input.map(|(_, write)| write);
-            Output { out: out.0, err: err.0, input }
-        };
-        match self {
-            Self::Lines { out, err } => Readers::Ours(output(out, err, None)),
-            Self::Pipes { out, err, input } => Readers::Owners(output(out, err, input)),
-            Self::Inherited { .. } | Self::Null => Readers::Nobody,
-        }
     }
 }
 

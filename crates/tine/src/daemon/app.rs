@@ -4,6 +4,7 @@ mod actions;
 mod change;
 mod guarded;
 mod heard;
+mod inputs;
 mod orders;
 mod output;
 mod pid_file;
@@ -17,6 +18,7 @@ mod versions;
 pub(super) use actions::Action;
 use actions::Programs;
 pub(super) use change::altered;
+use inputs::{Input, Inputs};
 use stdin::Stdins;
 pub(super) use succession::Left;
 use verified::Losses;
@@ -37,7 +39,7 @@ use std::{
 use rustix::process::Pid;
 use tine_cluster::{
     id::WorkerId,
-    primary::{Cluster, Event, Events, Settings},
+    primary::{Cluster, Settings},
 };
 use tine_linux::process::Exit;
 use tokio::{
@@ -58,11 +60,7 @@ use crate::{
     home::Home,
     logs::LogWriter,
     spec::AppSpec,
-    supervise::{
-        guard::{Demand, Guard},
-        launch::Placement,
-        meter::Meter,
-    },
+    supervise::{guard::Guard, launch::Placement, meter::Meter},
     watchdog::Keeper,
 };
 
@@ -170,58 +168,6 @@ struct Facts {
     interpreter: String,
     /// Where they are not the spec's.
     args: Option<Vec<String>>,
-}
-
-/// What comes in while no order is taken.
-struct Inputs {
-    events: Option<Events>,
-    queries: mpsc::Receiver<Query>,
-    demands: mpsc::UnboundedReceiver<Demand>,
-    /// Of the log files. Told once until it is over, so there is little of it.
-    troubles: (mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<String>),
-}
-
-enum Input {
-    /// `None`: the cluster has ended.
-    Event(Option<Event>),
-    Query(Query),
-    /// With the log files.
-    Trouble(String),
-}
-
-impl Inputs {
-    /// Likewise, or what the guard demands, for which there is time when no order is under way.
-    async fn next_or_demand(&mut self) -> Result<Input, Demand> {
-        let Self { events, queries, demands, troubles } = self;
-        tokio::select! {
-            input = next(events, queries, &mut troubles.1) => Ok(input),
-            Some(demand) = demands.recv() => Err(demand),
-        }
-    }
-
-    /// Cancel safe.
-    async fn next(&mut self) -> Input {
-        next(&mut self.events, &mut self.queries, &mut self.troubles.1).await
-    }
-}
-
-/// Cancel safe.
-async fn next(
-    events: &mut Option<Events>,
-    queries: &mut mpsc::Receiver<Query>,
-    troubles: &mut mpsc::UnboundedReceiver<String>,
-) -> Input {
-    let event = async {
-        match events {
-            Some(events) => events.next().await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        event = event => Input::Event(event),
-        Some(query) = queries.recv() => Input::Query(query),
-        Some(trouble) = troubles.recv() => Input::Trouble(trouble),
-    }
 }
 
 /// Starts the task of an app. It runs nothing before it is ordered to.
