@@ -204,6 +204,7 @@ impl Seats {
     pub(super) fn open(&mut self, seat: SeatId) -> Result<(), GroupError> {
         self.registry.listens(seat);
         self.touched.seat(seat);
+        self.move_the_waiting(seat);
         self.rotate_of(seat)
     }
 

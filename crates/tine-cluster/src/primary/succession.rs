@@ -4,13 +4,14 @@
 //! load it would never have finished. So new connections are led to a seat that its successor will have,
 //! and wait there. The seat before it is closed when nothing can be lost with it ([`super::spent`]).
 
-use std::{collections::BTreeSet, io, os::fd::OwnedFd};
+use std::{collections::BTreeSet, io, os::fd::OwnedFd, time::Instant};
 
 use rustix::net::sockopt;
 
 use super::{probe, seats::Seats, task::Task};
 use crate::{
     address::{Endpoint, Transport},
+    core::registry::{Seat, SeatState},
     id::{ListenerId, SeatId, WorkerId},
 };
 
@@ -26,6 +27,21 @@ impl Task {
 }
 
 impl Seats {
+    /// Somebody serves at this seat: what waits for others who are yet to come shall not wait for them.
+    /// Seats that nobody takes in a moment are closed, and the kernel moves what is queued there.
+    pub(super) fn move_the_waiting(&mut self, served: SeatId) {
+        let Some((listener, _)) = self.listener_of(served) else { return };
+        if !self.migrates(listener) {
+            return;
+        }
+        let waits = |(id, seat): (SeatId, &Seat)| (seat.state == SeatState::Waiting).then_some(id);
+        let waiting: Vec<SeatId> = self.registry().seats_of(listener).filter_map(waits).collect();
+        let now = Instant::now();
+        for seat in waiting {
+            self.closing.left(seat, now);
+        }
+    }
+
     /// The seats in rotation of listeners that nobody else serves.
     fn served_only_by(&self, workers: &BTreeSet<WorkerId>) -> Vec<(ListenerId, SeatId)> {
         let registry = self.registry();
