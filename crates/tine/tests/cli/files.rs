@@ -69,7 +69,7 @@ fn a_file_to_begin_with_starts() {
     for kind in ["", " ecosystem", " simple"] {
         let said = shell.ok(&format!("init{kind}"));
         let name = said.split(' ').next().expect("the name of the file");
-        assert!(shell.fails(&format!("init{kind}")).contains("make"), "it is not overwritten");
+        assert!(shell.fails(&format!("init{kind}")).contains("left as it is"), "{kind}");
         shell.ok(&format!("start {name}"));
         assert!(!shell.values("api", "/pm2_env/status").is_empty(), "{kind}");
         shell.ok("delete all");

@@ -15,7 +15,11 @@ fn pretender(manager: &Manager, versions: &str) -> PathBuf {
 }
 
 fn update(manager: &Manager, to: &Path) -> (Option<i32>, String, String) {
-    let output = manager.tine(&["update", "--to", to.to_str().unwrap()]);
+    run(manager, &["update", "--to", to.to_str().unwrap()])
+}
+
+fn run(manager: &Manager, command: &[&str]) -> (Option<i32>, String, String) {
+    let output = manager.tine(command);
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
@@ -100,7 +104,7 @@ fn a_program_with_another_version_of_the_state_that_reads_this_one_takes_over() 
 #[test]
 fn without_a_manager_there_is_nothing_to_update() {
     let manager = Manager::new();
-    let (code, _, errors) = update(&manager, Path::new("/bin/true"));
+    let (code, _, errors) = run(&manager, &["updatePM2"]);
     assert_eq!(code, Some(1));
     assert!(errors.contains("no manager runs"), "{errors}");
 }
