@@ -31,6 +31,7 @@ pub use ready::Ready;
 use std::{os::fd::AsFd, process::ExitCode};
 
 use anyhow::Context;
+use rustix::fs::Mode;
 
 use crate::{
     home::Home,
@@ -54,7 +55,10 @@ pub struct Begin {
 /// When it cannot work: the home cannot be used, or another manager has it. Who waits for it was told so.
 pub fn run(home: &Home, mut charge: Charge, how: Begin) -> anyhow::Result<ExitCode> {
     let Begin { ready, resurrect } = how;
-    let begun = prepare(home, &mut charge, resurrect);
+    // What the manager writes is for its user alone. The watchdog keeps the mask that both were started
+    // with, and so the next manager has it from there.
+    let mask = rustix::process::umask(Mode::from_raw_mode(0o077));
+    let begun = prepare(home, &mut charge, (resurrect, mask));
     let signals = charge.signals;
     let (runtime, begun) = match begun {
         Ok(begun) => begun,
@@ -69,7 +73,7 @@ pub fn run(home: &Home, mut charge: Charge, how: Begin) -> anyhow::Result<ExitCo
 fn prepare(
     home: &Home,
     charge: &mut Charge,
-    resurrect: bool,
+    (resurrect, mask): (bool, Mode),
 ) -> anyhow::Result<(tokio::runtime::Runtime, manager::Begun)> {
     let directory = home.run_dir()?;
     let copies = charge.store.try_clone().context("copy what the manager before has left")?;
@@ -92,6 +96,7 @@ fn prepare(
         control,
         left,
         resurrect,
+        mask,
         keeper,
         watchdog: charge.watchdog,
     };

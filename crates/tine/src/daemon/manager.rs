@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::Context;
-use rustix::process::Pid;
+use rustix::{fs::Mode, process::Pid};
 use tokio::sync::{broadcast, mpsc};
 
 use super::{
@@ -63,6 +63,8 @@ pub(super) struct Begun {
     pub watchdog: Pid,
     /// The saved apps are to be started as well.
     pub resurrect: bool,
+    /// The mask that the manager was started with.
+    pub mask: Mode,
 }
 
 /// What the manager's helpers tell it.
@@ -159,7 +161,8 @@ fn open(begun: &mut Begun, held: Signals) -> anyhow::Result<Ways> {
 impl Manager {
     fn new(begun: &Begun, words: mpsc::Sender<Word>) -> anyhow::Result<Self> {
         let home = &begun.home;
-        let place = Placement { ground: Ground::prepare(), home: home.root().to_owned() };
+        let (home_path, umask) = (home.root().to_owned(), begun.mask.as_raw_mode());
+        let place = Placement { ground: Ground::prepare(), home: home_path, umask };
         let shared = Shared {
             home: home.clone(),
             place: Arc::new(place),

@@ -45,6 +45,8 @@ pub struct Placement {
     pub ground: Ground,
     /// The manager's directory.
     pub home: PathBuf,
+    /// The mask (`umask(2)`) of files that apps make which do not say another one.
+    pub umask: u32,
 }
 
 /// An app that can be started.
@@ -109,6 +111,7 @@ pub fn settings(spec: &AppSpec, place: &Placement) -> Result<Launch, LaunchError
     let Found { mut program, script, interpreter } = program::find(&wanted(spec, env))?;
     program.user = run_as.map(|run_as| run_as.user);
     limits::apply(spec, &mut program)?;
+    program.umask = program.umask.or(Some(place.umask));
     let node = (program.kind == ProgramKind::Node).then(|| program.file.clone());
     let mut settings = Settings::new(program, count(spec.instances)?);
     apply(spec, place, &mut settings)?;

@@ -71,6 +71,9 @@ impl Leaving {
                 Ok(ExitCode::SUCCESS)
             }
             Next::Own => {
+                // A watchdog has the mask of whoever started it all.
+                let mask = rustix::fs::Mode::from_raw_mode(manager.shared.place.umask);
+                rustix::process::umask(mask);
                 let error = replace_watchdog(&manager.keeper, &manager.file_limit());
                 Err(error).context("become the watchdog")
             }

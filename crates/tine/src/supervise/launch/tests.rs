@@ -34,7 +34,7 @@ impl Drop for Directory {
 fn place() -> Placement {
     let abilities = Abilities { ebpf: false };
     let ground = Ground { abilities, can_trap_binds: true, file_limit: Some((10, 20)) };
-    Placement { ground, home: "/h".into() }
+    Placement { ground, home: "/h".into(), umask: 0o022 }
 }
 
 fn app(directory: &Path, script: &str) -> AppSpec {
