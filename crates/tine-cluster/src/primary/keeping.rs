@@ -8,7 +8,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
     sync::Arc,
-    time::{Instant, UNIX_EPOCH},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use serde::Serialize;
@@ -22,6 +22,10 @@ use super::{
 };
 use crate::id::{ListenerId, SeatId, WorkerId};
 
+/// A worker counts as ready for a successor when it has been so for this long: the answer by which it can
+/// listen may still be on its way when it is first taken to be.
+const SETTLED: Duration = Duration::from_millis(50);
+
 /// What the keeper knows, and what it does not know yet.
 #[derive(Debug)]
 pub(super) struct Keeping {
@@ -30,12 +34,15 @@ pub(super) struct Keeping {
     pub(super) workers: BTreeSet<WorkerId>,
     pub(super) places: bool,
     pub(super) all: bool,
+    /// Workers that are to be recorded as ready, and when.
+    settling: BTreeMap<WorkerId, Instant>,
 }
 
 impl Keeping {
     pub(super) fn new(keeper: Option<Arc<dyn Keep>>) -> Self {
         let (last, workers) = (BTreeMap::new(), BTreeSet::new());
-        Self { keeper, last, workers, places: false, all: false }
+        let settling = BTreeMap::new();
+        Self { keeper, last, workers, places: false, all: false, settling }
     }
 
     /// The worker's record is to be looked at.
@@ -43,6 +50,17 @@ impl Keeping {
         if self.keeper.is_some() {
             self.workers.insert(worker);
         }
+    }
+
+    /// When a worker is to be recorded as ready.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.settling.values().min().copied()
+    }
+
+    /// Those that have been ready for long enough by now.
+    fn settle(&mut self, now: Instant) {
+        let settled = self.settling.extract_if(.., |_, at| *at <= now);
+        self.workers.extend(settled.map(|(worker, _)| worker));
     }
 
     fn put(&mut self, key: String, value: &impl Serialize, descriptors: &[BorrowedFd<'_>]) {
@@ -93,6 +111,7 @@ impl Task {
     /// Tells the keeper what has changed.
     pub(super) fn keep_records(&mut self) {
         let touched = self.seats.take_touched();
+        self.keeping.settle(Instant::now());
         let workers = std::mem::take(&mut self.keeping.workers);
         let places = std::mem::take(&mut self.keeping.places);
         let all = std::mem::take(&mut self.keeping.all);
@@ -175,9 +194,15 @@ impl Task {
 
     fn keep_worker(&mut self, id: WorkerId) {
         let key = format!("worker/{}", id.0);
-        let Some(state) = self.worker_state(id) else {
+        let Some(mut state) = self.worker_state(id) else {
+            self.keeping.settling.remove(&id);
             return self.keeping.forget_both(&key, "state");
         };
+        let since = self.workers.get(&id).and_then(|worker| worker.ready_since);
+        if let Some(at) = since.map(|since| since + SETTLED).filter(|at| *at > Instant::now()) {
+            state.ready = false;
+            self.keeping.settling.insert(id, at);
+        }
         self.keeping.put(format!("{key}/state"), &state, &[]);
     }
 

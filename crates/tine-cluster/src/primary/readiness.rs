@@ -61,6 +61,7 @@ impl Task {
     pub(super) fn is_ready_now(&mut self, id: WorkerId) {
         self.unready.workers.remove(&id);
         let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.ready_since.get_or_insert_with(Instant::now);
         if !std::mem::replace(&mut worker.ready, true) {
             self.tell(id, What::Ready);
         }

@@ -203,7 +203,9 @@ impl Task {
 
     fn begin(&mut self) {
         if self.is_successor {
-            return;
+            // Connections may be waiting already.
+            self.tick(Instant::now());
+            return self.keep_records();
         }
         self.keeping.all = true;
         for instance in (0..self.settings.instances).map(Instance) {
@@ -357,6 +359,7 @@ impl Task {
             .chain(round)
             .chain(reaping)
             .chain(self.rolling_timeout())
+            .chain(self.keeping.poll_timeout())
             .chain(self.kept_timeout())
             .chain(self.unready_timeout())
             .chain(self.presumed.deadline());

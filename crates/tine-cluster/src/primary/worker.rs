@@ -69,6 +69,8 @@ pub(super) struct Worker {
     pub(super) notify: Option<notify::Watch>,
     /// It is ready.
     pub(super) ready: bool,
+    /// Since when, if that was in this process.
+    pub(super) ready_since: Option<Instant>,
     /// It was not ready in time, and was told to go for it.
     pub(super) is_late: bool,
     /// Its owner wants another one in its place as soon as it has gone.
@@ -159,6 +161,7 @@ impl Worker {
             said_ready: false,
             notify: None,
             ready: false,
+            ready_since: None,
             is_late: false,
             is_followed: false,
             disconnecting: false,
