@@ -169,9 +169,12 @@ impl Manager {
             let mut views = Vec::new();
             for (queries, which) in apps {
                 let (answer, view) = oneshot::channel();
-                let asked = queries.send(Query::View { detail, answer }).await;
-                // It was deleted meanwhile.
-                let (Ok(()), Ok(mut view)) = (asked, view.await) else { continue };
+                // It was deleted meanwhile. What could not be sent has the answer's other end, and is
+                // not to be held while that is waited for.
+                if queries.send(Query::View { detail, answer }).await.is_err() {
+                    continue;
+                }
+                let Ok(mut view) = view.await else { continue };
                 view.workers.retain(|worker| which.has(worker.id));
                 views.push(view);
             }
