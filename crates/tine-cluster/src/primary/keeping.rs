@@ -24,7 +24,7 @@ use crate::id::{ListenerId, SeatId, WorkerId};
 
 /// A worker counts as ready for a successor when it has been so for this long: the answer by which it can
 /// listen may still be on its way when it is first taken to be.
-const SETTLED: Duration = Duration::from_millis(50);
+const SETTLED: Duration = Duration::from_millis(1);
 
 /// What the keeper knows, and what it does not know yet.
 #[derive(Debug)]

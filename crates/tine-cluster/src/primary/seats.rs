@@ -344,8 +344,9 @@ impl Seats {
         self.succeeded.remove(&seat);
         self.spent.remove(&seat);
         let last = self.registry.remove_seat(seat);
-        let socket = self.sockets.remove(&seat);
-        drop(socket);
+        if let Some(Socket { fd, .. }) = self.sockets.remove(&seat) {
+            looks::stop_listening(&fd);
+        }
         let left = self.groups.get_mut(&listener).map_or(Ok(()), |group| group.left(seat));
         if last {
             self.groups.remove(&listener);

@@ -1,5 +1,9 @@
 //! What the sockets themselves tell, when they are looked at.
 
+use std::os::fd::OwnedFd;
+
+use rustix::net::{Shutdown, sockopt};
+
 use super::{Seats, Socket};
 use crate::{address::Transport, id::SeatId};
 
@@ -49,5 +53,15 @@ impl Seats {
     /// Whether there is no listener.
     pub(in crate::primary) fn is_empty(&self) -> bool {
         self.sockets.is_empty()
+    }
+}
+
+/// The socket leaves its group now, whoever has a duplicate of it: a keeper lets go of its own a moment later,
+/// and until then the kernel's order of the group would not be what it is taken for. What is queued goes
+/// the way that it goes at a close. One that does not listen is left alone.
+pub(super) fn stop_listening(socket: &OwnedFd) {
+    if sockopt::socket_acceptconn(socket) == Ok(true) {
+        // It is closed next, which nothing that is told here would change.
+        let _ = rustix::net::shutdown(socket, Shutdown::Both);
     }
 }
