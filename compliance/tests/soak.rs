@@ -231,7 +231,9 @@ impl Soak {
         println!("{killed} kills, {} served, {lost} lost", tally.served);
         let was_accepted = |loss: &&Loss| kills.accepted.contains(&loss.client);
         let unknown: Vec<&Loss> = tally.lost.iter().filter(|loss| !was_accepted(loss)).collect();
-        assert!(unknown.len() <= std::mem::take(&mut kills.sudden), "too many: {unknown:?}");
+        let sudden = std::mem::take(&mut kills.sudden);
+        let few = unknown.len() <= sudden;
+        assert!(few, "{sudden} sudden kills, too many lost: {unknown:?}; {:#?}", tine.lines());
         tine.wait_listening(WORKERS);
     }
 }

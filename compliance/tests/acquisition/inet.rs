@@ -294,3 +294,26 @@ signal.pause()
     said(&mut tine, 1, "did not block");
     stop(tine);
 }
+
+#[test]
+fn a_worker_that_finds_its_shared_socket_listening_and_leaves_the_call_out_counts_as_listening() {
+    // Gunicorn looks whether the socket listens; the other worker's call may come in between.
+    let script = "
+def wait_until(holds):
+    while not holds():
+        select.select([], [], [], 0.01)
+on = socket.socket()
+on.bind(('127.0.0.1', PORT))
+say('bound')
+if os.environ['TINE_INSTANCE'] == '0':
+    wait_until(lambda: os.path.exists('bound'))
+    on.listen()
+else:
+    open('bound', 'w').close()
+    wait_until(lambda: on.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+serve(on)
+";
+    let mut tine = python("2", free_port(), &["--policy", "shared"], script).start();
+    wait_ready(&mut tine, 2, 1);
+    stop(tine);
+}

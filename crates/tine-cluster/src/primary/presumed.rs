@@ -1,7 +1,8 @@
 //! Workers that were given a socket which listens already, and need not call `listen(2)`.
 //!
 //! A program sees that (`SO_ACCEPTCONN`), and some then leave the call out: gunicorn does, for sockets
-//! that come from systemd. So after a short while such a worker is taken to listen.
+//! that come from systemd. So after a short while such a worker is taken to listen: from when it was given
+//! the socket, or from when another worker called `listen` on what they share, whichever is later.
 
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,17 @@ impl Task {
         let socket = self.seats.socket(seat);
         if socket.is_some_and(|socket| sockopt::socket_acceptconn(socket).unwrap_or(false)) {
             self.presumed.0.push((Instant::now() + SHORTLY, worker, seat));
+        }
+    }
+
+    /// Another worker has just made the seat listen: whoever was given it before, and looks only now, sees
+    /// a socket that listens.
+    pub(super) fn presume_others(&mut self, seat: SeatId) {
+        let holders = self.seats.registry().seat(seat).map(|seat| seat.holders.clone());
+        for worker in holders.unwrap_or_default() {
+            if !self.told_listening.contains(&(worker, seat)) {
+                self.presume(worker, seat);
+            }
         }
     }
 

@@ -34,6 +34,7 @@ impl Task {
         }
         if result.is_ok() {
             self.seat_listens(worker, seat);
+            self.presume_others(seat);
         }
         Some(Answer::Result(result))
     }
