@@ -30,7 +30,12 @@ impl Loaded {
             skip(&format!("no {missing} here"));
             return None;
         }
-        let (home, port) = (Home::new(who), free_port());
+        Some(Self::start_in(Home::new(who), serving, options))
+    }
+
+    /// Likewise, in a home that is there already; the program is known to be there too.
+    pub(crate) fn start_in(home: Home, serving: Serving, options: &[&str]) -> Self {
+        let port = free_port();
         serving.furnish(&home, port);
         let started = home.tine(serving.start(port, WORKERS, options));
         assert_eq!(started.code, Some(0), "{started:?}");
@@ -39,7 +44,7 @@ impl Loaded {
         let load = Load::start(port, pace(serving));
         let mut loaded = Self { home, serving, port, load, before: BTreeSet::new() };
         loaded.before = loaded.servers(WORKERS);
-        Some(loaded)
+        loaded
     }
 
     /// Waits until so many have answered since now.
