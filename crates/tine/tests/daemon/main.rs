@@ -5,6 +5,7 @@
 mod apps;
 mod boot;
 mod clients;
+mod disk;
 mod guard;
 mod manager;
 mod others;
