@@ -1,9 +1,9 @@
 //! What an app's cluster tells.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use tine_cluster::primary::{Event, What};
-use tine_linux::process::Exit;
+use tine_linux::{cgroup::Controller, process::Exit};
 
 use super::{App, Slot, pid_file, succession::Found};
 use crate::{causes::causes, daemon::slot::Empty, units::spoken};
@@ -72,6 +72,7 @@ impl App {
                 slot.waits(after);
                 self.note(Some(id), "restart", format!("starts again after {}", spoken(after)));
             }
+            What::Unlimited { controller, error } => self.unlimited(id, controller, &error),
             What::Finished => slot.empty = Empty::Stopped,
             What::GivenUp { early_ends, .. } => self.given_up(instance.0, early_ends),
             What::Trouble { doing, error } => {
@@ -92,6 +93,17 @@ impl App {
             // What concerns single workers.
             _ => {}
         }
+    }
+
+    /// A limit was asked for that this machine does not keep. Better said than believed.
+    fn unlimited(&mut self, id: u32, controller: Controller, error: &io::Error) {
+        let why = match error.kind() {
+            io::ErrorKind::NotFound => "cgroup v2 has no such controller here".to_owned(),
+            _ => error.to_string(),
+        };
+        let text = format!("runs without its limit of {controller}: {why}");
+        self.tell(&format!("{id} {text}"));
+        self.note(Some(id), "trouble", text);
     }
 
     /// Something went wrong that explains what comes next.
