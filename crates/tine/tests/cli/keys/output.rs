@@ -198,7 +198,7 @@ fn files_are_set_aside_by_size_and_kept_as_long_as_was_said() {
     }
     assert!(wait_until(|| lines("whole") == 30 && lines("off") == 30));
     let packed =
-        || files(&shell, "packed").iter().filter(|(_, text)| text.starts_with("\u{1f}")).count();
+        || files(&shell, "packed").iter().filter(|(_, text)| text.starts_with('\u{1f}')).count();
     assert!(wait_until(|| packed() == 2), "{:?}", files(&shell, "packed"));
     assert!(wait_until(|| count("bounded") == 2), "{:?}", files(&shell, "bounded"));
 }
