@@ -45,7 +45,7 @@ impl App {
             What::Unfit { reason } => self.trouble(instance.0, "error", reason.to_string()),
             What::Misbehaved { error } => self.trouble(instance.0, "error", error),
             // Told every second by some, and of no interest to those who are told of changes.
-            What::Message { message, .. } => return self.programs.hear(worker, message.get()),
+            What::Message { message, .. } => return self.program_says(worker, message.get()),
             What::Kept => slot.is_kept(worker),
             What::Returned => {
                 if let Some(pid) = slot.is_back(worker) {
@@ -122,6 +122,7 @@ impl App {
         (lived, asked): (Duration, bool),
     ) {
         self.processes.remove(&worker);
+        self.program_ended(worker);
         let early = lived < self.spec.min_uptime.duration();
         let Some(slot) = self.slots.get_mut(&instance) else { return };
         let asked = asked || !slot.wanted || slot.due.is_some();
@@ -132,7 +133,6 @@ impl App {
         }
         let id = slot.id;
         self.stdins.remove(worker);
-        self.programs.remove(worker);
         if slot.current.is_none() {
             pid_file::remove(&pid_file::path(&self.spec, id, &self.shared.home));
         }
