@@ -5,6 +5,7 @@
 mod apps;
 mod boot;
 mod clients;
+mod documented;
 mod guard;
 mod manager;
 mod others;
