@@ -6,6 +6,7 @@ mod apps;
 mod boot;
 mod clients;
 mod documented;
+mod disk;
 mod guard;
 mod manager;
 mod others;
