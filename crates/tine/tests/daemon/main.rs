@@ -5,8 +5,8 @@
 mod apps;
 mod boot;
 mod clients;
-mod documented;
 mod disk;
+mod documented;
 mod guard;
 mod manager;
 mod others;
