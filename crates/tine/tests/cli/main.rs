@@ -6,6 +6,7 @@ mod coverage;
 mod drain;
 mod files;
 mod import;
+mod keys;
 mod list;
 mod options;
 mod pm2;

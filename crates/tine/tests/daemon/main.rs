@@ -6,6 +6,7 @@ mod apps;
 mod boot;
 mod clients;
 mod disk;
+mod documented;
 mod guard;
 mod manager;
 mod others;
