@@ -26,6 +26,7 @@ use super::{
     notify,
     quota::Quota,
     settings::ProgramKind,
+    taken::Taken,
     trap::ToldV6Only,
 };
 use crate::{
@@ -47,6 +48,8 @@ pub(super) struct Worker {
     pub(super) life: Life,
     pub(super) process: Arc<Process>,
     pub(super) trap: Option<Arc<seccomp::Listener>>,
+    /// Its calls that were taken, where somebody keeps them.
+    pub(super) taken: Option<Arc<Taken>>,
     pub(super) channel: Option<Channel>,
     pub(super) started: Instant,
     pub(super) started_at: SystemTime,
@@ -149,6 +152,7 @@ impl Worker {
             life: Life::Starting,
             process: Arc::new(process),
             trap: None,
+            taken: None,
             channel: None,
             started: Instant::now(),
             started_at: SystemTime::now(),
