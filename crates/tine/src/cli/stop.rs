@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{
     session::{Session, need},
-    show::Show,
+    show::{Forced, Show},
     targets, values,
 };
 use crate::{
@@ -42,6 +42,8 @@ pub struct Args {
     drain_timeout: Option<Millis>,
     #[command(flatten)]
     show: Show,
+    #[command(flatten)]
+    forced: Forced,
 }
 
 /// Stops, and shows what became of it; 1 if there is no such app.
