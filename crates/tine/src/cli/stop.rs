@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::{
+    file::Part,
     session::{Session, need},
     show::{Forced, Show},
     targets, values,
@@ -41,6 +42,8 @@ pub struct Args {
     #[arg(long, value_name = "TIME", value_parser = values::millis)]
     drain_timeout: Option<Millis>,
     #[command(flatten)]
+    part: Part,
+    #[command(flatten)]
     show: Show,
     #[command(flatten)]
     forced: Forced,
@@ -70,7 +73,7 @@ fn run(
     request: fn(Targets) -> AppRequest,
 ) -> anyhow::Result<ExitCode> {
     let mut session = Session::find(&args.show, screen)?;
-    let targets = targets::resolve(&args.words, &mut session)?;
+    let targets = targets::resolve_part(&args.words, &args.part, &mut session)?;
     need(&targets, "the file has no apps")?;
     if args.watch {
         session.act(&AppRequest::Unwatch(Targets::of(targets.clone())))?;
