@@ -12,3 +12,4 @@ mod others;
 mod output;
 mod state;
 mod succession;
+mod unusable;
