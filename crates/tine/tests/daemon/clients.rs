@@ -251,7 +251,7 @@ fn a_home_that_is_read_only_is_named_with_the_file() {
 
 /// The state that is written in the background would give back the room of the state before, after
 /// the disk was filled. Where its new file is to be made is a directory from now on.
-fn hold_state_file(manager: &Manager) -> std::path::PathBuf {
+pub(crate) fn hold_state_file(manager: &Manager) -> std::path::PathBuf {
     let path = manager.home.root().join("state.json.new");
     while let Err(error) = fs::create_dir(&path) {
         // One is being written just now.

@@ -5,6 +5,7 @@
 mod apps;
 mod boot;
 mod clients;
+mod disk;
 mod documented;
 mod guard;
 mod manager;
