@@ -191,3 +191,43 @@ async fn a_worker_of_nodes_under_the_classic_program() {
 async fn a_worker_of_our_own_protocol_under_the_classic_program() {
     goes_on(Plan::new("native", Mechanism::KernelCbpf)).await;
 }
+
+// === Whoever keeps everything is killed too ===
+
+#[tokio::test]
+async fn what_workers_hold_themselves_is_enough_under_round_robin_in_the_kernel() {
+    if has_ebpf() {
+        goes_on(Plan::new("plain", Mechanism::KernelEbpf).alone()).await;
+    }
+}
+
+#[tokio::test]
+async fn what_workers_hold_themselves_is_enough_under_the_classic_program() {
+    goes_on(Plan::new("plain", Mechanism::KernelCbpf).alone()).await;
+}
+
+#[tokio::test]
+async fn what_workers_hold_themselves_is_enough_under_one_queue() {
+    goes_on(Plan::new("native", Mechanism::OneQueue).alone()).await;
+}
+
+#[tokio::test]
+async fn what_workers_hold_themselves_is_enough_under_hand_over() {
+    goes_on(Plan::new("native", Mechanism::HandOver).alone()).await;
+}
+
+#[tokio::test]
+async fn what_workers_of_nodes_hold_themselves_is_enough_under_hand_over() {
+    let directory = Directory::new();
+    if let Some(program) = node::node(&directory, NODE) {
+        goes_on(Plan::of(&program, Mechanism::HandOver).alone()).await;
+    }
+}
+
+#[tokio::test]
+async fn what_workers_of_nodes_hold_themselves_is_enough_under_the_classic_program() {
+    let directory = Directory::new();
+    if let Some(program) = node::node(&directory, NODE) {
+        goes_on(Plan::of(&program, Mechanism::KernelCbpf).alone()).await;
+    }
+}

@@ -21,6 +21,7 @@ use tine_linux::{
 
 use super::{
     channel::Channel,
+    ends::Ends,
     event::{ListeningAddress, Output, What},
     leaving::Leaving,
     notify,
@@ -47,6 +48,8 @@ pub(super) struct Worker {
     pub(super) life: Life,
     pub(super) process: Arc<Process>,
     pub(super) trap: Option<Arc<seccomp::Listener>>,
+    /// Into what it holds for a successor.
+    pub(super) ends: Option<Ends>,
     pub(super) channel: Option<Channel>,
     pub(super) started: Instant,
     pub(super) started_at: SystemTime,
@@ -149,6 +152,7 @@ impl Worker {
             life: Life::Starting,
             process: Arc::new(process),
             trap: None,
+            ends: None,
             channel: None,
             started: Instant::now(),
             started_at: SystemTime::now(),
