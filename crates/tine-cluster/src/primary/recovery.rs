@@ -206,7 +206,7 @@ impl Recovery {
     ) -> Result<(), AdoptError> {
         let key = format!("listener/{}", id.0);
         let group = format!("{key}/group");
-        let Some(mut record) = self.read::<ListenerRecord>(&key)? else { return Ok(()) };
+        let Some(record) = self.read::<ListenerRecord>(&key)? else { return Ok(()) };
         let seats = self.seats_of(id)?;
         if seats.is_subset(missing) {
             let is_needed = !seats.is_empty() && !self.alive.is_empty();
@@ -216,15 +216,14 @@ impl Recovery {
             self.forget(&[key, group]);
             return Ok(());
         }
+        match self.found.get(&key).map(Vec::len) {
+            Some(held::PROGRAM) if record.balancer.is_some() => {}
+            // The sockets are in the map of the one that is attached, and another map would not get them.
+            _ if record.balancer.is_some() => return Err(AdoptError::Descriptors { key }),
+            // It was put a moment before the end, and its record was not.
+            _ => drop(self.found.remove(&key)),
+        }
         let members = self.read::<GroupRecord>(&group)?.unwrap_or_default();
-        let has_program = self.found.get(&key).is_some_and(|found| found.len() == held::PROGRAM);
-        if record.balancer.is_some() && !has_program {
-            record.balancer = None;
-            self.write(key.clone(), &record);
-        }
-        if record.balancer.is_none() {
-            self.found.remove(&key);
-        }
         let is_classic = record.choice.mechanism == Mechanism::KernelCbpf;
         let members = left_in(members, missing, is_classic).ok_or(AdoptError::Order { key })?;
         self.write(group, &members);
@@ -256,7 +255,9 @@ fn left_in(
     }
     let mut order = Order::default();
     members.order.iter().for_each(|seat| order.joined(*seat));
-    missing.iter().for_each(|seat| order.left(*seat));
+    for seat in missing {
+        order.left(*seat);
+    }
     let mut slots = members.slots;
     slots.retain(|(seat, _)| !missing.contains(seat));
     Some(GroupRecord { slots, order: order.seats().to_vec() })
