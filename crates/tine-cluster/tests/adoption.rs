@@ -13,7 +13,7 @@ mod node;
 #[path = "common/server.rs"]
 mod server;
 
-use std::{collections::BTreeSet, process::ExitCode};
+use std::{collections::BTreeSet, process::ExitCode, time::Instant};
 
 use common::{Directory, Tested, soon};
 use heirs::{Manager, Plan};
@@ -84,7 +84,12 @@ async fn goes_on(plan: Plan) {
     assert_eq!(workers.iter().map(|(_, pid)| pid.as_raw_pid()).collect::<BTreeSet<_>>().len(), 2);
     assert!(workers.iter().all(|(_, pid)| old.contains(pid)), "{workers:?} {old:?}");
     let all: BTreeSet<i32> = old.iter().map(|pid| pid.as_raw_pid()).collect();
-    let answered = who_answers(plan.port).await;
+    let mut answered = who_answers(plan.port).await;
+    // On a busy machine one with a queue gives up its turns for a while.
+    let deadline = Instant::now() + common::DEADLINE;
+    while plan.takes_turns() && answered != all && Instant::now() < deadline {
+        answered.extend(who_answers(plan.port).await);
+    }
     assert!(answered.is_subset(&all) && (answered == all || !plan.takes_turns()), "{answered:?}");
     if let Some(clients) = clients {
         served(clients).await;
