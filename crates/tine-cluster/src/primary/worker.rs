@@ -21,6 +21,7 @@ use tine_linux::{
 
 use super::{
     channel::Channel,
+    ends::Ends,
     event::{ListeningAddress, Output, What},
     leaving::Leaving,
     notify,
@@ -50,6 +51,8 @@ pub(super) struct Worker {
     pub(super) trap: Option<Arc<seccomp::Listener>>,
     /// Its calls that were taken, where somebody keeps them.
     pub(super) taken: Option<Arc<Taken>>,
+    /// Into what it holds for a successor.
+    pub(super) ends: Option<Ends>,
     pub(super) channel: Option<Channel>,
     pub(super) started: Instant,
     pub(super) started_at: SystemTime,
@@ -153,6 +156,7 @@ impl Worker {
             process: Arc::new(process),
             trap: None,
             taken: None,
+            ends: None,
             channel: None,
             started: Instant::now(),
             started_at: SystemTime::now(),
