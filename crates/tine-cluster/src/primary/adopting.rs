@@ -19,12 +19,14 @@ use tine_linux::{cgroup::Cgroup, process::Process, seccomp};
 
 use super::{
     channel::{self, Dialect, Since},
+    ends::Ends,
     event::{Output, What},
     handing::Handing,
     keep::AdoptError,
     output,
     records::{Has, Talked, WorkerRecord, WorkerState},
     settings::{ProgramKind, Stdio},
+    taken::Taken,
     task::Task,
     watch,
     worker::{Flow, Talk, Worker},
@@ -99,20 +101,23 @@ impl Task {
     }
 
     fn take_over_worker(&mut self, id: WorkerId, heir: Heir) -> Result<(), Was> {
-        let Heir { record, process, mut ends, state } = heir;
+        let Heir { record, process, mut ends, way, state, calls } = heir;
         let pid = Pid::from_raw(record.pid).ok_or(Was::Descriptors)?;
         let process = Process::adopt(pid, process);
         let mut worker =
             Worker::new((id, record.instance), record.kind, process, record.mark.clone());
         worker.is_foreign = true;
         born(&mut worker, &record);
+        worker.ends = way.map(|way| Ends::adopt(way, record.has.len() + 1));
         worker.cgroup = record.cgroup.as_ref().and_then(|path| Cgroup::adopt(path).ok());
         set(&mut worker, state.as_ref());
         let trap = ends.remove(&Has::Trap).map(seccomp::Listener::new);
         worker.trap = trap.transpose().map_err(Was::Io)?.map(Arc::new);
         watch::exit(id, &worker.process, self.news.clone()).map_err(Was::Io)?;
         if let Some(trap) = &worker.trap {
-            watch::trap(id, Arc::clone(trap), self.news.clone()).map_err(Was::Io)?;
+            worker.taken = calls.map(|calls| Arc::new(Taken::adopt(calls)));
+            let trap = (Arc::clone(trap), worker.taken.clone());
+            watch::trap(id, trap, self.news.clone()).map_err(Was::Io)?;
         }
         let closed = state.as_ref().is_some_and(|state| state.talk == Talked::Closed);
         if let Some(end) = ends.remove(&Has::Channel).filter(|_| !closed) {

@@ -21,11 +21,13 @@ use tine_linux::{
 
 use super::{
     channel::Channel,
+    ends::Ends,
     event::{ListeningAddress, Output, What},
     leaving::Leaving,
     notify,
     quota::Quota,
     settings::ProgramKind,
+    taken::Taken,
     trap::ToldV6Only,
 };
 use crate::{
@@ -47,6 +49,10 @@ pub(super) struct Worker {
     pub(super) life: Life,
     pub(super) process: Arc<Process>,
     pub(super) trap: Option<Arc<seccomp::Listener>>,
+    /// Its calls that were taken, where somebody keeps them.
+    pub(super) taken: Option<Arc<Taken>>,
+    /// Into what it holds for a successor.
+    pub(super) ends: Option<Ends>,
     pub(super) channel: Option<Channel>,
     pub(super) started: Instant,
     pub(super) started_at: SystemTime,
@@ -149,6 +155,8 @@ impl Worker {
             life: Life::Starting,
             process: Arc::new(process),
             trap: None,
+            taken: None,
+            ends: None,
             channel: None,
             started: Instant::now(),
             started_at: SystemTime::now(),

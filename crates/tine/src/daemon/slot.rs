@@ -160,6 +160,8 @@ impl Slot {
             wanted: saved.wanted,
             exit_code: saved.exit_code,
             empty,
+            // Unless there is still the one that it had.
+            due: saved.process.filter(|_| saved.wanted).map(|_| Reason::Crash),
             ..Self::new(saved.id, saved.instance)
         }
     }
