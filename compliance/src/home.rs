@@ -39,6 +39,15 @@ impl Home {
         Self { scratch, launcher }
     }
 
+    /// One of this user's, where a filter answers `EPERM` to this system call: `pidfd_getfd`, say.
+    #[must_use]
+    pub fn without(call: &'static str, who: Who) -> Self {
+        crate::needs("python3");
+        let scratch = Scratch::new(who).expect("/tmp is writable");
+        let launcher = Launcher::of(&build::tine(), (who, Some(call)), Vec::new(), &scratch);
+        Self { scratch, launcher }
+    }
+
     /// Where everything here runs.
     #[must_use]
     pub fn folder(&self) -> &Path {

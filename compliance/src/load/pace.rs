@@ -43,7 +43,7 @@ pub struct Pace {
     pub plain: u32,
     /// Of [`Kind::NewSlow`] and [`Kind::KeptSlow`] each.
     pub slow: u32,
-    /// Connections that are kept.
+    /// Connections that are kept; with none, there are no requests on kept ones.
     pub connections: usize,
     /// After this long a request that is not answered has timed out.
     pub patience: Duration,

@@ -55,7 +55,8 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(port: u16, pace: &'a Pace) -> Self {
         let start = Instant::now();
-        let next = Kind::ALL.iter().filter_map(|&kind| {
+        let wanted = |kind: &&Kind| kind.is_new() || pace.connections > 0;
+        let next = Kind::ALL.iter().filter(wanted).filter_map(|&kind| {
             let interval = pace.interval(kind)?;
             Some(Next { kind, due: start + interval, interval })
         });

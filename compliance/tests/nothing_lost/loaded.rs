@@ -13,7 +13,7 @@ pub(crate) const WORKERS: usize = 3;
 pub(crate) struct Loaded {
     pub(crate) home: Home,
     serving: Serving,
-    port: u16,
+    pub(crate) port: u16,
     load: Load,
     /// Who served before anything was done.
     pub(crate) before: BTreeSet<u32>,
@@ -30,16 +30,21 @@ impl Loaded {
             skip(&format!("no {missing} here"));
             return None;
         }
-        let (home, port) = (Home::new(who), free_port());
+        Some(Self::start_in(Home::new(who), serving, options, pace(serving)))
+    }
+
+    /// Likewise, in a home that is there already; the program is known to be there too.
+    pub(crate) fn start_in(home: Home, serving: Serving, options: &[&str], pace: Pace) -> Self {
+        let port = free_port();
         serving.furnish(&home, port);
         let started = home.tine(serving.start(port, WORKERS, options));
         assert_eq!(started.code, Some(0), "{started:?}");
         let listening = || home.tine(["ports", "--json"]).stdout.contains(&port.to_string());
         eventually("it listens", listening);
-        let load = Load::start(port, pace(serving));
+        let load = Load::start(port, pace);
         let mut loaded = Self { home, serving, port, load, before: BTreeSet::new() };
         loaded.before = loaded.servers(WORKERS);
-        Some(loaded)
+        loaded
     }
 
     /// Waits until so many have answered since now.
@@ -111,7 +116,7 @@ impl Loaded {
 }
 
 /// Little, and patient: it is to find what is lost on a machine that is busy with other tests.
-fn pace(serving: Serving) -> Pace {
+pub(crate) fn pace(serving: Serving) -> Pace {
     let patience = std::time::Duration::from_mins(1);
     // An answer that comes in parts looks like one that is over.
     let slow = if serving == Serving::Nginx { 0 } else { 8 };

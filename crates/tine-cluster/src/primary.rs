@@ -70,6 +70,7 @@ mod shutdown;
 mod spent;
 mod start;
 mod succession;
+mod taken;
 mod task;
 mod telling;
 mod trap;

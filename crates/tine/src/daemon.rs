@@ -59,6 +59,7 @@ pub struct Begin {
 /// When it cannot work: the home cannot be used, or another manager has it. Who waits for it was told so.
 pub fn run(home: &Home, mut charge: Charge, how: Begin) -> anyhow::Result<ExitCode> {
     let Begin { ready, resurrect } = how;
+    end_as_a_whole();
     // What the manager writes is for its user alone. The watchdog keeps the mask that both were started
     // with, and so the next manager has it from there.
     let mask = rustix::process::umask(Mode::from_raw_mode(0o077));
@@ -72,6 +73,16 @@ pub fn run(home: &Home, mut charge: Charge, how: Begin) -> anyhow::Result<ExitCo
         }
     };
     runtime.block_on(manager::manage(begun, signals, ready))
+}
+
+/// After a panic, out of memory say, a task would be missing in what goes on. Killed as a whole, the manager
+/// is followed by one that lacks nothing.
+fn end_as_a_whole() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::abort();
+    }));
 }
 
 fn prepare(

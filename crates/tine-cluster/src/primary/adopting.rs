@@ -26,6 +26,7 @@ use super::{
     output,
     records::{Has, Talked, WorkerRecord, WorkerState},
     settings::{ProgramKind, Stdio},
+    taken::Taken,
     task::Task,
     watch,
     worker::{Flow, Talk, Worker},
@@ -100,7 +101,7 @@ impl Task {
     }
 
     fn take_over_worker(&mut self, id: WorkerId, heir: Heir) -> Result<(), Was> {
-        let Heir { record, process, mut ends, way, state } = heir;
+        let Heir { record, process, mut ends, way, state, calls } = heir;
         let pid = Pid::from_raw(record.pid).ok_or(Was::Descriptors)?;
         let process = Process::adopt(pid, process);
         let mut worker =
@@ -114,7 +115,9 @@ impl Task {
         worker.trap = trap.transpose().map_err(Was::Io)?.map(Arc::new);
         watch::exit(id, &worker.process, self.news.clone()).map_err(Was::Io)?;
         if let Some(trap) = &worker.trap {
-            watch::trap(id, Arc::clone(trap), self.news.clone()).map_err(Was::Io)?;
+            worker.taken = calls.map(|calls| Arc::new(Taken::adopt(calls)));
+            let trap = (Arc::clone(trap), worker.taken.clone());
+            watch::trap(id, trap, self.news.clone()).map_err(Was::Io)?;
         }
         let closed = state.as_ref().is_some_and(|state| state.talk == Talked::Closed);
         if let Some(end) = ends.remove(&Has::Channel).filter(|_| !closed) {

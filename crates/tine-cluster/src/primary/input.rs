@@ -100,6 +100,7 @@ impl News {
             Self::Exited(worker)
             | Self::FilterGone(worker)
             | Self::Trapped(worker, _)
+            | Self::TrappedBefore(worker, _)
             | Self::Node(worker, _)
             | Self::Native(worker, _)
             | Self::SaysReady(worker, _)
@@ -123,6 +124,8 @@ pub(super) enum News {
     FilterGone(WorkerId),
     /// A call waits for an answer.
     Trapped(WorkerId, Notification),
+    /// The primary before had taken this call, and not answered it.
+    TrappedBefore(WorkerId, Notification),
     /// Both output pipes were read to their end; with the last lines.
     OutputEnded(WorkerId, Vec<Vec<u8>>),
     /// A Node worker said something.

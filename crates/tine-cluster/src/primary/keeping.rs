@@ -17,6 +17,7 @@ use super::{
     keep::Keep,
     records::{ClusterRecord, EndsRecord, Talked, VERSION, WorkerRecord, WorkerState},
     start::Parts,
+    taken::Taken,
     task::Task,
     worker::{Talk, Worker},
 };
@@ -179,6 +180,17 @@ impl Task {
         self.keeping.put(format!("{key}/state"), &now, &[]);
     }
 
+    /// Where its calls are written down, before the first one is taken.
+    pub(super) fn keep_calls(&mut self, worker: &mut Worker) -> io::Result<()> {
+        if self.keeping.keeper.is_none() || worker.trap.is_none() {
+            return Ok(());
+        }
+        let taken = Taken::new()?;
+        self.keeping.put_once(format!("worker/{}/calls", worker.id.0), &(), &[taken.as_fd()]);
+        worker.taken = Some(Arc::new(taken));
+        Ok(())
+    }
+
     /// A worker that runs since a moment ago: nothing of it was answered yet.
     pub(super) fn keep_new_worker(
         &mut self,
@@ -216,9 +228,7 @@ impl Task {
     fn keep_worker(&mut self, id: WorkerId) {
         let key = format!("worker/{}", id.0);
         let Some(mut state) = self.worker_state(id) else {
-            self.keeping.settling.remove(&id);
-            self.keeping.forget(&format!("{key}/ends"));
-            return self.keeping.forget_both(&key, "state");
+            return self.forget_worker(id);
         };
         let since = self.workers.get(&id).and_then(|worker| worker.ready_since);
         if let Some(at) = since.map(|since| since + SETTLED).filter(|at| *at > Instant::now()) {
@@ -226,6 +236,15 @@ impl Task {
             self.keeping.settling.insert(id, at);
         }
         self.keeping.put(format!("{key}/state"), &state, &[]);
+    }
+
+    /// Nothing is left of it.
+    pub(super) fn forget_worker(&mut self, id: WorkerId) {
+        let key = format!("worker/{}", id.0);
+        self.keeping.settling.remove(&id);
+        self.keeping.forget(&format!("{key}/calls"));
+        self.keeping.forget(&format!("{key}/ends"));
+        self.keeping.forget_both(&key, "state");
     }
 
     /// `None`: nothing is left of it.

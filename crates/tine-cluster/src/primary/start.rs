@@ -260,10 +260,12 @@ impl Task {
         let mut parts = parts;
         worker.unlimited = std::mem::take(&mut parts.unlimited);
         worker.cgroup = parts.cgroup.take();
-        let kept = self.keep_new_worker(&mut worker, &mut parts);
+        let kept = self.keep_calls(&mut worker);
+        let kept = kept.and_then(|()| self.keep_new_worker(&mut worker, &mut parts));
         let watched = kept.and_then(|()| self.watch(&mut worker, parts.channel, parts.notify));
         if let Err(source) = watched {
             worker.end_at_once();
+            self.forget_worker(start.id);
             return Err(SpawnError::Prepare { doing: "watch the worker", source });
         }
         match parts.output.readers() {
@@ -289,7 +291,8 @@ impl Task {
         drop(theirs);
         watch::exit(worker.id, &worker.process, self.news.clone())?;
         if let Some(trap) = &worker.trap {
-            watch::trap(worker.id, Arc::clone(trap), self.news.clone())?;
+            let trap = (Arc::clone(trap), worker.taken.clone());
+            watch::trap(worker.id, trap, self.news.clone())?;
         }
         if let Some(socket) = notify {
             worker.notify = Some(socket.watch(worker.id, self.news.clone())?);

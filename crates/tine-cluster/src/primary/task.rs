@@ -268,6 +268,7 @@ impl Task {
                 }
             }
             News::Trapped(worker, notification) => self.trapped(worker, notification),
+            News::TrappedBefore(worker, notification) => self.trapped_before(worker, notification),
             News::OutputEnded(worker, last) => self.output_ended(worker, last),
             News::Node(worker, event) => self.node_said(worker, *event),
             News::Native(worker, event) => self.native_said(worker, event),

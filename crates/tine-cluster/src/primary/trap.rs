@@ -5,6 +5,7 @@
 //! that exists, that one is put in place of its descriptor.
 
 mod again;
+mod before;
 mod listen;
 mod unseen;
 mod v6only;

@@ -7,13 +7,16 @@ use std::{
     time::Duration,
 };
 
-use tine_linux::{process::Process, seccomp::Listener};
+use tine_linux::{
+    process::Process,
+    seccomp::{Listener, Notification},
+};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::mpsc,
 };
 
-use super::{input::News, ready};
+use super::{input::News, ready, taken::Taken};
 use crate::id::WorkerId;
 
 /// How long a tracer usually takes.
@@ -47,19 +50,26 @@ pub(super) fn exit_again(worker: WorkerId, tell: mpsc::Sender<News>) {
     });
 }
 
-/// Tells of every trapped call, and when nobody is left who could make one.
+/// Tells of every trapped call, and when nobody is left who could make one; first of those that were taken
+/// before and not answered.
 ///
 /// # Errors
 ///
 /// When descriptors have run out.
 pub(super) fn trap(
     worker: WorkerId,
-    listener: Arc<Listener>,
+    (listener, taken): (Arc<Listener>, Option<Arc<Taken>>),
     tell: mpsc::Sender<News>,
 ) -> io::Result<()> {
     let fd = duplicate(&*listener)?;
+    let mut notes = Notes { taken, count: 0 };
     tokio::spawn(async move {
-        while let Some(news) = next_call(worker, &listener, &fd).await {
+        for call in notes.left(&listener) {
+            if tell.send(News::TrappedBefore(worker, call)).await.is_err() {
+                return;
+            }
+        }
+        while let Some(news) = next_call(worker, (&listener, &mut notes), &fd).await {
             let over = matches!(news, News::FilterGone(_));
             if tell.send(news).await.is_err() || over {
                 return;
@@ -74,7 +84,35 @@ fn duplicate(of: &impl AsFd) -> io::Result<AsyncFd<OwnedFd>> {
     ready::watch(of.as_fd().try_clone_to_owned()?, Interest::READABLE)
 }
 
-async fn next_call(worker: WorkerId, listener: &Listener, fd: &AsyncFd<OwnedFd>) -> Option<News> {
+/// What a successor has to know.
+struct Notes {
+    taken: Option<Arc<Taken>>,
+    count: u64,
+}
+
+impl Notes {
+    fn note(&mut self, call: &Notification) {
+        if let Some(taken) = &self.taken {
+            taken.note(self.count, call);
+            self.count += 1;
+        }
+    }
+
+    /// What a predecessor has left, noted again where it is not written over soon.
+    fn left(&mut self, listener: &Listener) -> Vec<Notification> {
+        let left = self.taken.as_ref().map(|taken| taken.unanswered(listener)).unwrap_or_default();
+        for call in &left {
+            self.note(call);
+        }
+        left
+    }
+}
+
+async fn next_call(
+    worker: WorkerId,
+    (listener, notes): (&Listener, &mut Notes),
+    fd: &AsyncFd<OwnedFd>,
+) -> Option<News> {
     loop {
         let mut ready = fd.readable().await.ok()?;
         // A call that was made just before the last process ended cannot be answered any more.
@@ -88,7 +126,10 @@ async fn next_call(worker: WorkerId, listener: &Listener, fd: &AsyncFd<OwnedFd>)
             continue;
         }
         match listener.receive() {
-            Ok(Some(notification)) => return Some(News::Trapped(worker, notification)),
+            Ok(Some(notification)) => {
+                notes.note(&notification);
+                return Some(News::Trapped(worker, notification));
+            }
             Ok(None) => {}
             Err(_) => ready.clear_ready(),
         }

@@ -27,6 +27,7 @@ use super::{
     notify,
     quota::Quota,
     settings::ProgramKind,
+    taken::Taken,
     trap::ToldV6Only,
 };
 use crate::{
@@ -50,6 +51,8 @@ pub(super) struct Worker {
     pub(super) trap: Option<Arc<seccomp::Listener>>,
     /// Into what it holds for a successor.
     pub(super) ends: Option<Ends>,
+    /// Its calls that were taken, where somebody keeps them.
+    pub(super) taken: Option<Arc<Taken>>,
     pub(super) channel: Option<Channel>,
     pub(super) started: Instant,
     pub(super) started_at: SystemTime,
@@ -153,6 +156,7 @@ impl Worker {
             process: Arc::new(process),
             trap: None,
             ends: None,
+            taken: None,
             channel: None,
             started: Instant::now(),
             started_at: SystemTime::now(),

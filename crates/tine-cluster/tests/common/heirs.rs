@@ -172,11 +172,8 @@ impl Manager {
     }
 
     fn values(&self, end: &str) -> impl Iterator<Item = Value> {
-        let of = self
-            .kept
-            .iter()
-            .filter(move |(key, _)| key.starts_with("worker/") && !key.ends_with("/ends"));
-        let of = of.filter(move |(key, _)| key.ends_with("/state") == (end == "state"));
+        let of = self.kept.iter().filter(move |(key, _)| key.starts_with("worker/"));
+        let of = of.filter(move |(key, _)| key.split('/').nth(2).unwrap_or_default() == end);
         of.map(|(_, kept)| serde_json::from_slice(&kept.value).unwrap())
     }
 

@@ -172,9 +172,51 @@ impl AsFd for Listener {
 }
 
 impl Notification {
+    /// How many words it is.
+    pub const WORDS: usize = 5;
+
+    /// For another process that has the same listener, which can answer it then.
+    #[must_use]
+    pub fn to_words(&self) -> [u64; Self::WORDS] {
+        let pid = self.thread.map_or(0, Pid::as_raw_pid);
+        let (kind, fd, place, number) = match self.call {
+            Call::Bind { fd, address, length } => (1, fd, address, length),
+            Call::Listen { fd, backlog } => (2, fd, 0, backlog.cast_unsigned()),
+            Call::SetV6Only { fd, value } => (3, fd, value, 0),
+            Call::Other => (4, 0, 0, 0),
+        };
+        [
+            self.id,
+            pair(pid.cast_unsigned(), kind),
+            pair(fd.cast_unsigned(), number),
+            place,
+            !self.id,
+        ]
+    }
+
+    /// What was made of one; `None` if these words were not, or not as a whole.
+    #[must_use]
+    pub fn from_words(words: [u64; Self::WORDS]) -> Option<Self> {
+        let [id, first, second, place, check] = words;
+        let ((pid, kind), (fd, number)) = (halves(first), halves(second));
+        let fd = fd.cast_signed();
+        let call = match kind {
+            1 => Call::Bind { fd, address: place, length: number },
+            2 => Call::Listen { fd, backlog: number.cast_signed() },
+            3 => Call::SetV6Only { fd, value: place },
+            4 => Call::Other,
+            _ => return None,
+        };
+        (check == !id).then_some(Self { id, thread: Pid::from_raw(pid.cast_signed()), call })
+    }
+
+    /// No other of the same listener has it.
+    #[must_use]
+    pub const fn id(&self) -> u64 {
+        self.id
+    }
+
     fn read(words: &[u64]) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "two 32-bit fields share a word")]
-        let halves = |word: u64| (word as u32, (word >> 32) as u32);
         let (pid, _flags) = halves(words[1]);
         let (nr, _arch) = halves(words[2]);
         let args = std::array::from_fn(|n| words[4 + n]);
@@ -184,6 +226,16 @@ impl Notification {
             call: Call::read(nr.cast_signed(), args),
         }
     }
+}
+
+/// Two fields of 32 bits that share a word.
+#[expect(clippy::cast_possible_truncation, reason = "each takes its half")]
+const fn halves(word: u64) -> (u32, u32) {
+    (word as u32, (word >> 32) as u32)
+}
+
+const fn pair(low: u32, high: u32) -> u64 {
+    low as u64 | (high as u64) << 32
 }
 
 /// `SECCOMP_GET_NOTIF_SIZES` — how much room the running kernel needs; never less than we read.
@@ -197,4 +249,29 @@ fn notification_words() -> io::Result<usize> {
         return Err(io::Error::last_os_error());
     }
     Ok(usize::from(sizes[0]).div_ceil(8).max(NOTIF_WORDS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notification_is_the_same_after_it_was_words() {
+        let calls = [
+            Call::Bind { fd: 7, address: u64::MAX - 9, length: 28 },
+            Call::Listen { fd: -1, backlog: -5 },
+            Call::SetV6Only { fd: i32::MAX, value: 1 << 40 },
+            Call::Other,
+        ];
+        for call in calls {
+            let one = Notification { id: u64::MAX - 3, thread: Pid::from_raw(4711), call };
+            assert_eq!(Notification::from_words(one.to_words()), Some(one));
+        }
+        let stranger = Notification { id: 1, thread: None, call: calls[0] };
+        assert_eq!(Notification::from_words(stranger.to_words()), Some(stranger));
+        assert_eq!(Notification::from_words([0; Notification::WORDS]), None);
+        let mut half = stranger.to_words();
+        half[0] = 2;
+        assert_eq!(Notification::from_words(half), None);
+    }
 }

@@ -66,10 +66,15 @@ fn of_app(app: &AppView, nodes: &mut BTreeMap<PathBuf, Option<String>>) -> Vec<P
     let Some(spec) = &app.spec else { return Vec::new() };
     let version = app.workers.first().and_then(|worker| table::version(&worker.exec_path));
     let node = node_version(app, nodes);
-    let username = spec.user.clone().unwrap_or_else(table::own_name);
+    let username = spec.user.clone().map_or_else(table::own_name, named);
     let facts =
         Facts { version: version.as_deref(), node_version: node.as_deref(), username: &username };
     app.workers.iter().map(|worker| pm2::worker(app, spec, worker, facts)).collect()
+}
+
+/// A user who was given by a number, by name where there is one.
+fn named(user: String) -> String {
+    user.parse().map_or(user, table::name_of)
 }
 
 /// Of the Node that runs the first worker; each file is asked once.

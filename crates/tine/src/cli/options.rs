@@ -59,6 +59,9 @@ impl AppOptions {
         if targets.is_empty() {
             targets.extend(self.watch.give_back().or_else(|| self.output.give_back()));
         }
+        if let Some(option) = self.watch.unheard() {
+            eprintln!("tine: {option} changes nothing without --watch");
+        }
     }
 
     /// `--name`.

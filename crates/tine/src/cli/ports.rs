@@ -6,11 +6,11 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 
-use super::{print, print_json};
+use super::{print, print_json, session::Session, show::Show, targets};
 use crate::{
     api::{
         PortsReport, PortsView, Request, Response, UnreachableManager, VERSION,
-        apps::{AppRequest, AppResponse},
+        apps::{AppRequest, AppResponse, Detail},
     },
     client::Client,
     control::{Answer, ask_all},
@@ -24,12 +24,16 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const EXAMPLES: &str = "\
 Examples:
   tine ports                 every listener, worker by worker, and who else holds a port
+  tine ports api 3           those of api, and of the app that worker 3 belongs to
   tine ports --json | jq '.managers[].listeners[].address'";
 
 /// Arguments of `tine ports`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
+    /// Names, ids, namespaces, /expressions/ or files: their apps alone [without: all, and other programs]
+    #[arg(value_name = "APP")]
+    targets: Vec<String>,
     /// Print JSON (one object: version, managers, unreachable, foreign)
     #[arg(long)]
     pub json: bool,
@@ -42,9 +46,13 @@ pub struct Args {
 ///
 /// # Errors
 ///
-/// When the kernel does not tell its sockets, or the run directory is not this user's alone.
+/// When the kernel does not tell its sockets, the run directory is not this user's alone, or there is no
+/// such app.
 pub fn run(args: &Args, screen: Screen) -> anyhow::Result<ExitCode> {
-    let view = view(&Home::from_env()?, args.unix)?;
+    let mut view = view(&Home::from_env()?, args.unix)?;
+    if !args.targets.is_empty() {
+        narrow(&mut view, &args.targets, screen)?;
+    }
     if args.json {
         print_json(&view)?;
     } else {
@@ -66,6 +74,21 @@ pub fn view(home: &Home, unix: bool) -> anyhow::Result<PortsView> {
     }
     let foreign = foreign::listeners(&managers, unix)?;
     Ok(PortsView { version: VERSION, managers, unreachable, foreign })
+}
+
+/// Leaves these apps alone. An app of a `tine run` goes by its name, as no manager knows the others.
+fn narrow(view: &mut PortsView, targets: &[String], screen: Screen) -> anyhow::Result<()> {
+    let is_shown = |word: &String| view.managers.iter().any(|manager| manager.app == *word);
+    let (mut names, others): (Vec<String>, Vec<String>) =
+        targets.iter().cloned().partition(is_shown);
+    if !others.is_empty() {
+        let mut session = Session::find(&Show::default(), screen)?;
+        let others = targets::resolve(&others, &mut session)?;
+        names.extend(session.apps(Detail::Row, &others)?.into_iter().map(|app| app.name));
+    }
+    view.managers.retain(|manager| names.contains(&manager.app));
+    view.foreign.clear();
+    Ok(())
 }
 
 fn managers(home: &Home) -> anyhow::Result<(Vec<PortsReport>, Vec<UnreachableManager>)> {

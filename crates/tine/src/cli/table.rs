@@ -72,8 +72,13 @@ fn user_name(uid: u32, passwd: &str) -> String {
 
 /// Of this process's user.
 pub(super) fn own_name() -> String {
+    name_of(rustix::process::geteuid().as_raw())
+}
+
+/// Of a user, or the number where there is none.
+pub(super) fn name_of(uid: u32) -> String {
     let names = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    user_name(rustix::process::geteuid().as_raw(), &names)
+    user_name(uid, &names)
 }
 
 #[cfg(test)]

@@ -1,7 +1,15 @@
 //! The background manager's side: requests about apps, which may take long, with progress meanwhile.
 
-use std::time::Duration;
+use std::{
+    fs::File,
+    io,
+    time::{Duration, Instant},
+};
 
+use rustix::{
+    io::Errno,
+    process::{Resource, getrlimit},
+};
 use tokio::{
     io::BufReader,
     net::{
@@ -30,6 +38,8 @@ const LONGEST_REQUEST: usize = 4 * 1024 * 1024;
 const BETWEEN_REQUESTS: Duration = Duration::from_mins(1);
 /// Words that may wait for a client.
 const REPLIES: usize = 256;
+/// Clients wait for so long for a descriptor, and are told then that there is none.
+const DESCRIPTOR_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where the answer to a request goes: any number of [`AppResponse::Progress`], then one that is none.
 /// Dropped without that, the client is told that there is no answer.
@@ -49,22 +59,80 @@ pub struct AppQuestion {
 /// What a client sends can be wrong in any way: it is told so and harms nobody else. At most 128 are
 /// served at once. Dropping the future ends them all and removes the socket.
 pub async fn serve_apps(socket: ControlSocket, questions: mpsc::Sender<AppQuestion>) {
-    let mut clients = JoinSet::new();
+    let (mut clients, mut spare) = (JoinSet::new(), Spare::new());
     loop {
         tokio::select! {
             () = questions.closed() => break,
             Some(_) = clients.join_next() => {}
             accepted = socket.listener().accept(), if clients.len() < MOST_CLIENTS => match accepted {
                 Ok((stream, _)) => {
+                    spare.found();
                     clients.spawn(talk(stream, questions.clone()));
                 }
-                Err(_) => sleep(ACCEPT_PAUSE).await,
+                Err(error) => {
+                    sleep(ACCEPT_PAUSE).await;
+                    spare.lacked(&error, &socket).await;
+                }
             },
         }
     }
     drop(socket);
     // Whoever has an answer coming shall get it; nobody is waited for who does not read it.
     let _ = timeout(CLIENT_PATIENCE, clients.join_all()).await;
+}
+
+/// A descriptor that is held for the case that there are no others: who asks then is told so.
+#[derive(Debug)]
+struct Spare {
+    held: Option<File>,
+    lacking_since: Option<Instant>,
+}
+
+impl Spare {
+    fn new() -> Self {
+        Self { held: hold(), lacking_since: None }
+    }
+
+    fn found(&mut self) {
+        self.lacking_since = None;
+        if self.held.is_none() {
+            self.held = hold();
+        }
+    }
+
+    /// A client could not be let in. After a while one is refused for each time.
+    async fn lacked(&mut self, error: &io::Error, socket: &ControlSocket) {
+        let lacks = |errno| matches!(errno, Errno::MFILE | Errno::NFILE);
+        if !Errno::from_io_error(error).is_some_and(lacks) {
+            return;
+        }
+        let since = *self.lacking_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < DESCRIPTOR_PATIENCE {
+            return;
+        }
+        drop(self.held.take());
+        // It may have given up meanwhile.
+        if let Ok(Ok((stream, _))) = timeout(ACCEPT_PAUSE, socket.listener().accept()).await {
+            refuse(stream).await;
+        }
+        self.held = hold();
+    }
+}
+
+fn hold() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+async fn refuse(stream: UnixStream) {
+    let limit = getrlimit(Resource::Nofile).current;
+    let most = limit.map_or_else(String::new, |limit| format!(" (it may have {limit})"));
+    let reason = format!(
+        "the manager has no descriptors left{most}: its apps go on, and so does it when some are closed or \
+         the limit is raised (`prlimit --nofile=NUMBER --pid {}`)",
+        std::process::id()
+    );
+    let (_reader, mut writer) = stream.into_split();
+    let _ = send(&mut writer, &AppResponse::Error(reason)).await;
 }
 
 async fn talk(stream: UnixStream, questions: mpsc::Sender<AppQuestion>) {

@@ -78,6 +78,8 @@ enum Word {
     Applicable(Box<Wish>, Replies),
     /// The state was written, or why not.
     Noted(Option<String>),
+    /// The state could not be written a while ago.
+    NoteAgain,
     /// This program can take over, or why not.
     Adoptable(Result<PathBuf, String>, Replies),
 }
@@ -99,6 +101,8 @@ struct Manager {
     /// It is different again.
     stale: bool,
     note_failed: Option<String>,
+    /// It will be tried again.
+    note_due: bool,
 }
 
 /// Manages until it is told to end.
@@ -187,6 +191,7 @@ impl Manager {
             noting: false,
             stale: false,
             note_failed: None,
+            note_due: false,
         })
     }
 
@@ -211,6 +216,7 @@ impl Manager {
         match word {
             Word::Gone(number) => self.forget(number),
             Word::Noted(error) => self.noted(error),
+            Word::NoteAgain => self.note_again(),
             // Dropped replies tell that the manager is stopping.
             Word::Checked(..) | Word::Applicable(..) | Word::Adoptable(..)
                 if self.ending.is_some() || self.leaving.is_some() => {}

@@ -318,6 +318,11 @@ impl Slot {
         }
     }
 
+    /// Nobody fills it, and nobody will by itself: its worker has done its work, or was given up.
+    pub(super) fn is_over(&self) -> bool {
+        self.current.is_none() && matches!(self.empty, Empty::Stopped | Empty::GivenUp)
+    }
+
     /// Whether there is nothing to wait for: it serves, or will not before somebody does something.
     pub(super) fn is_settled(&self) -> bool {
         match self.status() {

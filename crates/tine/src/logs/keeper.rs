@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use flate2::{Compression, GzBuilder};
 use rustix::fs::{FlockOperation, flock};
@@ -15,6 +17,11 @@ use super::settings::halves;
 
 /// Logs shrink to a tenth already at this level; higher ones take twice as long for little more.
 const LEVEL: u32 = 3;
+
+/// So often an archive is looked at that somebody still holds.
+const TRIES: u32 = 10;
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Removes the oldest archives of one file until there are no more than so many.
 pub(super) fn prune_file(archives: Vec<Archive>, keep: u32) -> io::Result<()> {
@@ -76,7 +83,7 @@ pub(super) fn keep(settings: &LogSettings) -> Result<(), (PathBuf, io::Error)> {
 
 fn compress(plain: &Path) -> io::Result<()> {
     let mut from = File::open(plain)?;
-    if flock(&from, FlockOperation::NonBlockingLockExclusive).is_err() {
+    if !is_let_go(&from) {
         // Another app writes to the same file and does not know yet that it was set aside.
         return Ok(());
     }
@@ -87,6 +94,17 @@ fn compress(plain: &Path) -> io::Result<()> {
     }
     // Without this a file that was removed as too old meanwhile would come back.
     fs::remove_file(plain).inspect_err(|_| drop(fs::remove_file(&compressed)))
+}
+
+/// A worker that is started just now has every file of ours, locks included, until its exec(2): so who
+/// holds it may let go at once.
+fn is_let_go(file: &File) -> bool {
+    (0..TRIES).any(|before| {
+        if before > 0 {
+            thread::sleep(PAUSE);
+        }
+        flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
+    })
 }
 
 /// The whole file, on disk before the plain one goes, and as old as that.

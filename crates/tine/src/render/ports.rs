@@ -25,7 +25,7 @@ pub fn ports(view: &PortsView, screen: Screen) -> String {
         parts.push(foreign(&view.foreign, screen));
     }
     if parts.is_empty() {
-        return "nothing listens on this host, as far as this user may see\n".into();
+        return "nothing listens, as far as this user may see\n".into();
     }
     parts.join("\n")
 }

@@ -76,3 +76,24 @@ fn a_file_to_begin_with_starts() {
         std::fs::remove_file(shell.work().join(name)).expect("it is there");
     }
 }
+
+#[test]
+fn some_apps_of_a_file_are_stopped_and_deleted() {
+    let shell = Shell::new();
+    let app = |name: &str| {
+        format!(
+            "{{\"name\": \"{name}\", \"script\": \"sleep\", \"args\": \"1000\", \
+             \"append_env_to_name\": true, \"env_test\": {{}}}}"
+        )
+    };
+    shell.write("apps.json", &format!("[{}, {}]", app("one"), app("two")));
+    shell.ok("start apps.json --silent");
+    assert!(shell.ok("stop apps.json --only two").starts_with("two (1): stopped\n"));
+    assert_eq!(shell.values("one", "/pm2_env/status"), ["online"]);
+    shell.ok("start apps.json --env test --only one --silent");
+    assert!(
+        shell.ok("delete apps.json --env test --only one").starts_with("one-test (2): deleted")
+    );
+    assert!(shell.fails("stop apps.json --only three").contains("there are one, two"));
+    assert_eq!(shell.jlist().len(), 2);
+}

@@ -69,6 +69,7 @@ fn a_program_runs_as_another_user() {
     let status = status.expect("it runs");
     assert!(status.contains("Uid:\t65534\t65534"), "{status}");
     assert!(status.contains("Gid:\t65533\t65533"), "{status}");
+    assert_eq!(shell.values("nobody", "/pm2_env/username"), ["nobody"], "by its name");
 }
 
 #[test]
@@ -209,4 +210,42 @@ fn a_file_to_begin_with_is_written_once() {
     let shell = Shell::new();
     shell.ok("init");
     assert_eq!(shell.fails("ecosystem"), "tine: tine.toml is here already, and is left as it is\n");
+}
+
+#[test]
+fn how_to_watch_is_taken_and_told_where_nobody_watches() {
+    let shell = talker();
+    for (option, name) in [
+        ("--ignore-watch=tmp", "--ignore-watch"),
+        ("--watch-delay 1s", "--watch-delay"),
+        ("--watch-reload", "--watch-reload"),
+    ] {
+        let said = shell.tine(&format!("start talker.py -f --silent {option}"));
+        let told = format!("tine: {name} changes nothing without --watch\n");
+        assert_eq!((said.code, said.err), (0, told));
+    }
+    assert_eq!(shell.values("talker", "/pm2_env/watch"), ["false"; 3]);
+}
+
+#[test]
+fn ports_are_those_of_the_apps_that_are_asked_for() {
+    let mut shell = Shell::new();
+    shell.python_server("one.py");
+    shell.python_server("two.py");
+    let [one, two] = [free_port(), free_port()];
+    shell.set("PORT", &one.to_string());
+    shell.ok("start one.py --namespace web --silent");
+    shell.set("PORT", &two.to_string());
+    shell.ok("start two.py --silent");
+    shell.ok("start sleep --name quiet --silent -- 1000");
+    let named = |words: &str| {
+        let said = shell.ok(&format!("ports {words}"));
+        (said.contains(&one.to_string()), said.contains(&two.to_string()), said.contains("PROCESS"))
+    };
+    assert!(wait_until(|| named("one two") == (true, true, false)));
+    for words in ["one", "0", "web", "/^o/", "one.py"] {
+        assert_eq!(named(words), (true, false, false), "{words}");
+    }
+    assert_eq!(shell.ok("ports quiet"), "nothing listens, as far as this user may see\n");
+    assert!(shell.fails("ports ona").contains("is `one` meant?"));
 }

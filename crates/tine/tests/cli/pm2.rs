@@ -32,8 +32,36 @@ pm2 start sleeper.sh -f; pm2 delete sleeper      => deleted
 out=`pm2 pid renamed`; echo pids $out            => pids
 pm2 delete all                                   => deleted
 pm2 prettylist                                   => []
+pm2 flush; echo code $?                          => code 0
+pm2 start app.js --parallel 2 && pm2 stop app -f => stopped
+pm2 env 0 -s | grep -c ^PORT                     => 1
+pm2 id app -s; pm2 pid app --silent              => 0
+pm2 scale app 2 -f && pm2 delete all -f          => deleted
+pm2 expose . --port 0 --name files 2>&1; pm2 deepUpdate; echo code $? => code 0
+pm2 delete files                                 => deleted
 pm2 nonsense 2>/dev/null; echo code $?           => code 2
-pm2 kill; echo code $?                           => code 0";
+pm2 kill -f; echo code $?                        => code 0
+pm2 flush; echo code $?                          => code 0";
+
+/// Every command of pm2 7.0.4, aliases included.
+const EVERY: &str = "\
+attach autoinstall backward cleardump completion conf config create dash dashboard deepUpdate del delete deploy \
+desc describe dump ecosystem env examples expose flush forward get id imonit info init inspect install \
+install-otel jlist kill l link list log login logout logrotate logs ls module:generate module:install \
+module:publish module:uninstall module:update monit monitor multiset open package pid ping plus prettylist \
+profile:cpu profile:mem ps publish pull register reload reloadLogs report reset restart resurrect save scale \
+send sendSignal serve set show slist start startOrGracefulReload startOrReload startOrRestart startup status \
+stop sysinfos trigger uninstall uninstall-otel unlink unmonitor unset unstartup update updatePM2";
+
+#[test]
+fn every_command_of_pm2_is_here_or_says_what_to_do_instead() {
+    let shell = Shell::new();
+    for command in EVERY.split_whitespace() {
+        let said = shell.tine(&format!("{command} --help"));
+        let is_told = said.err.starts_with(&format!("tine: `{command}` is not "));
+        assert!(said.code == 0 || is_told, "{command}: {said:?}");
+    }
+}
 
 #[test]
 fn a_day_of_pm2_goes_by_with_tine() {

@@ -242,9 +242,9 @@ pub(crate) fn get(port: u16) -> Option<String> {
     Some(answer.split_once("\r\n\r\n")?.1.to_owned())
 }
 
-/// Whether it comes to be so within some seconds.
+/// Whether it comes to be so in time.
 pub(crate) fn wait_until(mut so: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         if so() {
             return true;

@@ -73,3 +73,21 @@ fn a_program_that_offers_nothing_is_told_as_that() {
     let said = shell.fails("trigger quiet where");
     assert_eq!(said, "tine: quiet: worker 0 has no action `where`, and no other\n");
 }
+
+#[test]
+fn what_a_program_offers_is_known_to_the_next_manager() {
+    let shell = with(2);
+    let pids = shell.values("app", "/pid");
+    shell.ok("stop 1 --silent");
+    let manager = shell.ok("pid").trim().parse().ok().and_then(rustix::process::Pid::from_raw);
+    let manager = manager.expect("a manager has a pid");
+    rustix::process::kill_process(manager, rustix::process::Signal::KILL).expect("it runs");
+    assert!(wait_until(|| shell.tine("pid").out.trim() != manager.to_string()));
+    assert!(wait_until(|| shell.values("app", "/pid")[0] == pids[0]), "it lives on");
+    let said = shell.ok("trigger 0 where home");
+    assert_eq!(said, format!("app (0): {{\"given\":\"home\",\"pid\":{}}}\n", pids[0]));
+    assert_eq!(shell.values("app", "/pm2_env/axm_options/module_name"), ["sessions", "missing"]);
+    shell.ok("start 1 --silent");
+    let offers = || shell.values("app", "/pm2_env/axm_actions/2/action_name");
+    assert!(wait_until(|| offers() == ["crash", "crash"]), "{:?}", offers());
+}

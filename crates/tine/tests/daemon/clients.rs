@@ -210,11 +210,11 @@ fn a_home_that_cannot_be_used_is_named() {
 }
 
 /// A small file system of its own, which goes with the test.
-struct Mount<'a>(&'a Manager, std::path::PathBuf);
+pub(crate) struct Mount<'a>(&'a Manager, std::path::PathBuf);
 
 impl<'a> Mount<'a> {
     /// `None` without the right to mount.
-    fn new(manager: &'a Manager, options: &str) -> Option<Self> {
+    pub(crate) fn new(manager: &'a Manager, options: &str) -> Option<Self> {
         let path = manager.root.join("home");
         fs::create_dir(&path).unwrap();
         let mut mount = Command::new("mount");
@@ -222,7 +222,7 @@ impl<'a> Mount<'a> {
         mount.status().is_ok_and(|status| status.success()).then_some(Self(manager, path))
     }
 
-    fn remount(&self, options: &str) {
+    pub(crate) fn remount(&self, options: &str) {
         let status = Command::new("mount").args(["-o", options]).arg(&self.1).status().unwrap();
         assert!(status.success());
     }
@@ -251,7 +251,7 @@ fn a_home_that_is_read_only_is_named_with_the_file() {
 
 /// The state that is written in the background would give back the room of the state before, after
 /// the disk was filled. Where its new file is to be made is a directory from now on.
-fn hold_state_file(manager: &Manager) -> std::path::PathBuf {
+pub(crate) fn hold_state_file(manager: &Manager) -> std::path::PathBuf {
     let path = manager.home.root().join("state.json.new");
     while let Err(error) = fs::create_dir(&path) {
         // One is being written just now.

@@ -5,9 +5,12 @@
 mod apps;
 mod boot;
 mod clients;
+mod disk;
+mod documented;
 mod guard;
 mod manager;
 mod others;
 mod output;
 mod state;
 mod succession;
+mod unusable;

@@ -1,7 +1,8 @@
 //! From one manager to the next: workers and their clients notice nothing.
 
 mod both;
-mod load;
+mod calls;
+pub(crate) mod load;
 mod update;
 mod watchdog;
 
@@ -21,7 +22,7 @@ use tine::{
 use crate::manager::{Manager, gone, is_there, pids, shell, sleeper, targets};
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -49,7 +50,7 @@ require('http').createServer((request, response) => {
 ";
 
 /// A server that answers with its pid.
-fn server(manager: &Manager, language: &str, port: u16, instances: u32) -> Patch {
+pub(crate) fn server(manager: &Manager, language: &str, port: u16, instances: u32) -> Patch {
     let (file, text) = match language {
         "node" => ("server.js", NODE),
         _ => ("server.py", PYTHON),
@@ -68,7 +69,7 @@ fn server(manager: &Manager, language: &str, port: u16, instances: u32) -> Patch
 }
 
 /// Kills the manager, and waits for the next one.
-fn replace(manager: &Manager) -> Pid {
+pub(crate) fn replace(manager: &Manager) -> Pid {
     let pid = manager.pid().unwrap();
     kill_process(pid, Signal::KILL).unwrap();
     gone(pid);
@@ -86,7 +87,7 @@ fn change(target: &str) -> Change {
     Change { targets, patch: Patch::new(), inherited: None, rolling: Rolling::default() }
 }
 
-fn succeeds(manager: &Manager, request: &AppRequest) {
+pub(crate) fn succeeds(manager: &Manager, request: &AppRequest) {
     let outcomes = manager.done(request);
     assert!(outcomes.iter().all(|outcome| outcome.error.is_none()), "{outcomes:?}");
 }
@@ -95,7 +96,7 @@ fn restarts(app: &AppView) -> Vec<u32> {
     app.workers.iter().map(|worker| worker.restarts).collect()
 }
 
-fn all_online(app: &AppView) -> bool {
+pub(crate) fn all_online(app: &AppView) -> bool {
     app.workers.iter().all(|worker| worker.status == Status::Online)
 }
 
@@ -143,7 +144,7 @@ fn a_killed_manager_costs_nothing(language: &str) {
 }
 
 /// It has written a line for each of these, and all of them are in its files by and by.
-fn wrote(app: &AppView, served: &[String]) {
+pub(crate) fn wrote(app: &AppView, served: &[String]) {
     let deadline = std::time::Instant::now() + crate::manager::SOON;
     loop {
         let logs = written(app);
@@ -171,7 +172,7 @@ fn written(app: &AppView) -> String {
     files.filter_map(|path| fs::read_to_string(path).ok()).collect()
 }
 
-fn succeeds_to_start(manager: &Manager, apps: Vec<Patch>) {
+pub(crate) fn succeeds_to_start(manager: &Manager, apps: Vec<Patch>) {
     let outcomes = manager.start(apps).unwrap();
     assert!(outcomes.iter().all(|outcome| outcome.error.is_none()), "{outcomes:?}");
 }

@@ -39,6 +39,8 @@ pub(super) struct Heir {
     pub(super) way: Option<OwnedFd>,
     /// `None`: it was started in the last moment.
     pub(super) state: Option<WorkerState>,
+    /// Where its trapped calls are written down.
+    pub(super) calls: Option<OwnedFd>,
 }
 
 /// What is wrong with a record.
@@ -71,6 +73,7 @@ enum Kind {
     Worker(WorkerId),
     WorkerState(WorkerId),
     WorkerEnds(WorkerId),
+    WorkerCalls(WorkerId),
     Listener(ListenerId),
     Group(ListenerId),
     Seat(SeatId),
@@ -87,6 +90,7 @@ impl Kind {
             ("worker", None) => Self::Worker(WorkerId(number)),
             ("worker", Some("state")) => Self::WorkerState(WorkerId(number)),
             ("worker", Some("ends")) => Self::WorkerEnds(WorkerId(number)),
+            ("worker", Some("calls")) => Self::WorkerCalls(WorkerId(number)),
             ("listener", None) => Self::Listener(ListenerId(number)),
             ("listener", Some("group")) => Self::Group(ListenerId(number)),
             ("seat", None) => Self::Seat(SeatId(number)),
@@ -101,6 +105,7 @@ impl Kind {
 struct Halves {
     states: BTreeMap<WorkerId, WorkerState>,
     ways: BTreeMap<WorkerId, OwnedFd>,
+    calls: BTreeMap<WorkerId, OwnedFd>,
     seats: BTreeMap<SeatId, (SeatRecord, OwnedFd)>,
     now: BTreeMap<SeatId, SeatNow>,
 }
@@ -141,6 +146,7 @@ impl Estate {
             Kind::Worker(id) => drop(self.workers.insert(id, heir(kept)?)),
             Kind::WorkerState(id) => drop(halves.states.insert(id, parse(&kept)?)),
             Kind::WorkerEnds(id) => halves.ways.extend([(id, one(kept)?)]),
+            Kind::WorkerCalls(id) => drop(halves.calls.insert(id, one(kept)?)),
             Kind::Listener(id) => {
                 self.listeners.insert(id, (parse(&kept)?, kept.descriptors));
             }
@@ -160,6 +166,11 @@ impl Estate {
         for (id, way) in halves.ways {
             if let Some(heir) = self.workers.get_mut(&id) {
                 heir.way = Some(way);
+            }
+        }
+        for (id, calls) in halves.calls {
+            if let Some(heir) = self.workers.get_mut(&id) {
+                heir.calls = Some(calls);
             }
         }
         for (id, (record, socket)) in halves.seats {
@@ -189,7 +200,7 @@ fn heir(kept: Kept) -> Result<Heir, AdoptError> {
     let mut descriptors = kept.descriptors.into_iter();
     let process = descriptors.next().ok_or_else(lacks)?;
     let ends = record.has.iter().copied().zip(descriptors).collect();
-    Ok(Heir { record, process, ends, way: None, state: None })
+    Ok(Heir { record, process, ends, way: None, state: None, calls: None })
 }
 
 #[cfg(test)]

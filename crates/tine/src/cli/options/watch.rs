@@ -15,13 +15,13 @@ pub(super) struct Watching {
     #[arg(long, value_name = "PATH", num_args = 0..=1)]
     watch: Option<Vec<String>>,
     /// Files that do not count: globs or parts of a path; may be given again
-    #[arg(long, value_name = "PATTERN", requires = "watch")]
+    #[arg(long, value_name = "PATTERN")]
     ignore_watch: Vec<String>,
     /// Quiet for so long before the restart [default: 200ms]
-    #[arg(long, value_name = "TIME", requires = "watch", value_parser = values::millis)]
+    #[arg(long, value_name = "TIME", value_parser = values::millis)]
     watch_delay: Option<Millis>,
     /// Reload instead: new before old, one by one
-    #[arg(long, requires = "watch")]
+    #[arg(long)]
     watch_reload: bool,
 }
 
@@ -37,6 +37,17 @@ impl Watching {
             watch.action = Action::Reload;
         }
         patch.set("watch", watch);
+    }
+
+    /// An option that says how to watch, where nobody says that files are to be watched.
+    pub(super) fn unheard(&self) -> Option<&'static str> {
+        let given = [
+            (!self.ignore_watch.is_empty(), "--ignore-watch"),
+            (self.watch_delay.is_some(), "--watch-delay"),
+            (self.watch_reload, "--watch-reload"),
+        ];
+        let first = given.into_iter().find(|(given, _)| *given).map(|(_, name)| name);
+        first.filter(|_| self.watch.is_none())
     }
 
     pub(super) fn is_bare(&self) -> bool {

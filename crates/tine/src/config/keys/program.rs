@@ -60,7 +60,7 @@ pub const PROGRAM: &[Key] = &[
         Kind::Limits,
         "",
         "Limits for each worker and all that descends from it, by cgroup v2: `memory`, `cpu` in percent of \
-         one CPU, `pids`.",
+         one CPU, `pids`. What this machine cannot limit is told by `tine describe`.",
     ),
 ];
 
@@ -87,7 +87,8 @@ pub const ENVIRONMENT: &[Key] = &[
         &[],
         Kind::Filter,
         "",
-        "What the program does not inherit: `true` for everything, or the beginnings of names.",
+        "What the program does not inherit: the beginnings of names, or `true` for everything but what any \
+         login sets, such as `PATH`, `HOME` and `LANG`.",
     ),
     key("port", &[], Kind::Number(0, 65535), "", "`PORT` in the environment."),
     key(

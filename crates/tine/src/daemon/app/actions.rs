@@ -8,14 +8,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tine_cluster::{id::WorkerId, json::Json, primary::Cluster};
 use tokio::{sync::oneshot, task::JoinSet, time::timeout};
 
 use super::App;
 use crate::{
     api::told::{ActionReply, Told},
-    daemon::order::Which,
+    daemon::{left::app_key, order::Which},
+    watchdog::Item,
 };
 
 /// Actions, and options, that one worker may tell of; more are ignored.
@@ -24,8 +25,13 @@ const MOST: usize = 128;
 const SHORT: usize = 4 * 1024;
 /// Longer news of metrics are ignored, in bytes.
 const METRICS: usize = 64 * 1024;
+/// So often one worker may change what it offers and have it known to the next manager.
+const CHANGES: u32 = 512;
 /// Longer answers are refused, in bytes.
 const ANSWER: usize = 1024 * 1024;
+
+/// What a program offers is kept below an app's key with this, and the worker's number.
+pub(super) const OFFER: &str = "offer/";
 
 /// What is asked of a program.
 #[derive(Clone, Debug)]
@@ -43,6 +49,8 @@ pub(super) struct Programs(BTreeMap<WorkerId, Program>);
 #[derive(Debug, Default)]
 struct Program {
     told: Told,
+    /// How often that was kept for the next manager.
+    kept: u32,
     /// Whoever waits for an answer, by the action's name; the first comes first.
     waiting: Vec<(String, oneshot::Sender<Value>)>,
 }
@@ -56,19 +64,30 @@ struct News {
 }
 
 impl Programs {
-    /// A worker's program says something, as JSON.
-    pub(super) fn hear(&mut self, worker: WorkerId, text: &str) {
+    /// A worker's program says something, as JSON. Gives what is to be kept for the next manager, if that
+    /// is different: metrics come again by themselves, the rest is said once.
+    pub(super) fn hear(&mut self, worker: WorkerId, text: &str) -> Option<Vec<u8>> {
         if !text.contains("\"axm:") {
-            return;
+            return None;
         }
-        let Ok(News { r#type, data }) = serde_json::from_str(text) else { return };
+        let News { r#type, data } = serde_json::from_str(text).ok()?;
         let program = self.0.entry(worker).or_default();
         match &*r#type {
             "axm:action" if text.len() <= SHORT => program.told.action(data),
             "axm:option:configuration" if text.len() <= SHORT => program.told.options(data),
-            "axm:monitor" if text.len() <= METRICS => program.told.metrics(data),
-            "axm:reply" => program.replied(data, text.len()),
-            _ => {}
+            "axm:monitor" if text.len() <= METRICS => return program.told.metrics(data),
+            "axm:reply" => return program.replied(data, text.len()),
+            _ => return None,
+        }
+        program.kept += 1;
+        let once = Told { metrics: Map::new(), ..program.told.clone() };
+        (program.kept <= CHANGES).then(|| serde_json::to_vec(&once).ok())?
+    }
+
+    /// What the manager before has heard.
+    fn remember(&mut self, worker: WorkerId, told: &[u8]) {
+        if let Ok(told) = serde_json::from_slice(told) {
+            self.0.entry(worker).or_default().told = told;
         }
     }
 
@@ -128,28 +147,56 @@ impl Told {
         }
     }
 
-    fn metrics(&mut self, data: Value) {
+    fn metrics<T>(&mut self, data: Value) -> Option<T> {
         if let Value::Object(data) = data {
             self.metrics = data;
         }
+        None
     }
 }
 
 impl Program {
-    fn replied(&mut self, mut data: Value, bytes: usize) {
-        let Some(name) = data.get("action_name").and_then(Value::as_str) else { return };
+    fn replied<T>(&mut self, mut data: Value, bytes: usize) -> Option<T> {
+        let name = data.get("action_name").and_then(Value::as_str)?;
         self.waiting.retain(|(_, answer)| !answer.is_closed());
-        let Some(place) = self.waiting.iter().position(|(action, _)| action == name) else {
-            return;
-        };
+        let place = self.waiting.iter().position(|(action, _)| action == name)?;
         let (_, answer) = self.waiting.remove(place);
         if bytes <= ANSWER {
             let _ = answer.send(data.get_mut("return").map(Value::take).unwrap_or_default());
         }
+        None
     }
 }
 
 impl App {
+    /// A worker's program says something.
+    pub(super) fn program_says(&mut self, worker: WorkerId, text: &str) {
+        if let Some(offer) = self.programs.hear(worker, text) {
+            self.shared.keeper.put(&self.offer_key(worker), &offer, &[]);
+        }
+    }
+
+    /// A worker is gone.
+    pub(super) fn program_ended(&mut self, worker: WorkerId) {
+        self.programs.remove(worker);
+        self.shared.keeper.forget(&self.offer_key(worker));
+    }
+
+    /// Goes on with what programs had told the manager before, of workers that live.
+    pub(super) fn remember_programs(&mut self, offers: Vec<(String, Item)>) {
+        for (key, item) in offers {
+            let worker = key.strip_prefix(OFFER).and_then(|id| id.parse().ok()).map(WorkerId);
+            match worker.filter(|worker| self.processes.contains_key(worker)) {
+                Some(worker) => self.programs.remember(worker, &item.value),
+                None => self.shared.keeper.forget(&format!("{}{key}", app_key(self.number))),
+            }
+        }
+    }
+
+    fn offer_key(&self, worker: WorkerId) -> String {
+        format!("{}{OFFER}{}", app_key(self.number), worker.0)
+    }
+
     /// Has the workers carry out an action, and gathers what they answer, in the order of their ids.
     pub(super) fn trigger(
         &mut self,

@@ -5,7 +5,7 @@ const WORKER: WorkerId = WorkerId(1);
 fn heard(texts: &[&str]) -> Programs {
     let mut programs = Programs::default();
     for text in texts {
-        programs.hear(WORKER, text);
+        drop(programs.hear(WORKER, text));
     }
     programs
 }
@@ -61,11 +61,13 @@ fn an_answer_is_for_whoever_has_waited_longest_and_still_does() {
     drop(programs.expect(WORKER, "gc").unwrap());
     let mut first = programs.expect(WORKER, "gc").unwrap();
     let mut second = programs.expect(WORKER, "gc").unwrap();
-    programs.hear(WORKER, r#"{"type":"axm:reply","data":{"action_name":"dump","return":1}}"#);
-    programs.hear(WORKER, r#"{"type":"axm:reply","data":{"action_name":"gc","return":"one"}}"#);
+    drop(programs.hear(WORKER, r#"{"type":"axm:reply","data":{"action_name":"dump","return":1}}"#));
+    drop(
+        programs.hear(WORKER, r#"{"type":"axm:reply","data":{"action_name":"gc","return":"one"}}"#),
+    );
     assert_eq!(first.try_recv(), Ok(json!("one")));
     assert!(second.try_recv().is_err());
-    programs.hear(WORKER, r#"{"type":"axm:reply","data":{"action_name":"gc"}}"#);
+    drop(programs.hear(WORKER, r#"{"type":"axm:reply","data":{"action_name":"gc"}}"#));
     assert_eq!(second.try_recv(), Ok(Value::Null), "it returned nothing");
 }
 
@@ -76,4 +78,17 @@ fn an_unknown_action_is_told_with_those_that_there_are() {
     assert_eq!(said, "has no action `gcc`; it has gc, dump");
     let said = programs.expect(WorkerId(2), "gc").unwrap_err();
     assert_eq!(said, "has no action `gc`, and no other");
+}
+
+#[test]
+fn what_is_told_once_is_for_the_next_manager_and_so_often_that_nobody_is_kept_busy() {
+    let mut programs = Programs::default();
+    let kept = programs.hear(WORKER, &action("gc", 1)).unwrap();
+    let metrics = r#"{"type":"axm:monitor","data":{"Heap":{"value":7}}}"#;
+    assert_eq!(programs.hear(WORKER, metrics), None, "they come again");
+    let mut next = Programs::default();
+    next.remember(WORKER, &kept);
+    assert!(next.expect(WORKER, "gc").is_ok());
+    let changes = (0..2000).filter(|arity| programs.hear(WORKER, &action("gc", *arity)).is_some());
+    assert_eq!(changes.count(), CHANGES as usize - 1);
 }

@@ -1,9 +1,9 @@
 //! What an app's cluster tells.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use tine_cluster::primary::{Event, What};
-use tine_linux::process::Exit;
+use tine_linux::{cgroup::Controller, process::Exit};
 
 use super::{App, Slot, pid_file, succession::Found};
 use crate::{causes::causes, daemon::slot::Empty, units::spoken};
@@ -45,7 +45,7 @@ impl App {
             What::Unfit { reason } => self.trouble(instance.0, "error", reason.to_string()),
             What::Misbehaved { error } => self.trouble(instance.0, "error", error),
             // Told every second by some, and of no interest to those who are told of changes.
-            What::Message { message, .. } => return self.programs.hear(worker, message.get()),
+            What::Message { message, .. } => return self.program_says(worker, message.get()),
             What::Kept => slot.is_kept(worker),
             What::Returned => {
                 if let Some(pid) = slot.is_back(worker) {
@@ -72,6 +72,7 @@ impl App {
                 slot.waits(after);
                 self.note(Some(id), "restart", format!("starts again after {}", spoken(after)));
             }
+            What::Unlimited { controller, error } => self.unlimited(id, controller, &error),
             What::Finished => slot.empty = Empty::Stopped,
             What::GivenUp { early_ends, .. } => self.given_up(instance.0, early_ends),
             What::Trouble { doing, error } => {
@@ -94,6 +95,17 @@ impl App {
         }
     }
 
+    /// A limit was asked for that this machine does not keep. Better said than believed.
+    fn unlimited(&mut self, id: u32, controller: Controller, error: &io::Error) {
+        let why = match error.kind() {
+            io::ErrorKind::NotFound => "cgroup v2 has no such controller here".to_owned(),
+            _ => error.to_string(),
+        };
+        let text = format!("runs without its limit of {controller}: {why}");
+        self.tell(&format!("{id} {text}"));
+        self.note(Some(id), "trouble", text);
+    }
+
     /// Something went wrong that explains what comes next.
     fn trouble(&mut self, instance: u32, what: &str, text: String) {
         let Some(slot) = self.slots.get_mut(&instance) else { return };
@@ -110,6 +122,7 @@ impl App {
         (lived, asked): (Duration, bool),
     ) {
         self.processes.remove(&worker);
+        self.program_ended(worker);
         let early = lived < self.spec.min_uptime.duration();
         let Some(slot) = self.slots.get_mut(&instance) else { return };
         let asked = asked || !slot.wanted || slot.due.is_some();
@@ -120,7 +133,6 @@ impl App {
         }
         let id = slot.id;
         self.stdins.remove(worker);
-        self.programs.remove(worker);
         if slot.current.is_none() {
             pid_file::remove(&pid_file::path(&self.spec, id, &self.shared.home));
         }

@@ -10,7 +10,7 @@ use tine_cluster::{
 use tine_linux::process::Exit;
 use tokio::time::timeout;
 
-use super::{App, pid_file};
+use super::{App, actions, pid_file};
 use crate::{
     api::apps::Outcome,
     causes::causes,
@@ -90,7 +90,9 @@ impl App {
 
     /// Goes on with what the manager before has left. What cannot be taken over is ended, and started
     /// anew.
-    pub(super) async fn take_over(&mut self, left: Left) {
+    pub(super) async fn take_over(&mut self, mut left: Left) {
+        let offers =
+            left.items.extract_if(.., |(key, _)| key.starts_with(actions::OFFER)).collect();
         if left.items.is_empty() {
             // It stood still; but one that was on its way into its place may have got there.
             if let Some(lost) = &left.lost {
@@ -107,7 +109,10 @@ impl App {
             Err(error) => Err(error.into()),
         };
         match adopted {
-            Ok(adopted) => self.go_on(launch, adopted, left).await,
+            Ok(adopted) => {
+                self.go_on(launch, adopted, left).await;
+                self.remember_programs(offers);
+            }
             Err(error) => self.start_anew(&left, Some(error)).await,
         }
     }

@@ -65,7 +65,11 @@ impl Manager {
             match heard.recv().await {
                 Some(Word::Noted(error)) => self.noted(error),
                 Some(
-                    Word::Gone(_) | Word::Checked(..) | Word::Applicable(..) | Word::Adoptable(..),
+                    Word::Gone(_)
+                    | Word::NoteAgain
+                    | Word::Checked(..)
+                    | Word::Applicable(..)
+                    | Word::Adoptable(..),
                 ) => {}
                 None => break,
             }

@@ -1,6 +1,6 @@
 //! Writes the list of apps, and brings it back.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::atomic::Ordering};
+use std::{collections::BTreeMap, path::PathBuf, sync::atomic::Ordering, time::Duration};
 
 use super::{Manager, Word, dispatch::Work, leaving::Leaving, start::refuse};
 use crate::{
@@ -16,6 +16,9 @@ use crate::{
         state::{self, Saved, SavedApp},
     },
 };
+
+/// A list that could not be written is tried again after so long.
+const NOTE_AGAIN: Duration = Duration::from_secs(2);
 
 impl Manager {
     /// It is kept at once, and written down by and by.
@@ -54,16 +57,44 @@ impl Manager {
         });
     }
 
-    /// What cannot be written is said once, until it can be written again.
+    /// What cannot be written is said once, and tried until it can be written again.
     pub(super) fn noted(&mut self, error: Option<String>) {
         self.noting = false;
-        if std::mem::take(&mut self.stale) && self.leaving.is_none() {
+        let file = self.shared.home.state_file();
+        match (&self.note_failed, &error) {
+            (None, Some(error)) => say(&format!("{} cannot be written: {error}", file.display())),
+            (Some(_), None) => say(&format!("{} is written again", file.display())),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+        let failed = error.is_some();
+        self.note_failed = error;
+        if self.leaving.is_some() {
+            return;
+        }
+        if std::mem::take(&mut self.stale) && !failed {
+            self.note_state();
+        } else if failed {
+            self.note_later();
+        }
+    }
+
+    fn note_later(&mut self) {
+        if std::mem::replace(&mut self.note_due, true) {
+            return;
+        }
+        let words = self.words.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(NOTE_AGAIN).await;
+            let _ = words.send(Word::NoteAgain).await;
+        });
+    }
+
+    /// Some time has gone by since it could not be written. It may have been meanwhile.
+    pub(super) fn note_again(&mut self) {
+        self.note_due = false;
+        if self.note_failed.is_some() && !self.noting && self.leaving.is_none() {
             self.note_state();
         }
-        if let Some(error) = error.as_ref().filter(|_| self.note_failed.is_none()) {
-            say(&format!("{} cannot be written: {error}", self.shared.home.state_file().display()));
-        }
-        self.note_failed = error;
     }
 
     fn saved(&self) -> Saved {
