@@ -27,6 +27,7 @@ use tine_linux::{process::Process, tree::Table};
 use super::{
     keep::{AdoptError, Kept},
     records::{EndsRecord, GroupRecord, ListenerRecord, SeatNow, SeatRecord, WorkerRecord},
+    taken::Taken,
 };
 use crate::{
     core::order::Order,
@@ -152,13 +153,11 @@ impl Recovery {
 
     fn take_worker(&mut self, id: WorkerId) -> Result<(), AdoptError> {
         let key = format!("worker/{}", id.0);
-        let (state, ends) = (format!("{key}/state"), format!("{key}/ends"));
-        // What is written there moves a manager: it is in no worker's hands.
-        self.forget(&[format!("{key}/calls")]);
+        let [state, ends, calls] = ["state", "ends", "calls"].map(|part| format!("{key}/{part}"));
         let Some(record) = self.read::<WorkerRecord>(&key)? else { return Ok(()) };
         let Some(process) = remains::still_there(&record) else {
             remains::end(&record);
-            self.forget(&[key, state, ends]);
+            self.forget(&[key, state, ends, calls]);
             return Ok(());
         };
         let place = self.read::<EndsRecord>(&ends)?;
@@ -167,12 +166,23 @@ impl Recovery {
                 // Under a key that nothing is known of there is something that was forgotten meanwhile.
                 self.found.extend(of_the_group);
                 self.found.extend([(key, own), (ends, vec![way])]);
+                self.begin_calls(calls)?;
                 self.alive.insert(id, (record, process));
             }
             Err(why) => {
                 self.lost.push(Lost::new(record, process, why));
-                self.forget(&[key, state, ends]);
+                self.forget(&[key, state, ends, calls]);
             }
+        }
+        Ok(())
+    }
+
+    /// A file for the worker's trapped calls, if there was one. What was in that, only its worker could say.
+    fn begin_calls(&mut self, key: String) -> Result<(), AdoptError> {
+        if self.values.contains_key(&key) {
+            let file = Taken::new();
+            let file = file.map_err(|source| AdoptError::Io { key: key.clone(), source })?;
+            self.found.insert(key, vec![file.into_file()]);
         }
         Ok(())
     }

@@ -49,10 +49,10 @@ pub(super) struct Worker {
     pub(super) life: Life,
     pub(super) process: Arc<Process>,
     pub(super) trap: Option<Arc<seccomp::Listener>>,
-    /// Its calls that were taken, where somebody keeps them.
-    pub(super) taken: Option<Arc<Taken>>,
     /// Into what it holds for a successor.
     pub(super) ends: Option<Ends>,
+    /// Its calls that were taken, where somebody keeps them.
+    pub(super) taken: Option<Arc<Taken>>,
     pub(super) channel: Option<Channel>,
     pub(super) started: Instant,
     pub(super) started_at: SystemTime,
@@ -155,8 +155,8 @@ impl Worker {
             life: Life::Starting,
             process: Arc::new(process),
             trap: None,
-            taken: None,
             ends: None,
+            taken: None,
             channel: None,
             started: Instant::now(),
             started_at: SystemTime::now(),

@@ -72,8 +72,8 @@ enum Kind {
     Place(u32),
     Worker(WorkerId),
     WorkerState(WorkerId),
-    WorkerCalls(WorkerId),
     WorkerEnds(WorkerId),
+    WorkerCalls(WorkerId),
     Listener(ListenerId),
     Group(ListenerId),
     Seat(SeatId),
@@ -89,8 +89,8 @@ impl Kind {
             ("place", None) => Self::Place(number),
             ("worker", None) => Self::Worker(WorkerId(number)),
             ("worker", Some("state")) => Self::WorkerState(WorkerId(number)),
-            ("worker", Some("calls")) => Self::WorkerCalls(WorkerId(number)),
             ("worker", Some("ends")) => Self::WorkerEnds(WorkerId(number)),
+            ("worker", Some("calls")) => Self::WorkerCalls(WorkerId(number)),
             ("listener", None) => Self::Listener(ListenerId(number)),
             ("listener", Some("group")) => Self::Group(ListenerId(number)),
             ("seat", None) => Self::Seat(SeatId(number)),
@@ -104,8 +104,8 @@ impl Kind {
 #[derive(Default)]
 struct Halves {
     states: BTreeMap<WorkerId, WorkerState>,
-    calls: BTreeMap<WorkerId, OwnedFd>,
     ways: BTreeMap<WorkerId, OwnedFd>,
+    calls: BTreeMap<WorkerId, OwnedFd>,
     seats: BTreeMap<SeatId, (SeatRecord, OwnedFd)>,
     now: BTreeMap<SeatId, SeatNow>,
 }
@@ -145,8 +145,8 @@ impl Estate {
             Kind::Place(number) => drop(self.places.insert(number, parse(&kept)?)),
             Kind::Worker(id) => drop(self.workers.insert(id, heir(kept)?)),
             Kind::WorkerState(id) => drop(halves.states.insert(id, parse(&kept)?)),
-            Kind::WorkerCalls(id) => drop(halves.calls.insert(id, one(kept)?)),
             Kind::WorkerEnds(id) => halves.ways.extend([(id, one(kept)?)]),
+            Kind::WorkerCalls(id) => drop(halves.calls.insert(id, one(kept)?)),
             Kind::Listener(id) => {
                 self.listeners.insert(id, (parse(&kept)?, kept.descriptors));
             }
@@ -163,14 +163,14 @@ impl Estate {
                 heir.state = Some(state);
             }
         }
-        for (id, calls) in halves.calls {
-            if let Some(heir) = self.workers.get_mut(&id) {
-                heir.calls = Some(calls);
-            }
-        }
         for (id, way) in halves.ways {
             if let Some(heir) = self.workers.get_mut(&id) {
                 heir.way = Some(way);
+            }
+        }
+        for (id, calls) in halves.calls {
+            if let Some(heir) = self.workers.get_mut(&id) {
+                heir.calls = Some(calls);
             }
         }
         for (id, (record, socket)) in halves.seats {
