@@ -118,6 +118,22 @@ fn get<T>(
     checked(rc).map(|_| ())
 }
 
+/// `setsockopt(SO_PEEK_OFF)` — a look with `MSG_PEEK` begins after so many bytes from now on, and each look
+/// moves that on by what it saw (socket(7)). UNIX sockets only, before Linux 6.9.
+///
+/// # Errors
+///
+/// `EOPNOTSUPP` where the protocol cannot.
+pub fn peek_from(socket: impl AsFd, offset: i32) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).map_err(io::Error::other)?;
+    let fd = socket.as_fd().as_raw_fd();
+    let value: *const libc::c_int = &raw const offset;
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_PEEK_OFF);
+    // SAFETY: `offset` is a live `c_int` of the length given; the kernel copies it.
+    checked(unsafe { libc::setsockopt(fd, level, name, value.cast(), length) })?;
+    Ok(())
+}
+
 /// `bind(2)` with an address exactly as a program laid it out in memory.
 ///
 /// # Errors

@@ -206,6 +206,7 @@ pub enum Command {
     #[command(name = "sendSignal", visible_alias = "signal", alias = "send-signal")]
     SendSignal(send::SignalArgs),
     /// Serve a directory of files over HTTP
+    #[command(alias = "expose")]
     Serve(Box<serve::Args>),
     /// Start scripts, command lines, files of apps, or known apps anew
     Start(Box<start::Args>),
@@ -228,7 +229,7 @@ pub enum Command {
     /// Have nothing started any more when the machine starts
     Unstartup(startup::Args),
     /// Have another version of tine take the manager's place; workers run on
-    #[command(alias = "updatePM2")]
+    #[command(aliases = ["updatePM2", "deepUpdate"])]
     Update(update::Args),
 }
 

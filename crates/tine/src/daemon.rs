@@ -24,14 +24,18 @@ mod signals;
 mod slot;
 mod state;
 mod strays;
+mod survivors;
 mod targets;
 
 pub use ready::Ready;
+pub(crate) use state::boot;
 
 use std::{os::fd::AsFd, process::ExitCode};
 
 use anyhow::Context;
 use rustix::fs::Mode;
+
+use left::Left;
 
 use crate::{
     home::Home,
@@ -93,13 +97,17 @@ fn prepare(
         None => lock::take(&directory)?,
     };
     let control = left::descriptor(charge.store.take(left::CONTROL));
-    let left = left::find(home, charge)?;
+    let left = left::find(home, &directory, charge)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("start the runtime")?;
     let keeper = Keeper::new(charge.line.try_clone().context("copy the line")?, copies);
     keeper.put(left::LOCK, b"", &[lock.as_fd()]);
+    if let Left::Alive(alive) = &left {
+        alive.keep(&keeper);
+    }
+    keeper.write_down(directory.journal());
     let begun = manager::Begun {
         home: home.clone(),
         directory,

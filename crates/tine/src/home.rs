@@ -194,6 +194,12 @@ impl RunDir {
         self.path.join("daemon.lock")
     }
 
+    /// What the background manager has had kept, for one that comes when its watchdog was killed with it.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.path.join("daemon.kept")
+    }
+
     /// Locked by whoever starts the background manager, until it answers.
     #[must_use]
     pub fn start_lock(&self) -> PathBuf {

@@ -15,6 +15,7 @@
 //! ```
 
 mod handover;
+mod journal;
 mod keeper;
 mod keeping;
 mod line;
@@ -26,6 +27,7 @@ mod store;
 
 pub(crate) use handover::{CAN_ADOPT, UPDATE_FAILED};
 pub use handover::{replace_watchdog, versions};
+pub(crate) use journal::{is_there as journal_is_there, read as read_journal};
 pub use keeper::Keeper;
 pub use keeping::{Charge, Keeping, Role};
 pub use line::{Line, News};

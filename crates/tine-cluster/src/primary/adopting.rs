@@ -19,6 +19,7 @@ use tine_linux::{cgroup::Cgroup, process::Process, seccomp};
 
 use super::{
     channel::{self, Dialect, Since},
+    ends::Ends,
     event::{Output, What},
     handing::Handing,
     keep::AdoptError,
@@ -100,13 +101,14 @@ impl Task {
     }
 
     fn take_over_worker(&mut self, id: WorkerId, heir: Heir) -> Result<(), Was> {
-        let Heir { record, process, mut ends, state, calls } = heir;
+        let Heir { record, process, mut ends, way, state, calls } = heir;
         let pid = Pid::from_raw(record.pid).ok_or(Was::Descriptors)?;
         let process = Process::adopt(pid, process);
         let mut worker =
             Worker::new((id, record.instance), record.kind, process, record.mark.clone());
         worker.is_foreign = true;
         born(&mut worker, &record);
+        worker.ends = way.map(|way| Ends::adopt(way, record.has.len() + 1));
         worker.cgroup = record.cgroup.as_ref().and_then(|path| Cgroup::adopt(path).ok());
         set(&mut worker, state.as_ref());
         let trap = ends.remove(&Has::Trap).map(seccomp::Listener::new);

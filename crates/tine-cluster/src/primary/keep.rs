@@ -65,6 +65,12 @@ pub enum AdoptError {
         /// Which.
         key: String,
     },
+    /// Sockets have left the group that the kernel numbers, and nobody saw in which order.
+    #[error("several sockets have left the group of `{key}`, and their order is not known")]
+    Order {
+        /// The listener's.
+        key: String,
+    },
     /// The kernel refused something.
     #[error("take over `{key}`")]
     Io {

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::{
     keep::Keep,
-    records::{ClusterRecord, Has, Talked, VERSION, WorkerRecord, WorkerState},
+    records::{ClusterRecord, EndsRecord, Talked, VERSION, WorkerRecord, WorkerState},
     start::Parts,
     taken::Taken,
     task::Task,
@@ -64,13 +64,16 @@ impl Keeping {
         self.workers.extend(settled.map(|(worker, _)| worker));
     }
 
-    fn put(&mut self, key: String, value: &impl Serialize, descriptors: &[BorrowedFd<'_>]) {
-        let Some(keeper) = &self.keeper else { return };
+    /// Whether it was another one before.
+    fn put(&mut self, key: String, value: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> bool {
+        let Some(keeper) = &self.keeper else { return false };
         let value = serde_json::to_vec(value).expect("a record has a form in JSON");
-        if self.last.get(&key) != Some(&value) {
-            keeper.put(&key, &value, descriptors);
-            self.last.insert(key, value);
+        if self.last.get(&key) == Some(&value) {
+            return false;
         }
+        keeper.put(&key, &value, descriptors);
+        self.last.insert(key, value);
+        true
     }
 
     fn forget(&mut self, key: &str) {
@@ -79,6 +82,11 @@ impl Keeping {
         {
             keeper.forget(key);
         }
+    }
+
+    /// The way into what the worker holds itself.
+    pub(super) fn put_ends(&mut self, worker: WorkerId, record: &EndsRecord, into: BorrowedFd<'_>) {
+        self.put_once(format!("worker/{}/ends", worker.0), record, &[into]);
     }
 
     /// A record of two parts.
@@ -101,10 +109,14 @@ impl Keeping {
     }
 
     /// Records that are put once, and hold descriptors: what was kept of them before is as good.
-    fn put_once(&mut self, key: String, value: &impl Serialize, descriptors: &[BorrowedFd<'_>]) {
-        if !self.last.contains_key(&key) {
-            self.put(key, value, descriptors);
-        }
+    /// Whether this was the first time.
+    fn put_once(
+        &mut self,
+        key: String,
+        value: &impl Serialize,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> bool {
+        !self.last.contains_key(&key) && self.put(key, value, descriptors)
     }
 }
 
@@ -146,7 +158,9 @@ impl Task {
         let Some((record, descriptors)) = self.seats.listener_record(id) else {
             return self.keeping.forget_both(&key, "group");
         };
-        self.keeping.put(key, &record, &descriptors);
+        if self.keeping.put(key, &record, &descriptors) {
+            self.spread_program(id);
+        }
     }
 
     fn keep_group(&mut self, id: ListenerId) {
@@ -160,7 +174,9 @@ impl Task {
         let Some((record, now, socket)) = self.seats.seat_record(id) else {
             return self.keeping.forget_both(&key, "state");
         };
-        self.keeping.put_once(key.clone(), &record, &[socket]);
+        if self.keeping.put_once(key.clone(), &record, &[socket]) {
+            self.spread_socket(id);
+        }
         self.keeping.put(format!("{key}/state"), &now, &[]);
     }
 
@@ -176,17 +192,16 @@ impl Task {
     }
 
     /// A worker that runs since a moment ago: nothing of it was answered yet.
-    pub(super) fn keep_new_worker(&mut self, worker: &Worker, parts: &Parts) -> io::Result<()> {
+    pub(super) fn keep_new_worker(
+        &mut self,
+        worker: &mut Worker,
+        parts: &mut Parts,
+    ) -> io::Result<()> {
+        let pair = parts.take_pair();
         if self.keeping.keeper.is_none() {
             return Ok(());
         }
-        let trap = worker.trap.iter().map(|trap| (Has::Trap, trap.as_fd()));
-        let channel = [(Has::Channel, parts.ours())];
-        let output =
-            parts.read_ends().into_iter().flat_map(|(out, err)| [(Has::Out, out), (Has::Err, err)]);
-        let input = parts.write_end().map(|input| (Has::Input, input));
-        let (has, ends): (Vec<Has>, Vec<BorrowedFd<'_>>) =
-            trap.chain(channel).chain(output).chain(input).unzip();
+        let (has, ends) = parts.ends(worker.trap.as_deref());
         let at = worker.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let record = WorkerRecord {
             pid: worker.pid().as_raw_pid(),
@@ -201,6 +216,12 @@ impl Task {
         let descriptors: Vec<BorrowedFd<'_>> =
             [worker.process.as_fd()].into_iter().chain(ends).collect();
         self.keeping.put_once(format!("worker/{}", worker.id.0), &record, &descriptors);
+        if let Some(pair) = pair
+            && let Err(error) = self.leave_ends(worker, (pair, parts))
+        {
+            // It is replaced if this process is killed together with its keeper, and only then.
+            self.trouble(worker.id, "leave descriptors in a worker", error);
+        }
         Ok(())
     }
 
@@ -222,6 +243,7 @@ impl Task {
         let key = format!("worker/{}", id.0);
         self.keeping.settling.remove(&id);
         self.keeping.forget(&format!("{key}/calls"));
+        self.keeping.forget(&format!("{key}/ends"));
         self.keeping.forget_both(&key, "state");
     }
 

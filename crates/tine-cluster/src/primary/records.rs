@@ -6,6 +6,7 @@
 //! | `place/N` | |
 //! | `worker/N` | those that `has` names, after the pidfd |
 //! | `worker/N/state` | |
+//! | `worker/N/ends` | the way into what the worker holds itself |
 //! | `listener/N` | the balancer's five, where it `has` one |
 //! | `listener/N/group` | |
 //! | `seat/N` | its socket |
@@ -84,6 +85,15 @@ pub(super) struct WorkerRecord {
     pub(super) has: Vec<Has>,
 }
 
+/// Where a worker holds the ends of its predecessor itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct EndsRecord {
+    /// The descriptor's number in the worker.
+    pub(super) number: u32,
+    /// Of those that [`WorkerRecord::has`] names.
+    pub(super) inodes: Vec<u64>,
+}
+
 /// A worker, as it is.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -151,6 +161,9 @@ pub(super) struct GroupRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SeatRecord {
     pub(super) listener: ListenerId,
+    /// Of its socket. Not said by those of before.
+    #[serde(default)]
+    pub(super) inode: Option<u64>,
 }
 
 /// A seat, as it is.

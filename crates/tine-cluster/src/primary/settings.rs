@@ -226,6 +226,10 @@ pub struct Settings {
     pub owns_all_children: bool,
     /// Who is told what a successor needs, for [`Cluster::adopt`](super::Cluster::adopt).
     pub keeper: Option<Arc<dyn Keep>>,
+    /// Each worker has this process's ends of its pipes, its channel and its trap, too, out of its way: it
+    /// sees no end of them when this process is killed together with whoever keeps them, and
+    /// [`recover`](super::recover) finds them there. Takes a [`Self::keeper`].
+    pub ends_in_workers: bool,
     /// In whose name cgroups are made: a process that lives as long as the workers may. This one, when not
     /// said.
     pub owner: Option<Pid>,
@@ -260,6 +264,7 @@ impl Settings {
             workers_die_with_manager: false,
             owns_all_children: false,
             keeper: None,
+            ends_in_workers: false,
             owner: None,
         }
     }

@@ -21,13 +21,14 @@ use rustix::{
 };
 use tine_linux::{
     cgroup::{self, Cgroup, Controller},
-    seccomp::Trap,
+    seccomp::{Listener, Trap},
     spawn::{Spawn, SpawnError, Spawned, Step},
 };
 
 use super::{
     channel::{self, Dialect},
-    environment, notify, output,
+    ends, environment, notify, output,
+    records::Has,
     settings::{Program, ProgramKind},
     task::Task,
     watch,
@@ -127,28 +128,35 @@ pub(super) struct Parts {
     unlimited: Vec<(Controller, io::Error)>,
     /// Where its program may say that it is ready.
     notify: Option<notify::Socket>,
+    /// Where it holds the ends of this process.
+    ends: Option<ends::Pair>,
 }
 
 impl Parts {
-    /// This process's end of the channel.
-    pub(super) fn ours(&self) -> BorrowedFd<'_> {
-        self.channel.0.as_fd()
+    /// All that this process has of the worker: its trap, its channel, the ends from which its output is
+    /// read, by whomever, and the one by which the owner writes to it.
+    pub(super) fn ends<'a>(
+        &'a self,
+        trap: Option<&'a Listener>,
+    ) -> (Vec<Has>, Vec<BorrowedFd<'a>>) {
+        let trap = trap.map(|trap| (Has::Trap, trap.as_fd()));
+        let channel = [(Has::Channel, self.channel.0.as_fd())];
+        let read = self.output.read_ends();
+        let output = read.into_iter().flat_map(|(out, err)| [(Has::Out, out), (Has::Err, err)]);
+        let input = self.output.write_end().map(|input| (Has::Input, input));
+        trap.into_iter().chain(channel).chain(output).chain(input).unzip()
     }
 
-    /// The end by which the owner writes to the worker.
-    pub(super) fn write_end(&self) -> Option<BorrowedFd<'_>> {
-        self.output.write_end()
+    /// Once: what is to be left in the worker.
+    pub(super) const fn take_pair(&mut self) -> Option<ends::Pair> {
+        self.ends.take()
     }
 
-    /// The ends from which the worker's output is read, by whomever.
-    pub(super) fn read_ends(&self) -> Option<(BorrowedFd<'_>, BorrowedFd<'_>)> {
-        self.output.read_ends()
-    }
-
-    fn make(program: &Program, cgroup: Option<Cgroup>) -> io::Result<Self> {
+    fn make(program: &Program, cgroup: Option<Cgroup>, holds_ends: bool) -> io::Result<Self> {
         let unlimited = unlimited(&program.cgroup_limits, cgroup.as_ref());
         let output = Streams::make(program.stdio)?;
-        Ok(Self { output, channel: UnixStream::pair()?, cgroup, unlimited, notify: None })
+        let ends = if holds_ends { ends::Pair::open()? } else { None };
+        Ok(Self { output, channel: UnixStream::pair()?, cgroup, unlimited, notify: None, ends })
     }
 
     /// The cgroup cannot be entered.
@@ -168,7 +176,8 @@ impl Task {
         let id = self.next_worker();
         let instance = instance.unwrap_or_else(|| Instance::turn_of(id));
         let cgroup = self.means.cgroup(id);
-        let mut parts = Parts::make(program, cgroup).map_err(prepare("make pipes"))?;
+        let parts = Parts::make(program, cgroup, self.settings.ends_in_workers);
+        let mut parts = parts.map_err(prepare("make pipes"))?;
         if self.settings.wait_ready {
             let socket = notify::Socket::open().map_err(prepare("make a socket for sd_notify"))?;
             parts.notify = Some(socket);
@@ -252,7 +261,7 @@ impl Task {
         worker.unlimited = std::mem::take(&mut parts.unlimited);
         worker.cgroup = parts.cgroup.take();
         let kept = self.keep_calls(&mut worker);
-        let kept = kept.and_then(|()| self.keep_new_worker(&worker, &parts));
+        let kept = kept.and_then(|()| self.keep_new_worker(&mut worker, &mut parts));
         let watched = kept.and_then(|()| self.watch(&mut worker, parts.channel, parts.notify));
         if let Err(source) = watched {
             worker.end_at_once();
@@ -350,6 +359,9 @@ fn place<'a>(spawn: &mut Spawn<'a>, parts: &'a Parts, declared: &[BorrowedFd<'a>
         spawn.fd(*fd, number);
     }
     spawn.fd(parts.channel.1.as_fd(), environment::channel_place(declared.len()));
+    if let Some(ends) = &parts.ends {
+        spawn.fd(ends.theirs(), ends::PLACE);
+    }
 }
 
 #[cfg(test)]

@@ -37,6 +37,11 @@ impl Taken {
         Self { file }
     }
 
+    /// Its file, for another process to go on with.
+    pub(super) fn into_file(self) -> OwnedFd {
+        self.file
+    }
+
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }

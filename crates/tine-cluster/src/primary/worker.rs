@@ -21,6 +21,7 @@ use tine_linux::{
 
 use super::{
     channel::Channel,
+    ends::Ends,
     event::{ListeningAddress, Output, What},
     leaving::Leaving,
     notify,
@@ -48,6 +49,8 @@ pub(super) struct Worker {
     pub(super) life: Life,
     pub(super) process: Arc<Process>,
     pub(super) trap: Option<Arc<seccomp::Listener>>,
+    /// Into what it holds for a successor.
+    pub(super) ends: Option<Ends>,
     /// Its calls that were taken, where somebody keeps them.
     pub(super) taken: Option<Arc<Taken>>,
     pub(super) channel: Option<Channel>,
@@ -152,6 +155,7 @@ impl Worker {
             life: Life::Starting,
             process: Arc::new(process),
             trap: None,
+            ends: None,
             taken: None,
             channel: None,
             started: Instant::now(),

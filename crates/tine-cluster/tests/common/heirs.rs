@@ -19,7 +19,7 @@ use rustix::{
 use serde_json::Value;
 use tine_cluster::{
     policy::{Mechanism, Policy},
-    primary::{Cluster, Keep, Kept, Program, Settings},
+    primary::{Cluster, Keep, Kept, Program, Settings, recover},
 };
 
 use crate::server::{free_port, program};
@@ -35,11 +35,18 @@ pub(crate) struct Plan {
     mode: String,
     mechanism: Mechanism,
     pub(crate) port: u16,
+    /// Nobody keeps descriptors but the workers.
+    alone: bool,
 }
 
 impl Plan {
     pub(crate) fn new(mode: &str, mechanism: Mechanism) -> Self {
-        Self { mode: mode.to_owned(), mechanism, port: free_port() }
+        Self { mode: mode.to_owned(), mechanism, port: free_port(), alone: false }
+    }
+
+    /// Nobody keeps descriptors but the workers.
+    pub(crate) fn alone(self) -> Self {
+        Self { alone: true, ..self }
     }
 
     /// Whether who answers is a matter of turns.
@@ -83,12 +90,14 @@ impl Plan {
         settings.mechanism = Some(self.mechanism);
         settings.abilities = tine_cluster::policy::Abilities::of_this_process();
         settings.owner = Some(rustix::process::getpid());
+        settings.ends_in_workers = self.alone;
         settings
     }
 
     fn to_env(&self) -> String {
         let mechanism = serde_json::to_string(&self.mechanism).unwrap();
-        format!("{}\n{}\n{mechanism}\n{}", self.mode, self.port, std::process::id())
+        let alone = self.alone;
+        format!("{}\n{}\n{mechanism}\n{}\n{alone}", self.mode, self.port, std::process::id())
     }
 
     fn from_env() -> Option<(Self, Pid)> {
@@ -96,10 +105,8 @@ impl Plan {
         let words: Vec<&str> = plan.split('\n').collect();
         let mechanism = serde_json::from_str(words[2]).unwrap();
         let owner = Pid::from_raw(words[3].parse().unwrap()).unwrap();
-        Some((
-            Self { mode: words[0].to_owned(), port: words[1].parse().unwrap(), mechanism },
-            owner,
-        ))
+        let (port, alone) = (words[1].parse().unwrap(), words[4] == "true");
+        Some((Self { mode: words[0].to_owned(), port, mechanism, alone }, owner))
     }
 }
 
@@ -143,6 +150,7 @@ pub(crate) struct Manager {
     child: Child,
     socket: OwnedFd,
     kept: BTreeMap<String, Kept>,
+    alone: bool,
 }
 
 impl Manager {
@@ -156,7 +164,7 @@ impl Manager {
         command.args(["--exact", "manages", "--nocapture"]).env(PLAN, plan.to_env());
         let child = command.stdin(Stdio::from(theirs)).spawn().unwrap();
         drop(command);
-        let mut manager = Self { child, socket, kept: BTreeMap::new() };
+        let mut manager = Self { child, socket, kept: BTreeMap::new(), alone: plan.alone };
         while manager.ready() < 2 {
             assert!(manager.hear(), "the manager lives");
         }
@@ -193,7 +201,10 @@ impl Manager {
             RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect::<Vec<_>>(),
             _ => Vec::new(),
         });
-        let descriptors: Vec<OwnedFd> = descriptors.collect();
+        let mut descriptors: Vec<OwnedFd> = descriptors.collect();
+        if self.alone {
+            descriptors.clear();
+        }
         if got.bytes == 0 {
             return false;
         }
@@ -218,6 +229,12 @@ impl Manager {
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
         self.child.wait().unwrap();
         while self.hear() {}
-        self.kept.into_values().collect()
+        let kept = self.kept.into_values();
+        if !self.alone {
+            return kept.collect();
+        }
+        let recovered = recover(kept.map(|kept| (kept.key, kept.value)).collect());
+        assert!(recovered.error.is_none() && recovered.lost.is_empty(), "{recovered:?}");
+        recovered.kept
     }
 }

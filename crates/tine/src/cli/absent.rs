@@ -24,6 +24,7 @@ const ABSENT: &[(&[&str], &str)] = &[
             "module:generate",
             "package",
             "publish",
+            "module:publish",
             "set",
             "multiset",
             "get",
@@ -33,6 +34,15 @@ const ABSENT: &[(&[&str], &str)] = &[
         ],
         "is not here: there are no modules. Logs are rotated as it is (the key `log_rotation`), and \
          all other settings are keys of the app's file",
+    ),
+    (
+        &["autoinstall", "create", "examples"],
+        "is not here: `tine init` writes a file to begin with, and `tine help` has examples of each command",
+    ),
+    (
+        &["install-otel", "uninstall-otel"],
+        "is not here: a program's own `--import` sets up its tracing, as in \
+         `tine start app.js --node-args='--import ./tracing.js'`",
     ),
     (&["logrotate"], "is not needed: logs are rotated as it is (the key `log_rotation`)"),
     (

@@ -31,6 +31,18 @@ pub(super) struct Choice {
     pub(super) update_env: bool,
 }
 
+/// Which apps of a file are meant, of those that are there.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Files of apps")]
+pub(super) struct Part {
+    /// Only these apps of a file, with commas between them
+    #[arg(long, value_name = "APPS", value_delimiter = ',')]
+    only: Vec<String>,
+    /// As it was started with: the name of an app may depend on it
+    #[arg(long, value_name = "NAME")]
+    env: Option<String>,
+}
+
 /// Whether the word names a file of apps.
 pub(super) fn is_file_of_apps(word: &str) -> bool {
     config::is_config_file(Path::new(word))
@@ -110,8 +122,8 @@ pub(super) fn start(
 }
 
 /// What the apps of a file are called.
-pub(super) fn names(word: &str) -> anyhow::Result<Vec<String>> {
-    let loaded = load(Some(word), &[], None)?;
+pub(super) fn names(word: &str, part: &Part) -> anyhow::Result<Vec<String>> {
+    let loaded = load(Some(word), &part.only, part.env.as_deref())?;
     let names = loaded.apps.iter().filter_map(|app| app.get("name")?.as_str());
     Ok(names.map(str::to_owned).collect())
 }

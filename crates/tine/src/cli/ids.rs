@@ -35,6 +35,9 @@ pub struct PidArgs {
     /// Print a JSON array
     #[arg(long)]
     json: bool,
+    /// Means nothing here: it is what was asked for
+    #[arg(short, long, hide = true)]
+    silent: bool,
 }
 
 /// The arguments of `tine id`.
@@ -47,6 +50,9 @@ pub struct IdArgs {
     /// Print a JSON array
     #[arg(long)]
     json: bool,
+    /// Means nothing here: it is what was asked for
+    #[arg(short, long, hide = true)]
+    silent: bool,
 }
 
 /// The arguments of `tine env`.
@@ -59,6 +65,9 @@ pub struct EnvArgs {
     /// Print a JSON object
     #[arg(long)]
     json: bool,
+    /// Means nothing here: it is what was asked for
+    #[arg(short, long, hide = true)]
+    silent: bool,
 }
 
 /// Prints pids; 1 if there is no such app, or no manager.

@@ -7,7 +7,7 @@ use anyhow::bail;
 use super::{
     print, print_json,
     session::{Session, unexpected},
-    show::Show,
+    show::{Forced, Show},
     table,
 };
 use crate::{
@@ -31,6 +31,8 @@ Examples:
 pub struct KillArgs {
     #[command(flatten)]
     show: Show,
+    #[command(flatten)]
+    forced: Forced,
 }
 
 /// The arguments of `tine ping`.

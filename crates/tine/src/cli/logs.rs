@@ -52,6 +52,9 @@ pub struct Args {
     /// From then on, also from files that were set aside: 10m, 2h, 3d, 14:30, "2026-11-22 14:30"
     #[arg(long, value_name = "TIME", value_parser = begin)]
     pub since: Option<SystemTime>,
+    /// As one types it for tail(1): it follows without it
+    #[arg(short, long, hide = true, conflicts_with = "nostream")]
+    pub follow: bool,
 }
 
 /// The log files of one worker.

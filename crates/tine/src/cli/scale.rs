@@ -2,7 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::{session::Session, show::Show, values};
+use super::{
+    session::Session,
+    show::{Forced, Show},
+    values,
+};
 use crate::{api::apps::AppRequest, render::Screen, spec::Millis};
 
 const EXAMPLES: &str = "\
@@ -26,6 +30,8 @@ pub struct Args {
     drain_timeout: Option<Millis>,
     #[command(flatten)]
     show: Show,
+    #[command(flatten)]
+    forced: Forced,
 }
 
 fn number(text: &str) -> Result<String, String> {

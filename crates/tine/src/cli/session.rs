@@ -13,6 +13,7 @@ use crate::{
     client::Client,
     home::Home,
     render::Screen,
+    watchdog::journal_is_there,
 };
 
 /// One command's business with the manager.
@@ -24,11 +25,21 @@ pub(super) struct Session {
     client: Option<Client>,
 }
 
+/// Nobody has ended what a manager has left, in this boot of the machine.
+fn was_killed(home: &Home) -> anyhow::Result<bool> {
+    let directory = home.run_dir_if_there()?;
+    Ok(directory.is_some_and(|directory| journal_is_there(&directory.journal())))
+}
+
 impl Session {
-    /// With the manager that runs, if one does.
+    /// With the manager that runs, if one does. If it was killed with its watchdog, another one is started:
+    /// workers may live on.
     pub(super) fn find(show: &Show, screen: Screen) -> anyhow::Result<Self> {
         let home = Home::from_env()?;
-        let client = Client::connect(&home)?;
+        let client = match Client::connect(&home)? {
+            None if was_killed(&home)? => Some(Client::connect_or_start(&home)?),
+            client => client,
+        };
         Ok(Self { home, show: show.clone(), screen, client })
     }
 

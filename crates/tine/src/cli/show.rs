@@ -22,6 +22,13 @@ pub struct Show {
     pub(super) sort: Option<Sort>,
 }
 
+/// pm2 takes it everywhere; here nothing of this command could be forced.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Forced {
+    #[arg(short, long, hide = true)]
+    force: bool,
+}
+
 impl Show {
     /// `--silent`, or a variable that says so.
     pub(super) fn is_silent(&self) -> bool {

@@ -53,6 +53,9 @@ pub struct Args {
     /// Follow its output afterwards, until Ctrl-C
     #[arg(long)]
     attach: bool,
+    /// Means nothing at a first start
+    #[arg(long, hide = true, value_name = "N")]
+    parallel: Option<u32>,
     /// That is `tine run`
     #[arg(long, hide = true)]
     no_daemon: bool,

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use super::{
+    file::Part,
     session::{Session, need},
-    show::Show,
+    show::{Forced, Show},
     targets, values,
 };
 use crate::{
@@ -41,7 +42,11 @@ pub struct Args {
     #[arg(long, value_name = "TIME", value_parser = values::millis)]
     drain_timeout: Option<Millis>,
     #[command(flatten)]
+    part: Part,
+    #[command(flatten)]
     show: Show,
+    #[command(flatten)]
+    forced: Forced,
 }
 
 /// Stops, and shows what became of it; 1 if there is no such app.
@@ -68,7 +73,7 @@ fn run(
     request: fn(Targets) -> AppRequest,
 ) -> anyhow::Result<ExitCode> {
     let mut session = Session::find(&args.show, screen)?;
-    let targets = targets::resolve(&args.words, &mut session)?;
+    let targets = targets::resolve_part(&args.words, &args.part, &mut session)?;
     need(&targets, "the file has no apps")?;
     if args.watch {
         session.act(&AppRequest::Unwatch(Targets::of(targets.clone())))?;

@@ -2,17 +2,29 @@
 
 use std::path::Path;
 
-use super::{file, session::Session};
+use super::{
+    file::{self, Part},
+    session::Session,
+};
 use crate::api::apps::{AppView, Detail, Target};
 
 /// The apps of a file for the file, the apps that run a script for the script; all else is left to the
 /// manager.
 pub(super) fn resolve(words: &[String], session: &mut Session) -> anyhow::Result<Vec<Target>> {
+    resolve_part(words, &Part::default(), session)
+}
+
+/// The same, with some apps of a file only.
+pub(super) fn resolve_part(
+    words: &[String],
+    part: &Part,
+    session: &mut Session,
+) -> anyhow::Result<Vec<Target>> {
     let mut apps = None;
     let mut targets = Vec::new();
     for word in words {
         if file::is_source(word) {
-            targets.extend(file::names(word)?);
+            targets.extend(file::names(word, part)?);
         } else if looks_like_a_script(word) {
             let apps = match &apps {
                 Some(apps) => apps,

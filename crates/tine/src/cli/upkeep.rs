@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{session::Session, show::Show};
 use crate::{
-    api::apps::{AppRequest, Targets},
+    api::apps::{AppRequest, Detail, Targets},
     render::Screen,
 };
 
@@ -70,7 +70,15 @@ pub fn reset(args: ResetArgs, screen: Screen) -> anyhow::Result<ExitCode> {
 pub fn flush(args: FlushArgs, screen: Screen) -> anyhow::Result<ExitCode> {
     let mut session = Session::find(&args.show, screen)?;
     let all = vec!["all".to_owned()];
-    let targets = if args.targets.is_empty() { all } else { args.targets };
+    let targets = if args.targets.is_empty() {
+        // Of no app there is nothing to be emptied.
+        if session.apps(Detail::Row, &[])?.is_empty() {
+            return session.tell(&[]);
+        }
+        all
+    } else {
+        args.targets
+    };
     let outcomes = session.act(&AppRequest::Flush(Targets::of(targets)))?;
     session.tell(&outcomes)
 }

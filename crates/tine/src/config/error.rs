@@ -70,7 +70,7 @@ pub enum ConfigError {
     #[error("{0} has no apps")]
     Empty(String),
     /// None of the apps is called so.
-    #[error("{file} has no app `{name}`{}; there are {known}", hint(meant.as_deref()))]
+    #[error("{file} has no app `{name}`; there are {known}{}", hint(meant.as_deref()))]
     Only {
         /// The file as it was named.
         file: String,

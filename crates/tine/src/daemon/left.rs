@@ -1,6 +1,6 @@
 //! What the manager before has left: workers that live on, or a list of what is to run again.
 
-use std::os::fd::OwnedFd;
+use std::{collections::BTreeMap, os::fd::OwnedFd};
 
 use rustix::process::Pid;
 use tine_linux::process::Exit;
@@ -8,10 +8,11 @@ use tine_linux::process::Exit;
 use super::{
     say,
     state::{self, Saved},
+    survivors,
 };
 use crate::{
-    home::Home,
-    watchdog::{Charge, Item, Store},
+    home::{Home, RunDir},
+    watchdog::{Charge, Item, Keeper, Store, read_journal},
 };
 
 /// Keys of the manager's own in the watchdog's store.
@@ -40,6 +41,19 @@ pub(super) struct Alive {
     pub ends: Vec<(Pid, Exit)>,
     /// After what it is taken over.
     pub before: String,
+    /// Of apps by their numbers: what cannot be taken over, and why.
+    pub lost: BTreeMap<u32, String>,
+    /// The watchdog does not have it yet.
+    pub unkept: bool,
+}
+
+impl Alive {
+    /// Has the watchdog keep what it does not have yet.
+    pub(super) fn keep(&self, keeper: &Keeper) {
+        for (key, item) in self.store.items().filter(|_| self.unkept) {
+            keeper.put(key, &item.value, &item.lent());
+        }
+    }
 }
 
 /// Where an app's cluster keeps what it needs.
@@ -52,9 +66,9 @@ pub(super) fn app_key(number: u32) -> String {
 /// # Errors
 ///
 /// When nothing is known of it, but there is a list that cannot be used.
-pub(super) fn find(home: &Home, charge: &mut Charge) -> anyhow::Result<Left> {
+pub(super) fn find(home: &Home, directory: &RunDir, charge: &mut Charge) -> anyhow::Result<Left> {
     let store = std::mem::take(&mut charge.store);
-    let Some(before) = charge.before.take() else { return ended(home) };
+    let Some(before) = charge.before.take() else { return killed(home, directory) };
     match alive(store, before) {
         Ok(alive) => Ok(Left::Alive(alive)),
         Err(error) => {
@@ -64,18 +78,39 @@ pub(super) fn find(home: &Home, charge: &mut Charge) -> anyhow::Result<Left> {
     }
 }
 
-fn alive(mut store: Store, before: String) -> Result<Alive, String> {
-    let state = store.take(STATE).ok_or("it has left no list of apps")?;
-    let saved: Saved = serde_json::from_slice(&state.value).map_err(|error| error.to_string())?;
+/// Whether this tine can go on with this list.
+pub(super) fn check(saved: &Saved) -> Result<(), String> {
     if saved.version > state::VERSION {
         return Err(format!("its list has version {}", saved.version));
     }
-    let ends = store.take_ended();
-    say(&format!("taken over after {before}: {} apps", saved.apps.len()));
-    Ok(Alive { saved, store, ends, before })
+    Ok(())
 }
 
-/// A manager that came to an end together with its watchdog: nothing of it runs any more.
+fn alive(mut store: Store, before: String) -> Result<Alive, String> {
+    let state = store.take(STATE).ok_or("it has left no list of apps")?;
+    let saved: Saved = serde_json::from_slice(&state.value).map_err(|error| error.to_string())?;
+    check(&saved)?;
+    let ends = store.take_ended();
+    say(&format!("taken over after {before}: {} apps", saved.apps.len()));
+    let (lost, unkept) = (BTreeMap::new(), false);
+    Ok(Alive { saved, store, ends, before, lost, unkept })
+}
+
+/// A manager that came to an end together with its watchdog. Its workers live on, if they could.
+fn killed(home: &Home, directory: &RunDir) -> anyhow::Result<Left> {
+    let journal = directory.journal();
+    let found = read_journal(&journal).map_err(|error| error.to_string());
+    match found.and_then(|values| values.map(survivors::find).transpose()) {
+        Ok(Some(alive)) => Ok(Left::Alive(alive)),
+        Ok(None) => ended(home),
+        Err(error) => {
+            say(&format!("{} cannot be used: {error}", journal.display()));
+            ended(home)
+        }
+    }
+}
+
+/// Likewise, and nothing of it is to run any more.
 fn ended(home: &Home) -> anyhow::Result<Left> {
     let saved = match state::read(&home.state_file()) {
         Ok(Some(saved)) => saved,

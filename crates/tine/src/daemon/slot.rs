@@ -160,6 +160,8 @@ impl Slot {
             wanted: saved.wanted,
             exit_code: saved.exit_code,
             empty,
+            // Unless there is still the one that it had.
+            due: saved.process.filter(|_| saved.wanted).map(|_| Reason::Crash),
             ..Self::new(saved.id, saved.instance)
         }
     }
@@ -320,6 +322,11 @@ impl Slot {
             (None, Empty::GivenUp) => Status::Errored,
             (None, Empty::Waiting { .. }) => Status::Waiting,
         }
+    }
+
+    /// Nobody fills it, and nobody will by itself: its worker has done its work, or was given up.
+    pub(super) fn is_over(&self) -> bool {
+        self.current.is_none() && matches!(self.empty, Empty::Stopped | Empty::GivenUp)
     }
 
     /// Whether there is nothing to wait for: it serves, or will not before somebody does something.

@@ -90,7 +90,7 @@ impl Mark {
 
 impl SavedApp {
     /// Its workers.
-    fn marks(&self) -> impl Iterator<Item = Mark> {
+    pub(super) fn marks(&self) -> impl Iterator<Item = Mark> {
         let both = |worker: &SavedWorker| [worker.process, worker.beside];
         let in_place = self.workers.iter().flat_map(both).flatten();
         in_place.chain(self.processes.iter().copied())
@@ -125,7 +125,7 @@ impl Saved {
 }
 
 /// Which boot of this machine it is.
-pub(super) fn boot() -> String {
+pub(crate) fn boot() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
 }

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
 };
@@ -12,6 +12,7 @@ use std::{
 use rustix::process::Pid;
 
 use super::{
+    journal::{self, Journal},
     message::{Ended, Word},
     packet::{self, LARGEST_VALUE, Wait},
     store::{Item, Store},
@@ -37,6 +38,8 @@ pub struct Keeper {
 #[derive(Debug, Default)]
 struct Inner {
     store: Store,
+    /// Where the values are written down as well.
+    journal: Option<Journal>,
     waiting: VecDeque<Parcel>,
     /// A thread sends what waits.
     at_work: bool,
@@ -82,6 +85,9 @@ impl Keeper {
         };
         let mut inner = self.lock();
         inner.store.put(key, item);
+        if let Some(journal) = &inner.journal {
+            journal.put(key, value);
+        }
         self.post(&mut inner, parcel);
     }
 
@@ -112,7 +118,28 @@ impl Keeper {
     pub fn forget(&self, key: &str) {
         let mut inner = self.lock();
         if inner.store.take(key).is_some() {
+            if let Some(journal) = &inner.journal {
+                journal.forget(key);
+            }
             self.post(&mut inner, plain(Word::Forget { key }));
+        }
+    }
+
+    /// From now on writes down all values there, for a manager that comes when the watchdog was killed
+    /// together with this process. Without that file such a one starts everything anew.
+    pub fn write_down(&self, path: PathBuf) {
+        let keeper = self.clone();
+        match Journal::begin(path, move || journal::written(&keeper.lock().store)) {
+            Ok(journal) => self.lock().journal = Some(journal),
+            Err(error) => say(&format!("what is kept cannot be written down: {error}")),
+        }
+    }
+
+    /// Nothing is to be found there any more.
+    pub fn end_journal(&self) {
+        let journal = self.lock().journal.take();
+        if let Some(journal) = journal {
+            journal.end();
         }
     }
 

@@ -55,6 +55,23 @@ fn unknown_apps_are_an_error_with_a_suggestion() {
         let error = shell.fails(&format!("{command} ap"));
         assert!(error.contains("`ap`") && error.contains("`app`"), "{command}: {error}");
     }
+    for line in [
+        "logs ap",
+        "logs ap --nostream",
+        "flush ap",
+        "scale ap 2",
+        "sendSignal USR2 ap",
+        "trigger ap x",
+        "rollback ap",
+        "promote ap",
+        "ports ap",
+        "stop ap --watch",
+        "delete app ap",
+    ] {
+        let error = shell.fails(line);
+        assert!(error.contains("`ap`") && error.contains("`app`"), "{line}: {error}");
+    }
+    assert_eq!(shell.values("app", "/pm2_env/status"), ["online"], "nothing was done");
     let said = shell.tine("restat app");
     assert_eq!((said.code, said.err.contains("'restart'")), (2, true), "{said:?}");
     let said = shell.tine("start app.js --instence 2");

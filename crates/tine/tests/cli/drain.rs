@@ -260,7 +260,7 @@ fn a_connection_for_good_stays_until_the_drains_end_is_cut_and_counted() {
         seen.push(char::from(byte[0]));
     }
     let out = thread::scope(|scope| {
-        let leaving = scope.spawn(|| shell.ok("reload app --drain-timeout 3s"));
+        let leaving = scope.spawn(|| shell.ok("reload app --drain-timeout 6s"));
         let drains = || shell.ok("describe app").contains(" draining");
         assert!(wait_until(|| drains() || leaving.is_finished()));
         let mut echo = [0; 4];

@@ -1,6 +1,7 @@
 //! What people type, with the real program: each test has a home of its own, and leaves nothing.
 #![forbid(unsafe_code)]
 
+mod bad_files;
 mod change;
 mod coverage;
 mod drain;

@@ -291,3 +291,15 @@ fn a_program_of_systemds_says_that_it_is_ready_or_the_reload_fails() {
     shell.ok("reload app --update-env");
     assert!(answers(port, "child"), "{:?}", get(port));
 }
+
+#[test]
+fn a_job_that_is_done_is_done_once_more_by_a_reload() {
+    let shell = Shell::new();
+    shell.write("job.sh", "echo done >>jobs\n");
+    shell.ok("start job.sh --no-autorestart --silent");
+    shell.ok("reload job --silent");
+    let jobs = || std::fs::read_to_string(shell.work().join("jobs")).unwrap_or_default();
+    assert!(wait_until(|| jobs() == "done\ndone\n"), "{}", jobs());
+    assert!(wait_until(|| shell.values("job", "/pm2_env/status") == ["stopped"]));
+    assert_eq!(shell.values("job", "/pm2_env/restart_time"), ["0"], "a start is no restart");
+}

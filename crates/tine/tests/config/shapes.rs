@@ -121,7 +121,7 @@ fn only_some_apps_are_taken_and_an_unknown_one_is_told() {
     };
     assert_eq!(names(&only("web").unwrap()), ["web"]);
     let error = only("wbe").unwrap_err().to_string();
-    assert_eq!(error, "a.json has no app `wbe`; did you mean `web`?; there are api, web");
+    assert_eq!(error, "a.json has no app `wbe`; there are api, web; did you mean `web`?");
 }
 
 #[test]

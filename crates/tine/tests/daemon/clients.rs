@@ -222,7 +222,7 @@ impl<'a> Mount<'a> {
         mount.status().is_ok_and(|status| status.success()).then_some(Self(manager, path))
     }
 
-    fn remount(&self, options: &str) {
+    pub(crate) fn remount(&self, options: &str) {
         let status = Command::new("mount").args(["-o", options]).arg(&self.1).status().unwrap();
         assert!(status.success());
     }

@@ -13,3 +13,4 @@ mod others;
 mod output;
 mod state;
 mod succession;
+mod unusable;

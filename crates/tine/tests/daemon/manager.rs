@@ -117,9 +117,12 @@ impl Manager {
     /// Ends it in whatever way, with its watchdog and all that they have started.
     pub(crate) fn kill(&self) {
         let deadline = Instant::now() + SOON;
-        while let Some(first) = self.pid().filter(|pid| is_manager(*pid)).map(first_of) {
-            // Stopped, so that it cannot have another one follow.
-            let _ = kill_process(first, Signal::STOP);
+        while let Some(pid) = self.pid().filter(|pid| is_manager(*pid)) {
+            let first = first_of(pid);
+            // Stopped, so that it cannot have another one follow, nor that one another worker.
+            for one in [first, pid] {
+                let _ = kill_process(one, Signal::STOP);
+            }
             let members = Table::read(None).unwrap_or_default().members(Some(first), None);
             tree::signal_all(&members, Signal::KILL);
             let _ = kill_process(first, Signal::KILL);

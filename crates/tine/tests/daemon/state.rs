@@ -166,8 +166,10 @@ fn after_a_kill_of_the_watchdog_and_the_manager_nothing_runs_twice_either() {
     let after = manager.until("it runs again", |apps| {
         apps.iter().any(|app| app.workers.iter().all(|it| it.status == Status::Online))
     });
+    assert_eq!((pids(&after[0]), shape(&after)), (pids(&before[0]), shape(&before)));
+    assert!(is_there(old) && is_there(child.unwrap()), "with what it had started");
+    end(&manager);
     assert!(!is_there(old) && !is_there(child.unwrap()), "with what it had started");
-    assert_eq!(shape(&after), shape(&before));
 }
 
 /// Without anybody asking for it.

@@ -35,6 +35,8 @@ pub(super) struct Heir {
     pub(super) record: WorkerRecord,
     pub(super) process: OwnedFd,
     pub(super) ends: BTreeMap<Has, OwnedFd>,
+    /// Into what it holds itself.
+    pub(super) way: Option<OwnedFd>,
     /// `None`: it was started in the last moment.
     pub(super) state: Option<WorkerState>,
     /// Where its trapped calls are written down.
@@ -70,6 +72,7 @@ enum Kind {
     Place(u32),
     Worker(WorkerId),
     WorkerState(WorkerId),
+    WorkerEnds(WorkerId),
     WorkerCalls(WorkerId),
     Listener(ListenerId),
     Group(ListenerId),
@@ -86,6 +89,7 @@ impl Kind {
             ("place", None) => Self::Place(number),
             ("worker", None) => Self::Worker(WorkerId(number)),
             ("worker", Some("state")) => Self::WorkerState(WorkerId(number)),
+            ("worker", Some("ends")) => Self::WorkerEnds(WorkerId(number)),
             ("worker", Some("calls")) => Self::WorkerCalls(WorkerId(number)),
             ("listener", None) => Self::Listener(ListenerId(number)),
             ("listener", Some("group")) => Self::Group(ListenerId(number)),
@@ -100,6 +104,7 @@ impl Kind {
 #[derive(Default)]
 struct Halves {
     states: BTreeMap<WorkerId, WorkerState>,
+    ways: BTreeMap<WorkerId, OwnedFd>,
     calls: BTreeMap<WorkerId, OwnedFd>,
     seats: BTreeMap<SeatId, (SeatRecord, OwnedFd)>,
     now: BTreeMap<SeatId, SeatNow>,
@@ -140,6 +145,7 @@ impl Estate {
             Kind::Place(number) => drop(self.places.insert(number, parse(&kept)?)),
             Kind::Worker(id) => drop(self.workers.insert(id, heir(kept)?)),
             Kind::WorkerState(id) => drop(halves.states.insert(id, parse(&kept)?)),
+            Kind::WorkerEnds(id) => halves.ways.extend([(id, one(kept)?)]),
             Kind::WorkerCalls(id) => drop(halves.calls.insert(id, one(kept)?)),
             Kind::Listener(id) => {
                 self.listeners.insert(id, (parse(&kept)?, kept.descriptors));
@@ -155,6 +161,11 @@ impl Estate {
         for (id, state) in halves.states {
             if let Some(heir) = self.workers.get_mut(&id) {
                 heir.state = Some(state);
+            }
+        }
+        for (id, way) in halves.ways {
+            if let Some(heir) = self.workers.get_mut(&id) {
+                heir.way = Some(way);
             }
         }
         for (id, calls) in halves.calls {
@@ -189,7 +200,7 @@ fn heir(kept: Kept) -> Result<Heir, AdoptError> {
     let mut descriptors = kept.descriptors.into_iter();
     let process = descriptors.next().ok_or_else(lacks)?;
     let ends = record.has.iter().copied().zip(descriptors).collect();
-    Ok(Heir { record, process, ends, state: None, calls: None })
+    Ok(Heir { record, process, ends, way: None, state: None, calls: None })
 }
 
 #[cfg(test)]

@@ -61,7 +61,8 @@ impl Seats {
             reuseport: socket.options.reuseport,
             succeeded: self.succeeded.contains(&seat),
         };
-        Some((SeatRecord { listener: entry.listener }, now, socket.fd.as_fd()))
+        let record = SeatRecord { listener: entry.listener, inode: Some(socket.inode) };
+        Some((record, now, socket.fd.as_fd()))
     }
 
     /// `None`: there is no such listener any more.

@@ -187,7 +187,7 @@ impl App {
     ) -> Result<Option<Turn>, String> {
         let beside = beside(how)?;
         let chosen = || self.slots.values().filter(|slot| which.has(slot.id));
-        let runs = self.runs.is_some() && chosen().any(|slot| slot.wanted);
+        let runs = self.runs.is_some() && chosen().any(|slot| slot.wanted && !slot.is_over());
         let whole = self.slots.values().all(|slot| which.has(slot.id));
         match beside {
             Some(_) if !runs => {

@@ -35,6 +35,8 @@ pub(in crate::daemon) struct Left {
     pub processes: Vec<Mark>,
     /// After what they are taken over.
     pub before: String,
+    /// What of it cannot be taken over, and why.
+    pub lost: Option<String>,
 }
 
 /// A cluster, and what it tells.
@@ -61,6 +63,7 @@ impl App {
     /// What the manager wants of every cluster.
     pub(super) fn manage(&self, settings: &mut Settings) {
         settings.lives_on = true;
+        settings.ends_in_workers = true;
         settings.program.stdio = Stdio::Pipes { input: true };
         settings.owner = Some(self.shared.watchdog);
         settings.keeper = Some(Arc::new(OfApp {
@@ -92,6 +95,10 @@ impl App {
             left.items.extract_if(.., |(key, _)| key.starts_with(actions::OFFER)).collect();
         if left.items.is_empty() {
             // It stood still; but one that was on its way into its place may have got there.
+            if let Some(lost) = &left.lost {
+                let text = format!("could not be taken over, and is started anew: {lost}");
+                self.note(None, "trouble", text);
+            }
             return self.start_anew(&left, None).await;
         }
         let launch = self.launch_of_before().await;
@@ -118,6 +125,10 @@ impl App {
         }
         self.meet_workers().await;
         self.note(None, "adopted", format!("taken over after {}", left.before));
+        if let Some(lost) = left.lost {
+            let text = format!("not all workers could be taken over, others follow them: {lost}");
+            self.note(None, "trouble", text);
+        }
         self.guard(&program);
         self.publish();
     }

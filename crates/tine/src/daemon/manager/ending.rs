@@ -52,6 +52,7 @@ impl Manager {
         self.forget_state(heard).await;
         self.farewell().await;
         self.keeper.forget(left::CONTROL);
+        self.keeper.end_journal();
         let _ = std::fs::remove_file(ways.directory.daemon_socket());
         drop(ways.questions);
         let _ = ways.server.await;

@@ -137,7 +137,7 @@ impl Manager {
 
     /// Goes on with workers that live.
     pub(super) fn take_over(&mut self, alive: Alive) {
-        let Alive { saved, mut store, ends, before } = alive;
+        let Alive { saved, mut store, ends, before, mut lost, .. } = alive;
         let strays = strays::end(&store, self.shared.watchdog);
         if strays > 0 {
             say(&format!("{strays} processes that no app knows of were killed"));
@@ -153,6 +153,7 @@ impl Manager {
                 ends: ends.clone(),
                 processes: app.processes,
                 before: before.clone(),
+                lost: lost.remove(&number),
             };
             let previous = app.previous;
             let plan = crate::daemon::app::Plan {

@@ -113,9 +113,11 @@ fn a_private_port_is_left_to_each_worker() {
     assert!(said.contains("Address already in use"), "the second has none: {said}");
 }
 
-/// Answers nobody, and keeps every connection.
+/// Answers nobody, and keeps every connection until it is gone: Python would close them before, as one
+/// does who has done what was asked.
 const DEAF: &str = "\
-import os, socket, time
+import os, signal, socket
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 heard = socket.create_server(('127.0.0.1', int(os.environ['PORT'])))
 kept = []
 while True:
