@@ -48,6 +48,18 @@ impl Home {
         Self { scratch, launcher }
     }
 
+    /// One of this user's, with these variables in the environment of every command. `{}` in one is the
+    /// [`Self::folder`].
+    #[must_use]
+    pub fn with_env(who: Who, env: &[(&str, &str)]) -> Self {
+        let scratch = Scratch::new(who).expect("/tmp is writable");
+        let folder = scratch.path().display().to_string();
+        let env =
+            env.iter().map(|(name, value)| ((*name).into(), value.replace("{}", &folder).into()));
+        let launcher = Launcher::of(&build::tine(), (who, None), env.collect(), &scratch);
+        Self { scratch, launcher }
+    }
+
     /// Where everything here runs.
     #[must_use]
     pub fn folder(&self) -> &Path {

@@ -1,9 +1,11 @@
 //! What may befall a manager beside its death, under a load whose every answer is compared byte for byte: no
-//! memory, no descriptors, no time of the processor for a while, and no right to take over what it needs.
+//! memory, no descriptors, no time of the processor for a while, a clock that is set, and no right to take over what it needs.
 //!
 //! A full disk, a broken list and a manager that is killed are in `crates/tine/tests/daemon`.
 #![forbid(unsafe_code)]
 
+#[path = "endured/clock.rs"]
+mod clock;
 #[path = "endured/denied.rs"]
 mod denied;
 #[path = "endured/descriptors.rs"]

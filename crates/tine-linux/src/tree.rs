@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     fs, io,
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal};
@@ -52,6 +53,27 @@ pub fn processes() -> io::Result<Vec<Entry>> {
 pub fn entry(pid: Pid) -> io::Result<Entry> {
     let text = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid()))?;
     parse(pid, &text).ok_or_else(|| io::Error::other("cannot make sense of /proc/PID/stat"))
+}
+
+/// How long ago a process began, from its [`Entry::started`]; exact to a hundredth of a second. Nobody can
+/// set the clock by which this is told, and it goes on while the machine sleeps.
+///
+/// # Errors
+///
+/// Where there is no `/proc/uptime`.
+pub fn age(started: u64) -> io::Result<Duration> {
+    let text = fs::read_to_string("/proc/uptime")?;
+    let since_boot = parse_uptime(&text);
+    let up = since_boot.ok_or_else(|| io::Error::other("cannot make sense of /proc/uptime"))?;
+    let started = started.saturating_mul(1000) / rustix::param::clock_ticks_per_second().max(1);
+    Ok(up.saturating_sub(Duration::from_millis(started)))
+}
+
+/// `proc_uptime(5)`: seconds with two digits behind the point, and the time of idleness.
+fn parse_uptime(text: &str) -> Option<Duration> {
+    let (seconds, hundredths) = text.split_whitespace().next()?.split_once('.')?;
+    let millis = 10 * hundredths.parse::<u64>().ok()?;
+    Some(Duration::from_secs(seconds.parse().ok()?) + Duration::from_millis(millis))
 }
 
 /// `proc_pid_stat(5)`: the name in parentheses may hold anything, so count from the last one.
@@ -221,6 +243,16 @@ mod tests {
     fn line(raw: i32, parent: i32, session: i32) -> Entry {
         let parent = Pid::from_raw(parent);
         Entry { pid: pid(raw), parent, session, zombie: false, started: 1 }
+    }
+
+    #[test]
+    fn a_process_has_an_age() {
+        let own = entry(rustix::process::getpid()).unwrap();
+        let (one, other) = (age(own.started).unwrap(), age(own.started + 1).unwrap());
+        assert!(one < Duration::from_hours(24) && other <= age(own.started).unwrap(), "{one:?}");
+        assert_eq!(age(u64::MAX).unwrap(), Duration::ZERO);
+        assert_eq!(parse_uptime("350735.47 234388.90\n"), Some(Duration::from_millis(350_735_470)));
+        assert_eq!(parse_uptime("?"), None);
     }
 
     #[test]

@@ -131,7 +131,10 @@ fn limits_and_files_are_told_as_they_are() {
 #[test]
 fn a_writable_cgroup_really_takes_a_group() {
     match Host::probe().cgroup {
-        CgroupV2::Mounted { own, writable, .. } => {
+        CgroupV2::Mounted { own, writable, missing, .. } => {
+            let known = fs::read_to_string(own.join("cgroup.controllers")).unwrap();
+            let known: Vec<&str> = known.split_whitespace().collect();
+            assert!(missing.iter().all(|controller| !known.contains(&controller.word())));
             let group = own.join(format!("tine-host-test-{}", std::process::id()));
             let made = fs::create_dir(&group).is_ok();
             if made {

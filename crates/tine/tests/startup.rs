@@ -55,6 +55,18 @@ fn a_dry_run_shows_the_unit_and_systemd_finds_nothing_wrong_with_it() {
 }
 
 #[test]
+fn the_same_is_to_be_had_as_json() {
+    let words = ["startup", "systemd", "--dry-run", "-u", "root", "--hp", "/srv/roots", "--json"];
+    let output = tine(&words, Path::new("/srv/tine"));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert_eq!((&told["user"], &told["done"]), (&"root".into(), &false.into()));
+    assert_eq!(told["file"], told["steps"][0]["write"]);
+    let unit = told["steps"][0]["text"].as_str().expect("the unit");
+    assert!(unit.contains("Environment=\"TINE_HOME=/srv/roots/.tine\""), "{unit}");
+    assert_eq!(told["steps"][1]["run"][0], "systemctl");
+}
+
+#[test]
 fn openrc_gets_a_script_that_a_shell_understands() {
     let words = ["startup", "openrc", "--dry-run", "-u", "root", "--hp", "/srv/roots"];
     let output = tine(&words, Path::new("/srv/tine"));

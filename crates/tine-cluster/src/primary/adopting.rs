@@ -251,7 +251,9 @@ impl Task {
 /// When it was started, by this process's clock.
 fn born(worker: &mut Worker, record: &WorkerRecord) {
     worker.started_at = UNIX_EPOCH + Duration::from_millis(record.at);
-    let lived = SystemTime::now().duration_since(worker.started_at).unwrap_or_default();
+    // The clock may have been set since then.
+    let by_clock = || SystemTime::now().duration_since(worker.started_at).unwrap_or_default();
+    let lived = tine_linux::tree::age(record.started).unwrap_or_else(|_| by_clock());
     let now = Instant::now();
     worker.started = now.checked_sub(lived).unwrap_or(now);
 }

@@ -1,10 +1,13 @@
 //! Where cgroup v2 is, and whether this user may make groups in its own.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use crate::cgroup::Hierarchy;
+use crate::cgroup::{Controller, Hierarchy};
 
 /// The unified hierarchy as this process sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub enum CgroupV2 {
         own: PathBuf,
         /// Groups can be made in it and processes moved there: root's, or delegated.
         writable: bool,
+        /// Controllers that this process's group does not have: nothing can be limited by them.
+        missing: Vec<Controller>,
     },
 }
 
@@ -35,11 +40,17 @@ pub fn cgroup_v2() -> CgroupV2 {
     let Some(Hierarchy { mount, own }) = Hierarchy::find() else { return CgroupV2::NotMounted };
     match own {
         Some(own) => {
-            let writable = is_writable(&own);
-            CgroupV2::Mounted { mount, own, writable }
+            let (writable, missing) = (is_writable(&own), missing(&own));
+            CgroupV2::Mounted { mount, own, writable, missing }
         }
         None => CgroupV2::OwnHidden { mount },
     }
+}
+
+fn missing(own: &Path) -> Vec<Controller> {
+    let known = fs::read_to_string(own.join("cgroup.controllers")).unwrap_or_default();
+    let is_missing = |it: &Controller| !known.split_whitespace().any(|word| word == it.word());
+    [Controller::Memory, Controller::Cpu, Controller::Pids].into_iter().filter(is_missing).collect()
 }
 
 /// Both are needed: the directory to make groups, `cgroup.procs` to move processes out of it.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
-use super::print;
+use super::{print, print_json};
 use crate::{
     client::Client,
     daemon::{self, Begin},
@@ -23,6 +23,7 @@ Examples:
 /// Arguments of `tine daemon`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "options of a command line")]
 pub struct Args {
     /// Stay in the foreground, for a service manager such as systemd
     #[arg(long)]
@@ -30,6 +31,9 @@ pub struct Args {
     /// Start the saved apps, as `tine resurrect` does
     #[arg(long, requires = "foreground")]
     resurrect: bool,
+    /// Print JSON: the manager's pid
+    #[arg(long, conflicts_with = "foreground")]
+    json: bool,
     /// Become the manager, apart from the caller; says on standard output when it answers
     #[arg(long, hide = true, conflicts_with = "foreground")]
     detached: bool,
@@ -56,7 +60,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     if !args.foreground && !args.detached {
         let client = Client::connect_or_start(&home)?;
-        print(&format!("the manager runs with pid {}\n", client.manager_pid()))?;
+        if args.json {
+            print_json(&serde_json::json!({ "pid": client.manager_pid() }))?;
+        } else {
+            print(&format!("the manager runs with pid {}\n", client.manager_pid()))?;
+        }
         return Ok(ExitCode::SUCCESS);
     }
     super::run::check_outside()?;

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use super::print;
+use super::{print, print_json};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,6 +27,9 @@ pub struct Args {
     /// Which file
     #[arg(value_enum, default_value = "tine")]
     kind: Kind,
+    /// Print JSON: the file's name
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -58,6 +61,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         file => file.with_context(|| format!("make {name} in this directory"))?,
     };
     file.write_all(text.as_bytes()).with_context(|| format!("write {name}"))?;
-    print(&format!("{name} is written; edit it, then: tine start\n"))?;
+    if args.json {
+        print_json(&serde_json::json!({ "written": name }))?;
+    } else {
+        print(&format!("{name} is written; edit it, then: tine start\n"))?;
+    }
     Ok(ExitCode::SUCCESS)
 }

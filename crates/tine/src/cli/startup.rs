@@ -10,9 +10,10 @@ use std::{
 
 use anyhow::{Context, bail};
 use rustix::process::{geteuid, getuid};
+use serde_json::{Value, json};
 use tine_linux::account::{Account, account_of_name, account_of_uid};
 
-use super::print;
+use super::{print, print_json};
 use crate::{
     boot::{Init, Service, Step},
     home::Home,
@@ -48,6 +49,9 @@ pub struct Args {
     /// Show what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
+    /// Print JSON: the service's file, and the steps
+    #[arg(long)]
+    json: bool,
 }
 
 /// It becomes the name of a file.
@@ -70,12 +74,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (init, service) = find(args)?;
     let steps = service.install(init);
     if args.dry_run {
-        return show(&steps);
+        return show(args, (init, &service), &steps);
     }
     if needs_root(init) {
         return Ok(tell_root("startup", args, &service));
     }
     carry_out(&steps)?;
+    if args.json {
+        return show(args, (init, &service), &steps);
+    }
     print(&format!(
         "installed {} ({init}): it starts the apps of {} at boot\n\
          Now `tine save` whenever the apps that run are those that shall come back.\n",
@@ -98,12 +105,15 @@ pub fn undo(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let steps = service.remove(init);
     if args.dry_run {
-        return show(&steps);
+        return show(args, (init, &service), &steps);
     }
     if needs_root(init) {
         return Ok(tell_root("unstartup", args, &service));
     }
     carry_out(&steps)?;
+    if args.json {
+        return show(args, (init, &service), &steps);
+    }
     print(&format!("removed {}; apps that run go on\n", file.display()))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -193,10 +203,31 @@ fn tell_root(command: &str, args: &Args, service: &Service) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn show(steps: &[Step]) -> anyhow::Result<ExitCode> {
-    let text: String = steps.iter().map(Step::to_string).collect();
-    print(&format!("would\n{text}"))?;
+fn show(
+    args: &Args,
+    (init, service): (Init, &Service),
+    steps: &[Step],
+) -> anyhow::Result<ExitCode> {
+    if args.json {
+        print_json(&json!({
+            "init": init.to_string(), "file": service.file(init), "user": service.user,
+            "done": !args.dry_run, "steps": steps.iter().map(step).collect::<Vec<_>>(),
+        }))?;
+    } else {
+        let text: String = steps.iter().map(Step::to_string).collect();
+        print(&format!("would\n{text}"))?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn step(step: &Step) -> Value {
+    match step {
+        Step::Write { path, text, mode } => {
+            json!({ "write": path, "text": text, "mode": format!("{mode:04o}") })
+        }
+        Step::Remove(path) => json!({ "remove": path }),
+        Step::Run(words, may_fail) => json!({ "run": words, "may_fail": may_fail }),
+    }
 }
 
 fn carry_out(steps: &[Step]) -> anyhow::Result<()> {

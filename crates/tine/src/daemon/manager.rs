@@ -24,7 +24,7 @@ use tokio::sync::{broadcast, mpsc};
 use super::{
     Ready,
     app::{self, Card, Handle, Plan, Shared},
-    events::now,
+    events::{began, now},
     left::{self, Left},
     lock::Lock,
     signals::{Inbox, Sent},
@@ -274,7 +274,7 @@ impl Manager {
         ManagerView {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            started_at: self.started_at,
+            started_at: began(self.started_at, Mark::of(rustix::process::getpid())),
             home: self.shared.home.root().to_owned(),
             apps: u32::try_from(self.apps.len()).unwrap_or(u32::MAX),
             taken_over_after: self.before.clone(),

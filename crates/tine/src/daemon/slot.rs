@@ -11,7 +11,7 @@ use tine_cluster::id::WorkerId;
 use tine_linux::process::Exit;
 
 use super::{
-    events::now,
+    events::{began, now},
     state::{Mark, SavedWorker},
 };
 use crate::api::apps::Status;
@@ -281,6 +281,12 @@ impl Slot {
 
     pub(super) fn waits(&mut self, delay: Duration) {
         self.empty = Empty::Waiting { until: Instant::now() + delay };
+    }
+
+    /// When its worker began, or the last one did, in milliseconds since 1970 by the clock as it is set now.
+    pub(super) fn began(&self) -> Option<u64> {
+        let at = self.started_at?;
+        Some(began(at, self.current.and_then(|running| running.mark)))
     }
 
     pub(super) fn saved(&self) -> SavedWorker {

@@ -134,6 +134,33 @@ fn a_file_of_another_day_is_set_aside_before_the_next_line() {
 }
 
 #[test]
+fn a_clock_that_is_set_has_a_file_set_aside_once_and_none_is_lost() {
+    let folder = Folder::new();
+    let mut writing = Writing::new(&folder);
+    writing.settings.rotation.age = Some(Millis::from_secs(3600));
+    writing.write("before\n");
+    writing.now += Duration::from_hours(6);
+    for line in ["later\n", "later still\n", "and later\n"] {
+        writing.write(line);
+    }
+    writing.now -= Duration::from_hours(12);
+    for line in ["earlier\n", "earlier still\n"] {
+        writing.write(line);
+    }
+    writing.pass(Duration::from_hours(1));
+    writing.write("an hour later\n");
+    assert_eq!(
+        writing.texts(),
+        [
+            "before\n",
+            "later\nlater still\nand later\n",
+            "earlier\nearlier still\n",
+            "an hour later\n"
+        ]
+    );
+}
+
+#[test]
 fn a_file_that_was_moved_away_is_made_anew_within_a_second_or_when_told() {
     let folder = Folder::new();
     let mut writing = Writing::new(&folder);

@@ -324,4 +324,35 @@ mod tests {
         assert!(!alarm.look(at("2026-11-20T12:00:00Z")));
         assert_eq!(shown(alarm.next()), "2026-11-21T03:00:00+00:00");
     }
+
+    /// Looks as whoever holds the alarm does, for so long; gives how often it went off.
+    fn live(alarm: &mut Alarm, now: &mut SystemTime, time: Duration) -> u32 {
+        let (until, mut count) = (*now + time, 0);
+        while *now < until {
+            // Never at once again and again.
+            *now += alarm.wait(*now).max(Duration::from_millis(1));
+            count += u32::from(alarm.look(*now));
+        }
+        count
+    }
+
+    #[test]
+    fn however_the_clock_is_set_the_alarm_goes_off_as_often_as_time_goes_by_and_goes_on() {
+        let minutes = [360, -360, 4, -4, -4, -4, 61, -61, 43_200, -43_200, 5, -5, -6, 1440];
+        for pattern in ["*/10 * * * *", "30 * * * *", "*/5 * * * * *"] {
+            let mut now = at("2026-11-22T02:29:50Z");
+            let mut alarm = Alarm::new(Schedule::parse(pattern, Some("UTC")).unwrap(), now);
+            let usual = live(&mut alarm.clone(), &mut now.clone(), Duration::from_hours(2));
+            for minutes in minutes {
+                let by = Duration::from_mins(i64::unsigned_abs(minutes));
+                now = if minutes > 0 { now + by } else { now - by };
+                let count = live(&mut alarm, &mut now, Duration::from_hours(2));
+                // Once for what was passed over. None while the clock comes to where it was, or until it is
+                // looked at.
+                let lost = 2 + usual / 8;
+                assert!(count <= usual + 2, "{pattern} {minutes}: {count} of {usual}");
+                assert!(count + lost >= usual, "{pattern} {minutes}: {count} of {usual}");
+            }
+        }
+    }
 }

@@ -79,10 +79,8 @@ impl Keeper {
     pub fn put(&self, key: &str, value: &[u8], descriptors: &[BorrowedFd<'_>]) {
         let (parcel, item) = match (parcel(key, value, descriptors), Item::of(value, descriptors)) {
             (Ok(parcel), Ok(item)) => (parcel, item),
-            // Without it the next manager replaces what this one cannot hand over.
             (Err(error), _) | (_, Err(error)) => {
-                say(&format!("`{key}` cannot be kept for a next manager: {error}"));
-                return self.forget(key);
+                return self.put_lent((key, value), descriptors, &error);
             }
         };
         let mut inner = self.lock();
@@ -91,6 +89,29 @@ impl Keeper {
             journal.put(key, value);
         }
         self.post(&mut inner, parcel);
+    }
+
+    /// There are no descriptors for copies: the watchdog gets those that are lent, at once or not at all. Who
+    /// becomes the watchdog itself lacks it then.
+    fn put_lent(
+        &self,
+        (key, value): (&str, &[u8]),
+        descriptors: &[BorrowedFd<'_>],
+        error: &io::Error,
+    ) {
+        if value.len() <= LARGEST_VALUE {
+            let mut inner = self.lock();
+            let bytes = Word::Put { key, value }.encode();
+            // Nothing overtakes what waits.
+            if !inner.at_work && packet::send(&self.line, &bytes, descriptors, Wait::Never).is_ok()
+            {
+                inner.store.take(key);
+                return;
+            }
+        }
+        // Without it the next manager replaces what this one cannot hand over.
+        say(&format!("`{key}` cannot be kept for a next manager: {error}"));
+        self.forget(key);
     }
 
     /// Keeps it no longer.
@@ -254,6 +275,25 @@ mod tests {
         let files = packet.descriptors.into_iter().map(packet::read_file);
         let files: io::Result<Vec<_>> = files.collect();
         assert_eq!(files.expect("files"), [value, b"held".to_vec()]);
+    }
+
+    #[test]
+    fn without_descriptors_for_copies_those_that_are_lent_are_sent_unless_something_waits() {
+        let (line, other) = packet::pair().expect("a pair");
+        let keeper = Keeper::new(line, Store::default());
+        let lacks = io::Error::from(rustix::io::Errno::MFILE);
+        let held = packet::file_of(b"held").expect("a file");
+        keeper.put_lent(("key", b"value"), &[held.as_fd()], &lacks);
+        let mut room = packet::buffer();
+        let packet = next(&other, &mut room);
+        let expected = Word::Put { key: "key", value: b"value" };
+        assert_eq!(Word::decode(&room[..packet.length]), Ok(expected));
+        let files = packet.descriptors.into_iter().map(packet::read_file);
+        assert_eq!(files.collect::<io::Result<Vec<_>>>().expect("files"), [b"held".to_vec()]);
+        keeper.put("old", b"older", &[]);
+        keeper.lock().at_work = true;
+        keeper.put_lent(("old", b"new"), &[], &lacks);
+        assert_eq!(keeper.copies().expect("copies").count(), 0, "it is forgotten");
     }
 
     #[test]

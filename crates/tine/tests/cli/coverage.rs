@@ -104,3 +104,19 @@ fn every_option_of_every_command_is_typed_by_a_test() {
     }
     assert!(untested.is_empty(), "in no test:\n{}", untested.join("\n"));
 }
+
+/// What shows a program's own output, or is a text for another program already.
+const NO_JSON: [&str; 6] = ["attach", "completion", "help", "man", "run", "top"];
+
+#[test]
+fn every_command_that_prints_can_print_json() {
+    let mut cli = Cli::command();
+    cli.build();
+    let has_json = |command: &&Command| {
+        let alone = NO_JSON.contains(&command.get_name());
+        alone || command.get_arguments().any(|arg| arg.get_long() == Some("json"))
+    };
+    let missing: Vec<_> = cli.get_subcommands().filter(|it| !has_json(it)).collect();
+    let missing: Vec<_> = missing.iter().map(|command| command.get_name()).collect();
+    assert!(missing.is_empty(), "no --json: {missing:?}");
+}

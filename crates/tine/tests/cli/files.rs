@@ -97,3 +97,50 @@ fn some_apps_of_a_file_are_stopped_and_deleted() {
     assert!(shell.fails("stop apps.json --only three").contains("there are one, two"));
     assert_eq!(shell.jlist().len(), 2);
 }
+
+#[test]
+fn what_is_no_longer_in_the_file_is_gone_with_the_next_start() {
+    let mut shell = Shell::new();
+    shell.set("KEPT", "of the shell");
+    let file = |env: &str, more: &str| {
+        shell.write(
+            "tine.toml",
+            &format!("[app.a]\nscript = 'sleep'\nargs = '1000'\n{more}\nenv = {env}\n"),
+        );
+    };
+    let environ = || {
+        let pid = shell.values("a", "/pid").remove(0);
+        std::fs::read_to_string(format!("/proc/{pid}/environ")).expect("the worker runs")
+    };
+    file("{ ONE = '1', TWO = '2' }", "nice = 3");
+    shell.ok("start tine.toml --silent");
+    assert!(environ().contains("TWO=2") && environ().contains("KEPT=of the shell"));
+    for command in ["restart", "reload", "startOrReload"] {
+        file("{ ONE = 'one' }", "");
+        shell.ok(&format!("{command} tine.toml --silent"));
+        assert!(environ().contains("ONE=one") && !environ().contains("TWO="), "{command}");
+        assert!(!shell.ok("describe a").contains("nice"), "{command}");
+        file("{ ONE = '1', TWO = '2' }", "nice = 3");
+        shell.ok(&format!("{command} tine.toml --silent"));
+        assert!(
+            environ().contains("TWO=2") && shell.ok("describe a").contains("nice"),
+            "{command}"
+        );
+    }
+    let other = [("KEPT".to_owned(), String::new()), ("NEW".to_owned(), "new".to_owned())];
+    shell.with(&other, &["restart", "tine.toml", "--silent"]);
+    assert!(environ().contains("KEPT=of the shell") && !environ().contains("NEW="));
+    shell.with(&other, &["restart", "tine.toml", "--update-env", "--silent"]);
+    assert!(!environ().contains("of the shell") && environ().contains("NEW=new"));
+}
+
+#[test]
+fn a_procfile_is_a_file_of_apps() {
+    let shell = Shell::new();
+    shell.write("Procfile", "# two\nweb: sleep 1000\nworker: sleep 2000 --\n");
+    shell.ok("start Procfile --only web --silent");
+    shell.ok("stop Procfile --only web --silent");
+    shell.ok("start --only web --silent");
+    assert_eq!(shell.values("web", "/pm2_env/status"), ["online"]);
+    assert_eq!(shell.jlist().len(), 1);
+}

@@ -124,7 +124,31 @@ fn commands_that_print_can_print_json() {
         "ports",
         "doctor",
         "restart app",
+        "reload app",
+        "scale app 2",
+        "scale app 1",
+        "sendSignal WINCH app",
+        "send --json 1 hello",
+        "flush",
+        "reloadLogs",
+        "reset app",
+        "save",
+        "resurrect",
+        "cleardump",
+        "init",
+        "start",
+        "apply tine.toml --dry-run",
+        "daemon",
+        "startup systemd --dry-run",
+        "stop app",
+        "start app",
+        "update",
+        "delete app",
+        "kill",
     ] {
+        if command == "start" {
+            shell.write("tine.toml", "[app.more]\nscript = 'sleep'\nargs = '1000'\n");
+        }
         let said = shell.tine(&format!("{command} --json"));
         assert!(serde_json::from_str::<Value>(&said.out).is_ok(), "{command}: {said:?}");
     }

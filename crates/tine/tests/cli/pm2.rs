@@ -84,3 +84,40 @@ fn a_day_of_pm2_goes_by_with_tine() {
         assert!(out.contains(wanted.trim()), "{typed}\nout: {out}\nerr: {err}");
     }
 }
+
+/// Every option of pm2 7.0.4's `start`, in each of its spellings, with a value where it takes one.
+const OPTIONS: &str = "\
+-s;--silent;--ext js;-n x;--name x;-m;--mini-list;--interpreter node;--interpreter-args --harmony;\
+--node-args --harmony;-o o.log;--output o.log;-e e.log;--error e.log;-l;-l a.log;--log a.log;--filter-env;\
+--filter-env A;--log-type json;--log-date-format YYYY;--time;--disable-logs;--env production;-a;--update-env;\
+-f;--force;-i 2;-i max;-i 0;-i -1;--instances 2;--parallel 2;--shutdown-with-message;-p a.pid;--pid a.pid;\
+-k 1600;--kill-timeout 1600;--listen-timeout 3000;--max-memory-restart 200M;--restart-delay 100;\
+--exp-backoff-restart-delay 100;-x;--execute-command;--max-restarts 3;-u root;--user root;--uid root;\
+--gid root;--namespace n;--cwd .;--hp /root;--wait-ip;--service-name x;-c * * * * *;--cron * * * * *;\
+--cron-restart * * * * *;--cron-restart 0;-w;--write;--source-map-support;--disable-source-map-support;\
+--only x;--wait-ready;--merge-logs;--watch;--watch src;--ignore-watch x;--watch-delay 1000;--no-color;\
+--no-vizion;--no-autostart;--no-autorestart;--stop-exit-codes 0;--no-treekill;--no-pmx;--no-automation;\
+--trace;--disable-trace;--sort name:desc;--attach;--v8;--event-loop-inspector;--deep-monitoring";
+
+#[test]
+fn every_option_of_pm2s_start_is_taken() {
+    let shell = Shell::new();
+    for option in OPTIONS.split(';') {
+        // A cron expression is one word.
+        let (name, value) = option.split_once(' ').unwrap_or((option, ""));
+        for words in [vec![name, value], vec![&*format!("{name}={value}")]] {
+            let short_or_bare = value.is_empty() || !name.starts_with("--");
+            if words.len() == 1 && short_or_bare {
+                continue;
+            }
+            let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+            let before = shell.words(&[&["start", "no-file.js"], &*words].concat());
+            assert!(
+                before.code == 1 && before.err.contains("neither a file"),
+                "{option}: {before:?}"
+            );
+        }
+    }
+    let said = shell.fails("start app.js --no-daemon");
+    assert!(said.contains("it is `tine run`"), "{said}");
+}

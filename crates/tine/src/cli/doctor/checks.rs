@@ -1,6 +1,9 @@
 //! Each thing that is looked at: state, and why it matters where something is missing.
 
-use tine_linux::host::{Ability, BtfFile, CgroupV2, Host};
+use tine_linux::{
+    cgroup::Controller,
+    host::{Ability, BtfFile, CgroupV2, Host},
+};
 
 use super::remedy;
 use crate::api::doctor::{
@@ -181,8 +184,8 @@ fn cgroup(host: &Host) -> Check {
     let why = "without a group of its own a worker's processes are found by session and parent, \
                which one that forks twice can leave";
     match &host.cgroup {
-        CgroupV2::Mounted { own, writable: true, .. } => {
-            well(CheckName::CgroupV2, format!("{}, writable", own.display()))
+        CgroupV2::Mounted { own, writable: true, missing, .. } => {
+            limits(well(CheckName::CgroupV2, format!("{}, writable", own.display())), missing)
         }
         CgroupV2::Mounted { own, writable: false, .. } => well(
             CheckName::CgroupV2,
@@ -197,6 +200,19 @@ fn cgroup(host: &Host) -> Check {
             well(CheckName::CgroupV2, "not mounted").lacks(Limited, why, remedy::no_cgroup(host))
         }
     }
+}
+
+/// Groups can be made, but not every limit of them is kept.
+fn limits(check: Check, missing: &[Controller]) -> Check {
+    if missing.is_empty() {
+        return check;
+    }
+    let words: Vec<&str> = missing.iter().map(|controller| controller.word()).collect();
+    let why = format!(
+        "no controller of {} is in it: `limits` of an app are not kept, which its events tell",
+        words.join(", ")
+    );
+    check.lacks(Limited, &why, Vec::new())
 }
 
 fn somaxconn(host: &Host) -> Check {

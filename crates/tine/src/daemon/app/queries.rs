@@ -139,7 +139,7 @@ impl App {
             restarts: slot.counts.total,
             restarts_by_reason: slot.counts.by_reason.clone(),
             unstable_restarts: slot.counts.unstable,
-            started_at: slot.started_at,
+            started_at: slot.began(),
             created_at: slot.created_at,
             exit_code: slot.exit_code,
             cut: slot.cut,

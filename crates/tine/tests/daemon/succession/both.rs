@@ -73,6 +73,7 @@ fn both_killed_cost_nothing(language: &str) {
     let load = Load::on(port);
     load.served_by_all(&pids(&before[0]));
     kill_both(&manager, 2);
+    let asked = load.asked();
     load.served_by_all(&pids(&before[0]));
     assert!(workers(&before[0]).into_iter().all(is_there));
     let output = manager.tine(&["ls"]);
@@ -85,7 +86,7 @@ fn both_killed_cost_nothing(language: &str) {
     load.served_by_all(&pids(&after[0]));
     everything_works(&manager, &load, language);
     let served = load.end();
-    wrote(&after[0], &served);
+    wrote(&after[0], &since(&served, asked));
     succeeds(&manager, &AppRequest::Stop(targets(&["all"])));
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "nobody listens");
     assert!(workers(&before[0]).into_iter().all(|pid| !is_there(pid)));

@@ -21,6 +21,7 @@ type Shared = Arc<Mutex<Vec<String>>>;
 /// Requests with a connection each, until it is ended.
 pub(crate) struct Load {
     port: u16,
+    number: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     served: Shared,
     failed: Shared,
@@ -31,6 +32,7 @@ impl Load {
     pub(crate) fn on(port: u16) -> Self {
         let (stop, number) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (served, failed): (Shared, Shared) = Default::default();
+        let next = Arc::clone(&number);
         let client = |_| {
             let (stop, number) = (Arc::clone(&stop), Arc::clone(&number));
             let (served, failed) = (Arc::clone(&served), Arc::clone(&failed));
@@ -47,7 +49,12 @@ impl Load {
             })
         };
         let clients = (0..CLIENTS).map(client).collect();
-        Self { port, stop, served, failed, clients }
+        Self { port, number: next, stop, served, failed, clients }
+    }
+
+    /// How many requests have begun. The next one has this number.
+    pub(crate) fn asked(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
     }
 
     /// Waits until each of these has answered, and nobody else is asked for.
