@@ -9,9 +9,9 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel},
     thread,
     time::{Duration, Instant},
 };
@@ -26,6 +26,8 @@ use crate::daemon::{boot, say};
 const VERSION: u32 = 1;
 /// It is written anew when it is so much longer than it needs to be.
 const SLACK: usize = 1 << 20;
+/// In the place of its first byte: what follows is not to be read.
+const NOT_VALID: &[u8] = b"#";
 /// What could not be written is tried again after this.
 const AGAIN: Duration = Duration::from_secs(1);
 const STACK: usize = 128 << 10;
@@ -121,7 +123,7 @@ struct Writer {
 impl Writer {
     fn run(mut self, heard: &Receiver<Word>) {
         self.write(&[]);
-        while let Ok(word) = heard.recv() {
+        while let Some(word) = self.next(heard) {
             let mut text = Vec::new();
             for word in std::iter::once(word).chain(heard.try_iter()) {
                 match word {
@@ -137,7 +139,18 @@ impl Writer {
         }
     }
 
-    /// A disk that is full is said once. A file that lacks something is worse than none.
+    /// Nothing, when it is time to try again.
+    fn next(&self, heard: &Receiver<Word>) -> Option<Word> {
+        let Some(due) = self.due else { return heard.recv().ok() };
+        match heard.recv_timeout(due.saturating_duration_since(Instant::now())) {
+            Ok(word) => Some(word),
+            Err(RecvTimeoutError::Timeout) => Some(Word::Line(Vec::new())),
+            Err(RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    /// A disk that is full is said once. A file that lacks something is worse than none; but the room that
+    /// it takes is not given away, for it will be needed.
     fn write(&mut self, text: &[u8]) {
         let now = Instant::now();
         if self.due.is_some_and(|due| now < due) {
@@ -145,7 +158,9 @@ impl Writer {
         }
         if let Err(error) = self.append(text) {
             self.file = None;
-            let _ = fs::remove_file(&self.path);
+            // Of a manager before, perhaps.
+            let file = OpenOptions::new().write(true).open(&self.path);
+            let _ = file.and_then(|file| file.write_all_at(NOT_VALID, 0));
             if self.due.replace(now + AGAIN).is_none() {
                 say(&format!("{} cannot be written: {error}", self.path.display()));
             }
@@ -197,7 +212,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Values>> {
     };
     let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
     let mut lines = text[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let head = lines.next().map(serde_json::from_slice::<Head>).transpose()?;
+    let head = lines.next().and_then(|line| serde_json::from_slice::<Head>(line).ok());
     if !head.is_some_and(|head| head.is_ours()) {
         return Ok(None);
     }
@@ -263,7 +278,9 @@ mod tests {
         fs::write(&path, &text).unwrap();
         assert!(read(&path).unwrap().unwrap().keys().eq(["one"]) && is_there(&path));
         let other = String::from_utf8(text).unwrap().replace(&boot(), "other");
-        fs::write(&path, other).unwrap();
+        fs::write(&path, &other).unwrap();
+        assert!(read(&path).unwrap().is_none() && !is_there(&path));
+        fs::write(&path, other.replacen('{', "#", 1)).unwrap();
         assert!(read(&path).unwrap().is_none() && !is_there(&path));
         fs::remove_file(&path).unwrap();
     }
