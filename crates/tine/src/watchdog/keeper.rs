@@ -106,6 +106,9 @@ impl Keeper {
             if !inner.at_work && packet::send(&self.line, &bytes, descriptors, Wait::Never).is_ok()
             {
                 inner.store.take(key);
+                if let Some(journal) = &inner.journal {
+                    journal.put(key, value);
+                }
                 return;
             }
         }

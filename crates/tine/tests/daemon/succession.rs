@@ -262,7 +262,9 @@ fn a_manager_that_is_stopped_costs_no_request_and_commands_wait() {
     assert!(!command.is_finished(), "it waits");
     kill_process(pid, Signal::CONT).unwrap();
     assert!(command.join().unwrap().unwrap());
-    load.end();
+    let served = load.end();
+    // What was written meanwhile has waited.
+    wrote(&manager.list()[0], &served);
 }
 
 #[test]
