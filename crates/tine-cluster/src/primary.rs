@@ -74,6 +74,7 @@ mod taken;
 mod task;
 mod telling;
 mod trap;
+mod unfinished;
 mod unwanted;
 mod watch;
 mod worker;

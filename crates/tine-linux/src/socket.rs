@@ -4,6 +4,7 @@ use std::{
     io,
     mem::MaybeUninit,
     os::fd::{AsFd, AsRawFd},
+    time::Duration,
 };
 
 use crate::{
@@ -62,6 +63,37 @@ pub fn is_idle_connection(socket: impl AsFd) -> io::Result<bool> {
     let never_answered = info.tcpi_bytes_received > 0 && info.tcpi_data_segs_out == 0;
     let streams = received.saturating_sub(sent) >= STREAM && info.tcpi_bytes_received > 0;
     Ok(unread == 0 && info.tcpi_unacked == 0 && answered && !never_answered && !streams)
+}
+
+/// What went over a TCP connection since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exchange {
+    /// Bytes that came in.
+    pub received: u64,
+    /// Bytes that went out and have arrived.
+    pub sent: u64,
+    /// Segments with data that came in.
+    pub segments_in: u32,
+    /// Segments with data that went out, those that were sent again included.
+    pub segments_out: u32,
+    /// Since the last byte went out; to a tick of the kernel's clock.
+    pub quiet: Duration,
+}
+
+/// `getsockopt(TCP_INFO)` — what has gone over it so far.
+///
+/// # Errors
+///
+/// When it is no TCP connection.
+pub fn exchange(socket: impl AsFd) -> io::Result<Exchange> {
+    let info = tcp_info(socket)?;
+    Ok(Exchange {
+        received: info.tcpi_bytes_received,
+        sent: info.tcpi_bytes_acked,
+        segments_in: info.tcpi_data_segs_in,
+        segments_out: info.tcpi_data_segs_out,
+        quiet: Duration::from_millis(info.tcpi_last_data_sent.into()),
+    })
 }
 
 /// How many bytes have come in over a TCP connection since it was made.

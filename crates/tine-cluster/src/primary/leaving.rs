@@ -17,7 +17,7 @@ use tine_linux::{
     socket,
 };
 
-use super::worker::Worker;
+use super::{unfinished::Answers, worker::Worker};
 
 /// A handshake that has not ended by then is that of a client that has gone: the kernel has asked
 /// after it four times.
@@ -32,6 +32,7 @@ pub(super) struct Leaving {
     pub(super) cut: Option<Cut>,
     pub(super) handshakes: Handshakes,
     kept: Option<Kept>,
+    answers: Answers,
 }
 
 /// Connections that are not to end by themselves, and the processes that were looked at for them.
@@ -101,7 +102,9 @@ pub(super) fn look(worker: &mut Worker, members: &[Pid], (look, last_call): (Loo
         return 0;
     }
     let first = look == Look::CloseAfterNode && worker.leaving.kept.is_none();
-    let kept = worker.leaving.kept.get_or_insert_default();
+    let Leaving { kept, answers, .. } = &mut worker.leaving;
+    let kept = kept.get_or_insert_default();
+    let mut how = How { answers, at: Instant::now(), last_call };
     let mut count = 0;
     for (pid, number, inode) in members.iter().flat_map(|pid| sockets(*pid)) {
         if !open.contains(&inode) {
@@ -111,8 +114,8 @@ pub(super) fn look(worker: &mut Worker, members: &[Pid], (look, last_call): (Loo
         // What may not be looked at ends by itself, or at the drain's end.
         let _ = match look {
             Look::Count => Ok(()),
-            Look::Close => close_if_idle(pid, number, last_call),
-            Look::CloseAfterNode => keep_or_close((pid, number, inode), (kept, first), last_call),
+            Look::Close => close_if_idle((pid, number, inode), &mut how),
+            Look::CloseAfterNode => keep_or_close((pid, number, inode), (kept, first), &mut how),
         };
     }
     count
@@ -151,17 +154,31 @@ fn duplicate(pid: Pid, number: i32) -> io::Result<OwnedFd> {
     foreign::duplicate(&Process::open(pid)?, number)
 }
 
-fn close_if_idle(pid: Pid, number: i32, last_call: bool) -> io::Result<()> {
-    close_one_if_idle(&duplicate(pid, number)?, last_call)
+/// What tells which connections are idle, at one look at all of a worker's.
+struct How<'a> {
+    answers: &'a mut Answers,
+    at: Instant,
+    last_call: bool,
 }
 
-fn close_one_if_idle(connection: &OwnedFd, last_call: bool) -> io::Result<()> {
-    let idle = if socket::is_unix(connection)? {
-        last_call && rustix::io::ioctl_fionread(connection)? == 0
-    } else {
-        socket::is_idle_connection(connection)?
-    };
-    if idle {
+impl How<'_> {
+    fn is_idle(&mut self, connection: &OwnedFd, inode: Inode) -> io::Result<bool> {
+        if socket::is_unix(connection)? {
+            return Ok(self.last_call && rustix::io::ioctl_fionread(connection)? == 0);
+        }
+        let exchange = socket::exchange(connection)?;
+        let rests = socket::is_idle_connection(connection)?;
+        let goes_on = self.answers.may_go_on(inode, (exchange, rests), self.at);
+        Ok(rests && (self.last_call || !goes_on))
+    }
+}
+
+fn close_if_idle((pid, number, inode): (Pid, i32, Inode), how: &mut How<'_>) -> io::Result<()> {
+    close_one_if_idle(&duplicate(pid, number)?, inode, how)
+}
+
+fn close_one_if_idle(connection: &OwnedFd, inode: Inode, how: &mut How<'_>) -> io::Result<()> {
+    if how.is_idle(connection, inode)? {
         rustix::net::shutdown(connection, Shutdown::Read)?;
     }
     Ok(())
@@ -172,11 +189,11 @@ fn close_one_if_idle(connection: &OwnedFd, last_call: bool) -> io::Result<()> {
 fn keep_or_close(
     (pid, number, inode): (Pid, i32, Inode),
     (kept, first): (&mut Kept, bool),
-    last_call: bool,
+    how: &mut How<'_>,
 ) -> io::Result<()> {
     let connection = duplicate(pid, number)?;
     if socket::is_unix(&connection)? {
-        return close_one_if_idle(&connection, last_call);
+        return close_one_if_idle(&connection, inode, how);
     }
     let received = socket::bytes_received(&connection)?;
     if first && socket::is_idle_connection(&connection)? {
@@ -191,7 +208,7 @@ fn keep_or_close(
         }
         kept.remove(&inode);
     }
-    close_one_if_idle(&connection, last_call)
+    close_one_if_idle(&connection, inode, how)
 }
 
 #[cfg(test)]

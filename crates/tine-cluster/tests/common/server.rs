@@ -28,6 +28,7 @@ pub(crate) fn serves() -> ExitCode {
     let address = (Ipv4Addr::LOCALHOST, port);
     match mode.as_str() {
         "plain" => plain(&TcpListener::bind(address).unwrap()),
+        "parts" => parts(&TcpListener::bind(address).unwrap()),
         "native" => native(address, false),
         "ready" => native(address, true),
         "notifies" => notifies(address),
@@ -49,6 +50,25 @@ fn ends(code: i32) -> ! {
 fn plain(listener: &TcpListener) {
     loop {
         drop(answer(listener.accept().unwrap().0));
+    }
+}
+
+fn parts(listener: &TcpListener) {
+    loop {
+        // Whoever hangs up has no answer.
+        drop(answer_in_parts(listener.accept().unwrap().0));
+    }
+}
+
+/// Says its second word when it has heard nothing for a while, and gives up where the client seems to
+/// have gone, as nginx does.
+fn answer_in_parts(mut client: TcpStream) -> io::Result<()> {
+    client.read_exact(&mut [0; 4])?;
+    client.write_all(b"one")?;
+    client.set_read_timeout(Some(Duration::from_millis(500)))?;
+    match client.read(&mut [0]) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => client.write_all(b" two"),
+        other => other.map(drop),
     }
 }
 
