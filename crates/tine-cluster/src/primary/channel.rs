@@ -5,10 +5,13 @@
 //!  Task ◀──News─── channel task ◀──lines── worker
 //! ```
 
+mod gone;
 mod orders;
 mod session;
 mod talk;
 
+use gone::Gone;
+pub(super) use gone::Mark;
 use session::Session;
 
 use std::{
@@ -118,6 +121,7 @@ pub(super) struct Channel {
     orders: mpsc::UnboundedSender<Order>,
     post: mpsc::Sender<Letter>,
     dialect: Dialect,
+    gone: Gone,
 }
 
 impl Channel {
@@ -127,8 +131,19 @@ impl Channel {
     }
 
     pub(super) fn say(&self, order: Order) {
+        self.gone.said();
         // A closed channel has told so, or is about to.
         let _ = self.orders.send(order);
+    }
+
+    /// All that was said so far.
+    pub(super) fn mark(&self) -> Mark {
+        self.gone.mark()
+    }
+
+    /// Whether that has left this process.
+    pub(super) fn is_out(&self, mark: Mark) -> bool {
+        self.gone.is_out(mark)
     }
 
     pub(super) fn read_to_end(&self) {
@@ -148,6 +163,7 @@ pub(super) fn open(
     let session = Session::begin(dialect, since);
     let (orders, inbox) = mpsc::unbounded_channel();
     let (post, mail) = mpsc::channel(LETTERS);
+    let gone = Gone::default();
     let task = ChannelTask {
         worker,
         session,
@@ -159,9 +175,11 @@ pub(super) fn open(
         letters: Letters::default(),
         budget: Budget::new(),
         ending: false,
+        carried_out: 0,
+        gone: gone.clone(),
     };
     tokio::spawn(task.run(inbox));
-    Ok(Channel { orders, post, dialect })
+    Ok(Channel { orders, post, dialect, gone })
 }
 
 struct ChannelTask {
@@ -178,6 +196,9 @@ struct ChannelTask {
     letters: Letters,
     budget: Budget,
     ending: bool,
+    /// So many orders are in the socket or in the outbox.
+    carried_out: u64,
+    gone: Gone,
 }
 
 /// What the channel's loop wakes up for.
@@ -257,7 +278,7 @@ impl ChannelTask {
         self.letters.went(queued - self.session.queued());
         match flushed {
             // What cannot be said any more is known by the end of what is heard.
-            Flushed::All | Flushed::Closed => {}
+            Flushed::All | Flushed::Closed => self.gone.sent(self.carried_out),
             Flushed::WouldBlock => {
                 let twin = self.socket.get_ref().try_clone()?;
                 self.full = Some(ready::watch(twin, Interest::WRITABLE)?);

@@ -23,9 +23,9 @@ use super::{
 };
 use crate::id::{ListenerId, SeatId, WorkerId};
 
-/// A worker counts as ready for a successor when it has been so for this long: the answer by which it can
-/// listen may still be on its way when it is first taken to be.
-const SETTLED: Duration = Duration::from_millis(1);
+/// A worker counts as ready for a successor when the answer by which it can listen has gone out, which may be a
+/// while after it is first taken to be. So long after a look at that follows the next.
+const SETTLING: Duration = Duration::from_millis(5);
 
 /// What the keeper knows, and what it does not know yet.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Keeping {
         self.settling.values().min().copied()
     }
 
-    /// Those that have been ready for long enough by now.
+    /// Those that are to be looked at again by now.
     fn settle(&mut self, now: Instant) {
         let settled = self.settling.extract_if(.., |_, at| *at <= now);
         self.workers.extend(settled.map(|(worker, _)| worker));
@@ -230,10 +230,9 @@ impl Task {
         let Some(mut state) = self.worker_state(id) else {
             return self.forget_worker(id);
         };
-        let since = self.workers.get(&id).and_then(|worker| worker.ready_since);
-        if let Some(at) = since.map(|since| since + SETTLED).filter(|at| *at > Instant::now()) {
+        if self.workers.get(&id).is_some_and(Worker::waits_for_an_answer) {
             state.ready = false;
-            self.keeping.settling.insert(id, at);
+            self.keeping.settling.insert(id, Instant::now() + SETTLING);
         }
         self.keeping.put(format!("{key}/state"), &state, &[]);
     }

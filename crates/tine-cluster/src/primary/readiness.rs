@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
-use super::{event::What, task::Task};
+use super::{channel::Channel, event::What, task::Task};
 use crate::{
     core::{ready::Signs, worker::Event as LifeEvent},
     id::{ListenerId, SeatId, WorkerId},
@@ -61,7 +61,7 @@ impl Task {
     pub(super) fn is_ready_now(&mut self, id: WorkerId) {
         self.unready.workers.remove(&id);
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        worker.ready_since.get_or_insert_with(Instant::now);
+        worker.ready_behind = worker.channel.as_ref().map(Channel::mark);
         if !std::mem::replace(&mut worker.ready, true) {
             self.tell(id, What::Ready);
         }

@@ -20,7 +20,7 @@ use tine_linux::{
 };
 
 use super::{
-    channel::Channel,
+    channel::{Channel, Mark},
     ends::Ends,
     event::{ListeningAddress, Output, What},
     leaving::Leaving,
@@ -75,8 +75,8 @@ pub(super) struct Worker {
     pub(super) notify: Option<notify::Watch>,
     /// It is ready.
     pub(super) ready: bool,
-    /// Since when, if that was in this process.
-    pub(super) ready_since: Option<Instant>,
+    /// What it had been told then, if that was by this process.
+    pub(super) ready_behind: Option<Mark>,
     /// It was not ready in time, and was told to go for it.
     pub(super) is_late: bool,
     /// Its owner wants another one in its place as soon as it has gone.
@@ -169,7 +169,7 @@ impl Worker {
             said_ready: false,
             notify: None,
             ready: false,
-            ready_since: None,
+            ready_behind: None,
             is_late: false,
             is_followed: false,
             disconnecting: false,
@@ -253,6 +253,11 @@ impl Worker {
         let reused = self.exit.is_some() && table.contains(self.pid());
         let leader = (!reused).then(|| self.pid());
         table.members(leader, Some(&self.mark))
+    }
+
+    /// Whether it was told how it can serve, and that is still in this process.
+    pub(super) fn waits_for_an_answer(&self) -> bool {
+        self.channel.as_ref().zip(self.ready_behind).is_some_and(|(it, mark)| !it.is_out(mark))
     }
 
     /// Sends the stop signal to the first process.

@@ -24,6 +24,7 @@ impl ChannelTask {
 
     /// `false`: this was the last one.
     fn carry_out(&mut self, order: Order) -> Result<bool, QueueFull> {
+        self.carried_out += 1;
         match order {
             Order::ReadToEnd => {
                 self.ending = true;
