@@ -56,7 +56,7 @@ mod alone {
         eventually("the manager answers", || desk.ask(["ping"]).code == Some(0));
 
         let measured = length() / 2;
-        churn(&desk, seed, WARM_UP.max(length() - measured));
+        churn(&desk, seed, WARM_UP.max(measured));
         settled(&tine);
         emptied(&tine);
         let before = Size::of(tine.manager());
