@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::spawn;
+
 /// The real `tine`: `$TINE_BIN`, or built now beside the tests.
 pub(crate) fn tine() -> PathBuf {
     match env::var_os("TINE_BIN") {
@@ -123,7 +125,7 @@ fn once(source: &Path, made: &Path, build: impl FnOnce()) {
 }
 
 fn succeed(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let output = spawn::output(command).unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {}\n{error}", output.status);
 }

@@ -13,6 +13,7 @@ use crate::desk::Desk;
 use crate::process::{self, MARK, Process};
 use crate::run::Launcher;
 use crate::scratch::Scratch;
+use crate::spawn;
 use crate::tine::{Exit, eventually};
 use crate::who::{Who, search_path};
 
@@ -115,7 +116,7 @@ impl Home {
         let mut own = self.command("setsid");
         own.arg(command.get_program()).args(command.get_args());
         own.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        own.stdout(file.try_clone()?).stderr(file).spawn()
+        spawn::spawn(own.stdout(file.try_clone()?).stderr(file))
     }
 
     /// The pid of the background manager, when one runs.

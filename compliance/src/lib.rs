@@ -31,6 +31,7 @@ mod program;
 mod run;
 mod scratch;
 mod serving;
+pub mod spawn;
 mod tine;
 mod who;
 

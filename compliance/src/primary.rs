@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::process::{self, MARK, Process};
 use crate::scratch::Scratch;
-use crate::{DEADLINE, Who, build, free_port};
+use crate::{DEADLINE, Who, build, free_port, spawn};
 
 pub use command::Fork;
 pub use compare::{compare, compare_on, compare_started, play};
@@ -192,7 +192,8 @@ impl Primary {
         let client = self.write("client.js", script);
         let mut command = Command::new(&self.interpreter.path);
         command.arg(client).args(args.iter().map(|arg| arg.to_string())).current_dir(self.folder());
-        let output = command.env(MARK, self.scratch.mark()).output().expect("it is installed");
+        let output =
+            spawn::output(command.env(MARK, self.scratch.mark())).expect("it is installed");
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "the client failed: {error}\n{}", self.transcript);
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
@@ -267,7 +268,8 @@ fn spawn(
     };
     command.env_remove("NODE_CLUSTER_SCHED_POLICY").env(MARK, scratch.mark());
     command.current_dir(scratch.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut child =
+        spawn::spawn(&mut command).unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let stdout = child.stdout.take().expect("it was asked to be a pipe");
     let (sender, lines) = channel();
     thread::spawn(move || read(stdout, &sender));

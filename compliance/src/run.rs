@@ -8,6 +8,7 @@ use crate::build;
 use crate::output::Output;
 use crate::process::MARK;
 use crate::scratch::Scratch;
+use crate::spawn;
 use crate::tine::Tine;
 use crate::who::{NOBODY, Who, is_open_to_all, search_path};
 
@@ -163,7 +164,8 @@ impl Launcher {
     ) -> (std::process::Child, Output) {
         let mut command = self.command(folder, through);
         command.args(args).env(MARK, mark);
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut child =
+            spawn::spawn(&mut command).unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = child.stdout.take().expect("it was asked to be a pipe");
         let stderr = child.stderr.take().expect("it was asked to be a pipe");
         (child, Output::collect(stdout, stderr))

@@ -8,6 +8,7 @@ use std::process::{self, Command};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::build;
+use crate::spawn;
 use crate::who::{NOBODY, Who};
 
 /// The folder; removed when dropped.
@@ -92,7 +93,7 @@ fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     if fs::metadata(from)?.permissions().mode() & 0o111 == 0 {
         return fs::copy(from, to).map(drop);
     }
-    let status = Command::new("cp").arg("--").args([from, to]).status()?;
+    let status = spawn::spawn(Command::new("cp").arg("--").args([from, to]))?.wait()?;
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("cp: {status}"))) }
 }
 

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::sync::OnceLock;
 
-use compliance::{Primary, skip};
+use compliance::{Primary, skip, spawn};
 use serde_json::Value;
 
 use crate::clients::V4;
@@ -20,7 +20,8 @@ fn certificate() -> Option<&'static (String, String)> {
     let made = MADE.get_or_init(|| {
         let arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
                          -subj /CN=localhost -keyout - -out -";
-        let output = Command::new("openssl").args(arguments.split_whitespace()).output().ok()?;
+        let output =
+            spawn::output(Command::new("openssl").args(arguments.split_whitespace())).ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
         let begin = text.find("-----BEGIN CERTIFICATE-----")?;
         Some((text[..begin].to_owned(), text[begin..].to_owned()))

@@ -33,6 +33,15 @@ impl Order {
         self.position(seat).and_then(|index| u32::try_from(index).ok())
     }
 
+    /// The index that means this seat now and also when `leaving` has left. The last one has none: it
+    /// is to move.
+    #[must_use]
+    pub fn steady_index(&self, seat: SeatId, leaving: SeatId) -> Option<u32> {
+        let mut after = self.clone();
+        after.left(leaving);
+        self.index(seat).filter(|index| after.index(seat) == Some(*index))
+    }
+
     fn position(&self, seat: SeatId) -> Option<usize> {
         self.seats.iter().position(|other| *other == seat)
     }
@@ -59,6 +68,19 @@ mod tests {
         assert_eq!(indexes, [Some(0), None, Some(2), Some(1)]);
         order.left(SeatId(2));
         assert_eq!(order.seats(), [SeatId(0), SeatId(3)]);
+    }
+
+    #[test]
+    fn all_but_the_last_keep_their_index_when_one_leaves() {
+        let mut order = Order::default();
+        (0..4).for_each(|n| order.joined(SeatId(n)));
+        let steady = |leaving| (0..4).map(|n| order.steady_index(SeatId(n), leaving)).collect();
+        let of: Vec<_> = steady(SeatId(1));
+        assert_eq!(of, [Some(0), None, Some(2), None]);
+        let of: Vec<_> = steady(SeatId(3));
+        assert_eq!(of, [Some(0), Some(1), Some(2), None], "nobody moves");
+        let of: Vec<_> = steady(SeatId(9));
+        assert_eq!(of, [Some(0), Some(1), Some(2), Some(3)], "it is no member");
     }
 
     #[test]

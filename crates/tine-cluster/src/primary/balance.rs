@@ -187,12 +187,39 @@ impl Group {
             Self::Ebpf(slots) => slots.rotate(seats),
             Self::Cbpf { draw, order } => {
                 let table: Vec<u32> = seats.iter().filter_map(|seat| order.index(*seat)).collect();
-                let program = reuseport::program(*draw, &table)?;
-                reuseport::attach(any, &program).map_err(GroupError::Attach)
+                attach(*draw, &table, any)
             }
             // Until it is loaded, the kernel's hash chooses.
             Self::Loading { .. } | Self::Plain => Ok(()),
         }
+    }
+
+    /// The same before `leaving` is closed, so that nothing goes astray until [`Self::rotate`] is told
+    /// what has become of the others: a classic program means them by their place in the kernel's order,
+    /// and the last of them moves in that moment. Its turns are another's meanwhile.
+    pub(super) fn rotate_without(
+        &mut self,
+        leaving: SeatId,
+        seats: &[SeatId],
+        any: impl AsFd,
+    ) -> Result<(), GroupError> {
+        if let Self::Cbpf { draw, order } = self {
+            let steady = seats.iter().map(|seat| order.steady_index(*seat, leaving));
+            if let Some(other) = steady.clone().flatten().next() {
+                let table: Vec<u32> = steady.map(|index| index.unwrap_or(other)).collect();
+                return attach(*draw, &table, any);
+            }
+        }
+        self.rotate(seats, any)
+    }
+
+    /// Whether no connection goes astray when `leaving` is closed while these are in rotation. In the moment
+    /// in which a classic program means nobody the kernel's hash chooses, among all who are left.
+    pub(super) fn can_do_without(&self, leaving: SeatId, seats: &[SeatId]) -> bool {
+        let Self::Cbpf { order, .. } = self else { return true };
+        let mut others = order.seats().iter().filter(|seat| **seat != leaving);
+        others.all(|seat| seats.contains(seat))
+            || seats.iter().any(|seat| order.steady_index(*seat, leaving).is_some())
     }
 
     /// Connections that the seat was given so far; `None` where nobody counts.
@@ -215,6 +242,11 @@ impl Group {
     pub(super) const fn migrates(&self) -> bool {
         matches!(self, Self::Ebpf(_))
     }
+}
+
+fn attach(draw: Draw, table: &[u32], any: impl AsFd) -> Result<(), GroupError> {
+    let program = reuseport::program(draw, table)?;
+    reuseport::attach(any, &program).map_err(GroupError::Attach)
 }
 
 const fn balance(policy: Policy) -> Balance {
@@ -277,5 +309,72 @@ impl Slots {
     fn free(&self) -> Option<Slot> {
         let used: std::collections::BTreeSet<Slot> = self.of.values().copied().collect();
         (0..Slot::COUNT).filter_map(Slot::new).find(|slot| !used.contains(slot))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+
+    use rustix::net::{
+        AddressFamily, Shutdown, SocketType, bind, listen, shutdown, socket, sockopt,
+    };
+
+    use super::*;
+
+    /// Sockets of one port, in the kernel's order, and the port.
+    fn members(count: u32) -> (Vec<OwnedFd>, u16) {
+        let mut address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+        let members = (0..count).map(|_| {
+            let member = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+            sockopt::set_socket_reuseport(&member, true).unwrap();
+            bind(&member, &address).unwrap();
+            listen(&member, 4096).unwrap();
+            address = rustix::net::getsockname(&member).unwrap().try_into().unwrap();
+            member
+        });
+        (members.collect(), address.port())
+    }
+
+    fn queue(member: &OwnedFd) -> u32 {
+        tine_linux::socket::accept_queue(member).unwrap().length
+    }
+
+    #[test]
+    fn between_the_end_of_one_socket_and_the_next_word_to_the_kernel_nothing_goes_astray() {
+        let (members, port) = members(4);
+        let mut group = Group::cbpf(Policy::Random, Order::default());
+        for (seat, member) in (0..).map(SeatId).zip(&members) {
+            group.joined(seat, member).unwrap();
+        }
+        let serving = [SeatId(2), SeatId(3)];
+        assert!(group.can_do_without(SeatId(0), &serving));
+        group.rotate_without(SeatId(0), &serving, &members[2]).unwrap();
+        shutdown(&members[0], Shutdown::Both).unwrap();
+        let clients = (0..64).map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap());
+        let clients: Vec<TcpStream> = clients.collect();
+        let queues: Vec<u32> = members[1..].iter().map(queue).collect();
+        assert_eq!(queues, [0, 64, 0]);
+        group.left(SeatId(0)).unwrap();
+        group.rotate(&serving, &members[2]).unwrap();
+        let more = (0..64).map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap());
+        let more: Vec<TcpStream> = more.collect();
+        let queues: Vec<u32> = members[1..].iter().map(queue).collect();
+        assert!(queues[0] == 0 && queues[2] > 0, "{queues:?}");
+        assert_eq!(queues[1..].iter().sum::<u32>() as usize, clients.len() + more.len());
+    }
+
+    #[test]
+    fn a_socket_stays_whose_end_would_leave_the_choice_to_chance() {
+        let mut group = Group::cbpf(Policy::Random, Order::default());
+        let any = rustix::event::eventfd(0, rustix::event::EventfdFlags::empty()).unwrap();
+        (0..3).for_each(|seat| group.joined(SeatId(seat), &any).unwrap());
+        let can = |group: &Group, seat| group.can_do_without(SeatId(seat), &[SeatId(2)]);
+        assert!(!can(&group, 0), "the only one that serves would move, beside one that does not");
+        group.joined(SeatId(3), &any).unwrap();
+        assert!(can(&group, 0), "another moves");
+        group.left(SeatId(3)).unwrap();
+        group.left(SeatId(1)).unwrap();
+        assert!(can(&group, 0), "only one is left, whoever chooses");
     }
 }

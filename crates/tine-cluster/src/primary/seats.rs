@@ -1,5 +1,6 @@
 //! The sockets behind the registry's seats, and the groups that they form.
 
+mod close;
 mod kept;
 mod looks;
 
@@ -205,6 +206,9 @@ impl Seats {
         self.registry.listens(seat);
         self.touched.seat(seat);
         self.move_the_waiting(seat);
+        if let Some(listener) = self.registry.seat(seat).map(|seat| seat.listener) {
+            self.close_the_spent_of(listener);
+        }
         self.rotate_of(seat)
     }
 
@@ -253,27 +257,6 @@ impl Seats {
         self.listener_of(seat).map(|(_, listener)| listener.key.transport)
     }
 
-    /// When a seat is to be closed.
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.closing.poll_timeout()
-    }
-
-    /// Closes what nobody has taken in time.
-    pub(super) fn close_due(&mut self, now: Instant) -> Result<(), GroupError> {
-        for seat in self.closing.take_due(now) {
-            if self.spent.contains_key(&seat) {
-                self.close_spent(seat, now)?;
-                continue;
-            }
-            let state = self.registry.seat(seat).map(|seat| seat.state);
-            let is_left = state == Some(SeatState::Waiting) && self.can_close(seat);
-            if self.succeeded.remove(&seat) || is_left {
-                self.close(seat)?;
-            }
-        }
-        Ok(())
-    }
-
     /// What would come to the old seat waits in the new one, as soon as the old one drains.
     pub(super) fn succeed(&mut self, old: SeatId, new: SeatId) {
         self.registry.waits(new);
@@ -297,21 +280,6 @@ impl Seats {
         self.groups.get(&listener).is_some_and(Group::has_a_rotation)
     }
 
-    /// Whether nothing is lost when the seat closes.
-    pub(super) fn can_close(&self, seat: SeatId) -> bool {
-        let Some((listener, info)) = self.listener_of(seat) else { return true };
-        if !self.has_others(seat) {
-            return false;
-        }
-        match info.key.transport {
-            // Datagrams that reach a socket nobody reads are lost: the others must get them.
-            Transport::Udp => true,
-            // An empty queue is not enough: handshakes may be under way, and would be reset.
-            Transport::Tcp => self.migrates(listener),
-            Transport::UnixStream | Transport::UnixSeqPacket | Transport::UnixDatagram => false,
-        }
-    }
-
     /// Whether another seat of the listener gets connections.
     pub(super) fn has_others(&self, seat: SeatId) -> bool {
         let listener = self.registry.seat(seat).map(|seat| seat.listener);
@@ -329,37 +297,6 @@ impl Seats {
         self.registry.rest(seat);
         self.touched.seat(seat);
         self.rotate_of(seat)
-    }
-
-    /// Closes the seat's socket. With eBPF the kernel moves its queue to the others.
-    pub(super) fn close(&mut self, seat: SeatId) -> Result<(), GroupError> {
-        let Some(listener) = self.registry.seat(seat).map(|seat| seat.listener) else {
-            return Ok(());
-        };
-        self.touched.seat(seat);
-        self.touched.group(listener);
-        // Migration asks the program, which must not answer with the seat that closes.
-        self.registry.let_go_of_all(seat);
-        self.rotate_of(seat)?;
-        self.succeeded.remove(&seat);
-        self.spent.remove(&seat);
-        let last = self.registry.remove_seat(seat);
-        if let Some(Socket { fd, .. }) = self.sockets.remove(&seat) {
-            looks::stop_listening(&fd);
-        }
-        let left = self.groups.get_mut(&listener).map_or(Ok(()), |group| group.left(seat));
-        if last {
-            self.groups.remove(&listener);
-            self.touched.listener(listener);
-            return left;
-        }
-        left.and_then(|()| self.rotate(listener))
-    }
-
-    /// Closes the socket and keeps the seat: its listener is still spoken of.
-    pub(super) fn close_socket(&mut self, seat: SeatId) {
-        self.touched.seat(seat);
-        self.sockets.remove(&seat);
     }
 
     /// Tells the kernel who is in rotation for the listener of `seat`.

@@ -2,7 +2,8 @@
 //!
 //! Such a seat is in no rotation and is given to nobody; it is closed when nothing can be lost with it.
 //! Where the kernel moves what waits in a seat that closes, that is as soon as another seat serves.
-//! Elsewhere its queue has to be empty, and the handshakes that had begun must have ended.
+//! Elsewhere its queue has to be empty, the handshakes that had begun must have ended, and no connection
+//! may go astray while the others move up in the kernel's order.
 
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::{
     address::Transport,
-    id::{SeatId, WorkerId},
+    id::{ListenerId, SeatId, WorkerId},
 };
 
 impl Seats {
@@ -52,7 +53,19 @@ impl Seats {
             self.closing.left(seat, now);
             return Ok(());
         }
-        self.close(seat)
+        // Else it stays, out of rotation, until others have come or gone.
+        if self.can_do_without(seat) { self.close(seat) } else { Ok(()) }
+    }
+
+    /// Others have come or gone there: those that stayed are looked at again.
+    pub(super) fn close_the_spent_of(&mut self, listener: ListenerId) {
+        let now = Instant::now();
+        let of =
+            |seat: &SeatId| self.registry.seat(*seat).is_some_and(|it| it.listener == listener);
+        let stayed: Vec<SeatId> = self.spent.keys().copied().filter(of).collect();
+        for seat in stayed {
+            self.closing.left(seat, now);
+        }
     }
 
     /// Whether the kernel moves what waits in this seat when it closes.
