@@ -194,7 +194,7 @@ impl Task {
         if !self.stopping && !seats.iter().any(ends_there) {
             return false;
         }
-        let now = leaving::handshakes(worker.ports.iter().copied());
+        let now = leaving::handshakes(&worker.ports);
         worker.leaving.handshakes.go_on(&now)
     }
 }

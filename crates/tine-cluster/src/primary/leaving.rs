@@ -2,7 +2,7 @@
 //! began before it left, and connections.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     fs, io,
     net::SocketAddr,
     os::fd::OwnedFd,
@@ -13,7 +13,7 @@ use rustix::{net::Shutdown, process::Pid};
 use tine_linux::{
     foreign,
     process::Process,
-    sock_diag::{self, Inode, TcpState},
+    sock_diag::{self, Inode, TcpConnection, TcpState},
     socket,
 };
 
@@ -24,6 +24,9 @@ use super::{unfinished::Answers, worker::Worker};
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// No request of HTTP is as short; a word of another protocol often is.
 const SHORTER_THAN_A_REQUEST: u64 = 16;
+
+/// More ports than this are looked for among all connections.
+const ANSWERS: usize = 4;
 
 /// What is known of a worker that leaves.
 #[derive(Debug, Default)]
@@ -77,10 +80,21 @@ impl Handshakes {
 }
 
 /// The handshakes that go on at these ports.
-pub(super) fn handshakes(ports: impl IntoIterator<Item = u16>) -> HashSet<Handshake> {
-    let all = ports.into_iter().filter_map(|port| sock_diag::tcp_connections(Some(port)).ok());
-    let begun = all.flatten().filter(|it| it.state == TcpState::SynReceived);
+pub(super) fn handshakes(ports: &BTreeSet<u16>) -> HashSet<Handshake> {
+    let begun = at(ports).into_iter().filter(|it| it.state == TcpState::SynReceived);
     begun.map(|it| (it.local, it.peer)).collect()
+}
+
+/// All connections at these ports. For each answer the kernel goes over all connections that there are, those
+/// in `TIME_WAIT` too, which takes it milliseconds: many ports are looked for in one.
+fn at(ports: &BTreeSet<u16>) -> Vec<TcpConnection> {
+    if ports.len() <= ANSWERS {
+        let all = ports.iter().filter_map(|port| sock_diag::tcp_connections(Some(*port)).ok());
+        return all.flatten().collect();
+    }
+    let mut all = sock_diag::tcp_connections(None).unwrap_or_default();
+    all.retain(|connection| ports.contains(&connection.local.port()));
+    all
 }
 
 /// What is done with connections that are looked at.
@@ -123,8 +137,7 @@ pub(super) fn look(worker: &mut Worker, members: &[Pid], (look, last_call): (Loo
 
 /// The connections that came in by the worker's listeners, whoever holds them.
 fn connections(worker: &Worker) -> HashSet<Inode> {
-    let tcp = worker.ports.iter().filter_map(|port| sock_diag::tcp_connections(Some(*port)).ok());
-    let open = tcp.flatten().filter(|connection| {
+    let open = at(&worker.ports).into_iter().filter(|connection| {
         matches!(connection.state, TcpState::Established | TcpState::CloseWait)
     });
     let mut all: HashSet<Inode> = open.map(|connection| connection.inode).collect();
@@ -213,7 +226,27 @@ fn keep_or_close(
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
     use super::*;
+
+    #[test]
+    fn of_few_ports_and_of_many_the_connections_are_found_and_no_others() {
+        let listeners: Vec<_> =
+            (0..=ANSWERS).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
+        let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+        let connect = |listener| TcpStream::connect((Ipv4Addr::LOCALHOST, port(listener))).unwrap();
+        let clients: Vec<TcpStream> = listeners.iter().map(connect).collect();
+        let found = |ports: BTreeSet<u16>| {
+            at(&ports).iter().map(|it| (it.local.port(), it.peer.port())).collect::<BTreeSet<_>>()
+        };
+        let all = || listeners.iter().zip(&clients);
+        let open: BTreeSet<_> =
+            all().map(|(one, client)| (port(one), client.local_addr().unwrap().port())).collect();
+        assert_eq!(found(listeners.iter().map(port).collect()), open);
+        let one = open.first().copied().unwrap();
+        assert_eq!(found([one.0].into()), [one].into());
+    }
 
     fn handshake(port: u16) -> Handshake {
         let local = SocketAddr::from(([127, 0, 0, 1], 80));

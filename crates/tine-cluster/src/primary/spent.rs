@@ -75,7 +75,7 @@ impl Seats {
 
     fn has_handshakes(&mut self, seat: SeatId) -> bool {
         let port = self.listener_of(seat).and_then(|(_, it)| it.key.endpoint.port());
-        let begun = leaving::handshakes(port);
+        let begun = leaving::handshakes(&port.into_iter().collect());
         self.spent.get_mut(&seat).is_some_and(|handshakes| handshakes.go_on(&begun))
     }
 }
