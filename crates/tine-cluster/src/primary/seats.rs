@@ -314,15 +314,21 @@ impl Seats {
         group.rotate(&seats, &socket.fd)
     }
 
-    /// The seats in rotation. If there are none, those that wait for a worker: better a connection
-    /// that waits than one on a seat whose worker is leaving.
+    /// The seats in rotation. If there are none, one that waits for a worker, or whose worker is about to
+    /// listen: better a connection that waits than one on a seat whose worker is leaving. Only one, which the
+    /// next worker takes: nobody is to wait for that whose predecessor is the last to finish.
     fn rotation(&self, listener: ListenerId) -> Vec<SeatId> {
         let seats = self.registry.rotation(listener);
         if !seats.is_empty() {
             return seats;
         }
-        let waiting = self.registry.seats_of(listener);
-        waiting.filter(|(_, s)| s.state == SeatState::Waiting).map(|(seat, _)| seat).collect()
+        let is_next = |(id, seat): &(SeatId, &Seat)| match seat.state {
+            SeatState::Waiting => true,
+            SeatState::Joining => self.is_in_the_group(*id),
+            SeatState::InRotation | SeatState::Draining => false,
+        };
+        let next = self.registry.seats_of(listener).find(is_next);
+        next.map(|(seat, _)| seat).into_iter().collect()
     }
 
     /// Forgets a listener whose first seat did not come about.

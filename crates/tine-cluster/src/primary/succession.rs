@@ -15,6 +15,9 @@ use crate::{
     id::{ListenerId, SeatId, WorkerId},
 };
 
+/// How many connections may wait for a successor, unless `net.core.somaxconn` is less.
+const QUEUE: u32 = 4096;
+
 impl Task {
     /// To be called before these workers, who have successors, are told to go.
     pub(super) fn lead_to_successors(&mut self, leavers: &BTreeSet<WorkerId>) {
@@ -87,7 +90,8 @@ impl Seats {
         sockopt::set_socket_reuseport(&new, true)?;
         rustix::net::bind(&new, &address)?;
         let queue = tine_linux::socket::accept_queue(old)?;
-        rustix::net::listen(&new, i32::try_from(queue.limit).unwrap_or(i32::MAX))?;
+        // All clients wait in one such seat; its worker's own `listen` sets the limit that it wants.
+        rustix::net::listen(&new, i32::try_from(queue.limit.max(QUEUE)).unwrap_or(i32::MAX))?;
         Ok(Some(new))
     }
 }

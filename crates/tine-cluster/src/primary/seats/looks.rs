@@ -50,6 +50,11 @@ impl Seats {
         tine_linux::socket::accept_queue(socket).ok().map(|queue| queue.length)
     }
 
+    /// Whether the seat's socket listens, be it for a worker that has not called `listen` yet.
+    pub(super) fn is_in_the_group(&self, seat: SeatId) -> bool {
+        self.socket(seat).is_some_and(|socket| sockopt::socket_acceptconn(socket) == Ok(true))
+    }
+
     /// Whether there is no listener.
     pub(in crate::primary) fn is_empty(&self) -> bool {
         self.sockets.is_empty()
