@@ -8,12 +8,7 @@ mod common;
 #[path = "common/server.rs"]
 mod server;
 
-use std::{
-    collections::BTreeSet,
-    io::{Read, Write},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{process::ExitCode, time::Duration};
 
 use common::{Tested, soon};
 use server::{Clients, connect, finish, free_port, program};
@@ -257,32 +252,6 @@ async fn who_connects_while_the_only_worker_finishes_waits_for_the_next_one() {
     // It may have accepted this in the moment in which it had finished the other.
     let answer = soon(answer).await.unwrap();
     assert!(answer == new || answer == old, "{answer}");
-}
-
-#[tokio::test]
-async fn nobody_waits_for_the_last_worker_to_finish_where_another_is_back() {
-    let port = free_port();
-    let mut settings = settings("plain", port, 3);
-    (settings.policy, settings.mechanism) = (Policy::Random, Some(Mechanism::KernelCbpf));
-    let mut tested = start(settings).await;
-    let mut busy = connect(port).unwrap();
-    busy.write_all(b"wh").unwrap();
-    let cluster = tested.cluster.clone();
-    let restart = tokio::spawn(async move { cluster.restart().await });
-    tested.until(|event| matches!(event.what, What::Draining).then_some(())).await;
-    let late = tokio::task::spawn_blocking(move || {
-        let late: Vec<_> = (0..24).map(|_| connect(port).unwrap()).collect();
-        late.into_iter().map(|client| finish(client).unwrap()).collect::<BTreeSet<_>>()
-    });
-    for _ in 0..2 {
-        tested.until(is_ready).await;
-    }
-    let served = soon(late).await.unwrap();
-    busy.write_all(b"o?").unwrap();
-    let mut old = String::new();
-    busy.read_to_string(&mut old).unwrap();
-    assert!(!served.contains(&old.parse().unwrap()), "{served:?} {old}");
-    soon(restart).await.unwrap().unwrap();
 }
 
 #[tokio::test]

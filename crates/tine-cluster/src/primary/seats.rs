@@ -5,6 +5,7 @@ mod kept;
 mod looks;
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -69,7 +70,22 @@ impl Seats {
 
     /// What `worker` gets that asks for `key`.
     pub(super) fn claim(&self, key: &ListenKey, worker: WorkerId) -> Claim {
-        self.registry.claim(key, worker)
+        let claim = self.registry.claim(key, worker);
+        let Claim::Take(seat) = claim else { return claim };
+        let is_waiting = |(_, seat): &(SeatId, &Seat)| seat.state == SeatState::Waiting;
+        let listener = self.registry.seat(seat).map(|seat| seat.listener);
+        let most = listener.and_then(|listener| self.most_awaited(listener, is_waiting));
+        most.map_or(claim, Claim::Take)
+    }
+
+    /// The one of these seats in which the most clients wait; the first, if there are none.
+    fn most_awaited(
+        &self,
+        listener: ListenerId,
+        which: impl Fn(&(SeatId, &Seat)) -> bool,
+    ) -> Option<SeatId> {
+        let seats = self.registry.seats_of(listener).filter(which).map(|(seat, _)| seat);
+        seats.max_by_key(|seat| (self.queue(*seat).unwrap_or(0), Reverse(*seat)))
     }
 
     /// Makes an address known, with the group that carries out its policy.
@@ -315,7 +331,7 @@ impl Seats {
     }
 
     /// The seats in rotation. If there are none, one that waits for a worker, or whose worker is about to
-    /// listen: better a connection that waits than one on a seat whose worker is leaving. Only one, which the
+    /// listen: better a connection that waits than one on a seat whose worker is leaving. Only the one that the
     /// next worker takes: nobody is to wait for that whose predecessor is the last to finish.
     fn rotation(&self, listener: ListenerId) -> Vec<SeatId> {
         let seats = self.registry.rotation(listener);
@@ -327,8 +343,7 @@ impl Seats {
             SeatState::Joining => self.is_in_the_group(*id),
             SeatState::InRotation | SeatState::Draining => false,
         };
-        let next = self.registry.seats_of(listener).find(is_next);
-        next.map(|(seat, _)| seat).into_iter().collect()
+        self.most_awaited(listener, is_next).into_iter().collect()
     }
 
     /// Forgets a listener whose first seat did not come about.
