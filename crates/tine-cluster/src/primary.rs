@@ -77,6 +77,7 @@ mod trap;
 mod unfinished;
 mod unwanted;
 mod watch;
+mod witness;
 mod worker;
 
 pub use beside::{GenerationError, NotKept};

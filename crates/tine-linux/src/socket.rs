@@ -53,15 +53,13 @@ const LISTEN: u8 = 10;
 pub fn is_idle_connection(socket: impl AsFd) -> io::Result<bool> {
     /// Milliseconds.
     const SILENCE: u32 = 200;
-    /// Milliseconds.
-    const STREAM: u32 = 10_000;
     let info = tcp_info(&socket)?;
     let unread = rustix::io::ioctl_fionread(&socket)?;
     let (sent, received) = (info.tcpi_last_data_sent, info.tcpi_last_data_recv);
     let answered = sent < received || (sent == received && sent >= SILENCE);
     // Before the first word both moments are that of the connection's beginning.
     let never_answered = info.tcpi_bytes_received > 0 && info.tcpi_data_segs_out == 0;
-    let streams = received.saturating_sub(sent) >= STREAM && info.tcpi_bytes_received > 0;
+    let streams = exchanged(&info).streams();
     Ok(unread == 0 && info.tcpi_unacked == 0 && answered && !never_answered && !streams)
 }
 
@@ -78,6 +76,19 @@ pub struct Exchange {
     pub segments_out: u32,
     /// Since the last byte went out; to a tick of the kernel's clock.
     pub quiet: Duration,
+    /// Since the last byte came in; likewise.
+    pub unasked: Duration,
+}
+
+/// No answer takes its server so long after its client has spoken.
+const STREAM: Duration = Duration::from_secs(10);
+
+impl Exchange {
+    /// Whether its server still spoke ten seconds after its client: a stream of events, and no answer.
+    #[must_use]
+    pub fn streams(&self) -> bool {
+        self.received > 0 && self.unasked.saturating_sub(self.quiet) >= STREAM
+    }
 }
 
 /// `getsockopt(TCP_INFO)` — what has gone over it so far.
@@ -86,13 +97,44 @@ pub struct Exchange {
 ///
 /// When it is no TCP connection.
 pub fn exchange(socket: impl AsFd) -> io::Result<Exchange> {
-    let info = tcp_info(socket)?;
-    Ok(Exchange {
+    Ok(exchanged(&tcp_info(socket)?))
+}
+
+fn exchanged(info: &libc::tcp_info) -> Exchange {
+    Exchange {
         received: info.tcpi_bytes_received,
         sent: info.tcpi_bytes_acked,
         segments_in: info.tcpi_data_segs_in,
         segments_out: info.tcpi_data_segs_out,
         quiet: Duration::from_millis(info.tcpi_last_data_sent.into()),
+        unasked: Duration::from_millis(info.tcpi_last_data_recv.into()),
+    }
+}
+
+/// How much was said over a TCP connection, and whether it seems to be all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spoken {
+    /// Segments with data that came in.
+    pub segments_in: u32,
+    /// Segments with data that went out, those that were sent again included.
+    pub segments_out: u32,
+    /// Everything that came was read, everything that was written has gone out, and at most the last two
+    /// segments are not acknowledged: so many a client may keep for a moment (RFC 1122, 4.2.3.2).
+    pub settled: bool,
+}
+
+/// `getsockopt(TCP_INFO)` — how much was said over it.
+///
+/// # Errors
+///
+/// When it is no TCP connection.
+pub fn spoken(socket: impl AsFd) -> io::Result<Spoken> {
+    let unread = rustix::io::ioctl_fionread(&socket)?;
+    let info = tcp_info(socket)?;
+    Ok(Spoken {
+        segments_in: info.tcpi_data_segs_in,
+        segments_out: info.tcpi_data_segs_out,
+        settled: unread == 0 && info.tcpi_notsent_bytes == 0 && info.tcpi_unacked <= 2,
     })
 }
 

@@ -17,7 +17,7 @@ use tine_linux::{
     socket,
 };
 
-use super::{unfinished::Answers, worker::Worker};
+use super::{unfinished::Answers, witness, worker::Worker};
 
 /// A handshake that has not ended by then is that of a client that has gone: the kernel has asked
 /// after it four times.
@@ -118,7 +118,7 @@ pub(super) fn look(worker: &mut Worker, members: &[Pid], (look, last_call): (Loo
     let first = look == Look::CloseAfterNode && worker.leaving.kept.is_none();
     let Leaving { kept, answers, .. } = &mut worker.leaving;
     let kept = kept.get_or_insert_default();
-    let mut how = How { answers, at: Instant::now(), last_call };
+    let mut how = How { answers, at: Instant::now(), last_call, unclear: Vec::new() };
     let mut count = 0;
     for (pid, number, inode) in members.iter().flat_map(|pid| sockets(*pid)) {
         if !open.contains(&inode) {
@@ -131,6 +131,10 @@ pub(super) fn look(worker: &mut Worker, members: &[Pid], (look, last_call): (Loo
             Look::Close => close_if_idle((pid, number, inode), &mut how),
             Look::CloseAfterNode => keep_or_close((pid, number, inode), (kept, first), &mut how),
         };
+    }
+    let unclear = how.unclear;
+    if !unclear.is_empty() {
+        tokio::task::spawn_blocking(|| witness::end_the_answered(unclear));
     }
     count
 }
@@ -172,27 +176,50 @@ struct How<'a> {
     answers: &'a mut Answers,
     at: Instant,
     last_call: bool,
+    /// Those that may be over and never seem so, to be watched.
+    unclear: Vec<OwnedFd>,
+}
+
+/// What the kernel tells of a connection.
+enum Said {
+    /// Its client has nothing more to say.
+    Idle,
+    /// A request may be under way, or was answered just now.
+    Unclear,
+    /// It is not over.
+    Busy,
 }
 
 impl How<'_> {
-    fn is_idle(&mut self, connection: &OwnedFd, inode: Inode) -> io::Result<bool> {
+    fn said(&mut self, connection: &OwnedFd, inode: Inode) -> io::Result<Said> {
         if socket::is_unix(connection)? {
-            return Ok(self.last_call && rustix::io::ioctl_fionread(connection)? == 0);
+            let idle = self.last_call && rustix::io::ioctl_fionread(connection)? == 0;
+            return Ok(if idle { Said::Idle } else { Said::Busy });
         }
         let exchange = socket::exchange(connection)?;
         let rests = socket::is_idle_connection(connection)?;
         let goes_on = self.answers.may_go_on(inode, (exchange, rests), self.at);
-        Ok(rests && (self.last_call || !goes_on))
+        if goes_on && !self.last_call {
+            return Ok(Said::Busy);
+        }
+        let is_asked = exchange.received > 0 && exchange.segments_out > 0 && !exchange.streams();
+        Ok(match (rests, is_asked) {
+            (true, _) => Said::Idle,
+            (false, true) => Said::Unclear,
+            (false, false) => Said::Busy,
+        })
     }
 }
 
 fn close_if_idle((pid, number, inode): (Pid, i32, Inode), how: &mut How<'_>) -> io::Result<()> {
-    close_one_if_idle(&duplicate(pid, number)?, inode, how)
+    close_one_if_idle(duplicate(pid, number)?, inode, how)
 }
 
-fn close_one_if_idle(connection: &OwnedFd, inode: Inode, how: &mut How<'_>) -> io::Result<()> {
-    if how.is_idle(connection, inode)? {
-        rustix::net::shutdown(connection, Shutdown::Read)?;
+fn close_one_if_idle(connection: OwnedFd, inode: Inode, how: &mut How<'_>) -> io::Result<()> {
+    match how.said(&connection, inode)? {
+        Said::Idle => rustix::net::shutdown(connection, Shutdown::Read)?,
+        Said::Unclear if how.unclear.len() < witness::MOST => how.unclear.push(connection),
+        Said::Unclear | Said::Busy => {}
     }
     Ok(())
 }
@@ -206,7 +233,7 @@ fn keep_or_close(
 ) -> io::Result<()> {
     let connection = duplicate(pid, number)?;
     if socket::is_unix(&connection)? {
-        return close_one_if_idle(&connection, inode, how);
+        return close_one_if_idle(connection, inode, how);
     }
     let received = socket::bytes_received(&connection)?;
     if first && socket::is_idle_connection(&connection)? {
@@ -221,7 +248,7 @@ fn keep_or_close(
         }
         kept.remove(&inode);
     }
-    close_one_if_idle(&connection, inode, how)
+    close_one_if_idle(connection, inode, how)
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ mod tests {
             sent: u64::from(answers) * 100,
             segments_in: requests,
             segments_out: answers,
-            quiet: Duration::ZERO,
+            ..Exchange::default()
         }
     }
 

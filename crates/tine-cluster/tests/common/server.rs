@@ -29,6 +29,7 @@ pub(crate) fn serves() -> ExitCode {
     match mode.as_str() {
         "plain" => plain(&TcpListener::bind(address).unwrap()),
         "parts" => parts(&TcpListener::bind(address).unwrap()),
+        "keeps" => keeps(&TcpListener::bind(address).unwrap()),
         "native" => native(address, false),
         "ready" => native(address, true),
         "notifies" => notifies(address),
@@ -50,6 +51,16 @@ fn ends(code: i32) -> ! {
 fn plain(listener: &TcpListener) {
     loop {
         drop(answer(listener.accept().unwrap().0));
+    }
+}
+
+/// Answers as often as it is asked.
+fn keeps(listener: &TcpListener) {
+    loop {
+        let mut client = listener.accept().unwrap().0;
+        thread::spawn(move || {
+            while client.read_exact(&mut [0; 4]).is_ok() && client.write_all(b"me").is_ok() {}
+        });
     }
 }
 
