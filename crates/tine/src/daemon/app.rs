@@ -14,6 +14,7 @@ mod stdin;
 mod succession;
 mod verified;
 mod versions;
+mod waves;
 
 pub(super) use actions::Action;
 use actions::Programs;

@@ -12,7 +12,6 @@ use tokio::task::{JoinError, JoinHandle};
 
 use super::{
     App, Facts,
-    orders::Single,
     versions::{Kept, beside},
 };
 use crate::{
@@ -139,18 +138,15 @@ impl App {
         let count = launch.settings.instances;
         // They have what is new from the start.
         let added = if recounted { self.resize(count).await } else { BTreeSet::new() };
-        let mut instances = BTreeSet::new();
-        let concerned = |slot: &&mut Slot| which.has(slot.id) && !added.contains(&slot.instance);
-        for slot in self.slots.values_mut().filter(concerned) {
-            slot.wants(reason);
-            instances.insert(slot.instance);
-        }
         self.note(None, "restart", format!("is restarted: {}", reason.word()));
+        let concerned = |slot: &&mut Slot| which.has(slot.id) && !added.contains(&slot.instance);
+        let concerned = self.slots.values_mut().filter(concerned);
         if runs {
-            self.each(&instances, Single::Restart).await;
-        } else {
-            self.begin(launch.settings);
+            let instances = concerned.map(|slot| slot.instance).collect();
+            return self.restart_each(&instances, (which, reason)).await;
         }
+        concerned.for_each(|slot| slot.wants(reason));
+        self.begin(launch.settings);
         self.await_readiness("restarted", which).await
     }
 
