@@ -76,6 +76,23 @@ fn a_reload_that_fails_says_why_and_leaves_the_old_ones() {
 }
 
 #[test]
+fn a_restart_takes_half_of_them_first_and_the_others_if_these_serve() {
+    let (mut shell, port) = serving(3, "");
+    let before = pids(&shell);
+    shell.set("V", "bad");
+    let error = shell.fails("restart app --update-env");
+    assert!(error.contains("; the others run as before"), "{error}");
+    assert!(error.contains("    no such luck\n"), "{error}");
+    let left = pids(&shell);
+    assert_eq!((&left[1..], get(port).as_deref()), (&before[1..], Some("1")));
+    shell.set("V", "2");
+    let out = shell.ok("restart app --update-env");
+    assert!(out.starts_with("app (0, 1, 2): restarted\n"), "{out}");
+    assert!(answers(port, "2"), "{:?}", get(port));
+    assert!(pids(&shell).iter().all(|pid| !before.contains(pid)));
+}
+
+#[test]
 fn a_rollback_returns_to_the_configuration_before_and_another_one_goes_forth() {
     let (mut shell, port) = serving(1, "");
     shell.set("V", "2");
