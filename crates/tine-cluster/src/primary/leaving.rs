@@ -203,7 +203,9 @@ impl How<'_> {
             return Ok(Said::Busy);
         }
         let is_asked = exchange.received > 0 && exchange.segments_out > 0 && !exchange.streams();
-        Ok(match (rests, is_asked) {
+        // The first part of an answer would be taken for all of it.
+        let may_be_watched = is_asked && !self.answers.come_in_parts();
+        Ok(match (rests, may_be_watched) {
             (true, _) => Said::Idle,
             (false, true) => Said::Unclear,
             (false, false) => Said::Busy,

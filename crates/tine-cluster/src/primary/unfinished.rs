@@ -2,11 +2,12 @@
 //!
 //! To the kernel they are alike: the server spoke last, and everything has arrived. So a connection whose
 //! server has just spoken is given [`PAUSE`] for more to come, once for each worker that leaves; after that
-//! only those of which a part did come after a pause are. Where no answer ever took more than a segment
-//! nothing is waited for: programs that send in parts have done it before.
+//! only those are of which a part did come after a pause, and those whose answer is as long so far as one
+//! was that went on. Where no answer ever took more than a segment nothing is waited for: programs that send
+//! in parts have done it before.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -24,6 +25,9 @@ pub(super) struct Answers {
     since: Option<Instant>,
     in_segments: bool,
     seen: HashMap<Inode, Seen>,
+    /// Bytes of answers at which they rested and then went on.
+    rests: HashSet<u64>,
+    come_in_parts: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +38,8 @@ struct Seen {
     rested: bool,
     /// More came of the same answer after that.
     in_parts: bool,
+    /// What had gone out before this answer, if that was seen.
+    before: Option<u64>,
 }
 
 impl Answers {
@@ -48,24 +54,44 @@ impl Answers {
         if now.received == 0 {
             return false;
         }
-        let in_parts = self.note(inode, now, rests);
+        let seen = self.note(inode, now, rests);
         self.in_segments |= now.segments_out > now.segments_in;
         let since = self.since.get_or_insert(at);
         // At the first look the others have not been seen yet.
         let first = *since == at;
         let is_known = !self.in_segments && now.segments_in >= ENOUGH && !first;
-        let waits = in_parts || (at.duration_since(*since) < PAUSE && !is_known);
-        waits && now.quiet < PAUSE
+        let is_young = at.duration_since(*since) < PAUSE && !is_known;
+        let looks_like_a_part = seen.length().is_some_and(|length| self.rests.contains(&length));
+        (seen.in_parts || looks_like_a_part || is_young) && now.quiet < PAUSE
     }
 
-    /// Whether it came in parts.
-    fn note(&mut self, inode: Inode, now: Exchange, rested: bool) -> bool {
-        let before = self.seen.get(&inode).filter(|seen| seen.received == now.received);
-        let in_parts =
-            before.is_some_and(|seen| seen.in_parts || (seen.rested && now.sent > seen.sent));
-        let seen = Seen { received: now.received, sent: now.sent, rested, in_parts };
+    /// Whether answers have been seen to rest in the middle.
+    pub(super) const fn come_in_parts(&self) -> bool {
+        self.come_in_parts
+    }
+
+    fn note(&mut self, inode: Inode, now: Exchange, rested: bool) -> Seen {
+        let last = self.seen.get(&inode).copied();
+        let same = last.filter(|last| last.received == now.received);
+        let went_on = same.filter(|last| last.rested && now.sent > last.sent);
+        self.come_in_parts |= went_on.is_some();
+        self.rests.extend(went_on.and_then(|last| last.length()));
+        let seen = Seen {
+            received: now.received,
+            sent: now.sent,
+            rested,
+            in_parts: went_on.is_some() || same.is_some_and(|last| last.in_parts),
+            before: same.map_or_else(|| last.map(|last| last.sent), |last| last.before),
+        };
         self.seen.insert(inode, seen);
-        in_parts
+        seen
+    }
+}
+
+impl Seen {
+    /// Of the answer so far.
+    fn length(&self) -> Option<u64> {
+        Some(self.sent.saturating_sub(self.before?))
     }
 }
 
@@ -112,6 +138,22 @@ mod tests {
         answers.may_go_on(ONE, (after(1, 2), true), start);
         assert!(answers.may_go_on(ONE, (after(2, 3), true), start + LOOK));
         assert!(!answers.may_go_on(ONE, (after(3, 4), true), start + PAUSE));
+    }
+
+    #[test]
+    fn an_answer_that_is_as_long_as_one_that_went_on_may_go_on() {
+        let (mut answers, start) = (Answers::default(), Instant::now());
+        let sent = |requests, sent| Exchange { sent, ..after(requests, 9) };
+        answers.may_go_on(ONE, (sent(1, 10), true), start);
+        answers.may_go_on(ONE, (sent(2, 80), true), start);
+        answers.may_go_on(ONE, (sent(2, 90), true), start);
+        assert!(answers.come_in_parts());
+        let late = start + PAUSE;
+        assert!(!answers.may_go_on(ONE, (sent(3, 100), true), late), "a short one is over");
+        assert!(answers.may_go_on(ONE, (sent(4, 170), true), late));
+        assert!(!answers.may_go_on(OTHER, (sent(4, 70), true), late), "of how much is not known");
+        let quiet = Exchange { quiet: PAUSE, ..sent(4, 170) };
+        assert!(!answers.may_go_on(ONE, (quiet, true), late + PAUSE));
     }
 
     #[test]
