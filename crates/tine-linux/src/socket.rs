@@ -118,6 +118,8 @@ pub struct Spoken {
     pub segments_in: u32,
     /// Segments with data that went out, those that were sent again included.
     pub segments_out: u32,
+    /// Bytes that went out, those that were sent again not included (Linux 4.19).
+    pub sent: u64,
     /// Everything that came was read, everything that was written has gone out, and at most the last two
     /// segments are not acknowledged: so many a client may keep for a moment (RFC 1122, 4.2.3.2).
     pub settled: bool,
@@ -134,6 +136,7 @@ pub fn spoken(socket: impl AsFd) -> io::Result<Spoken> {
     Ok(Spoken {
         segments_in: info.tcpi_data_segs_in,
         segments_out: info.tcpi_data_segs_out,
+        sent: info.tcpi_bytes_sent.saturating_sub(info.tcpi_bytes_retrans),
         settled: unread == 0 && info.tcpi_notsent_bytes == 0 && info.tcpi_unacked <= 2,
     })
 }

@@ -133,8 +133,9 @@ pub(super) fn look(worker: &mut Worker, members: &[Pid], (look, last_call): (Loo
         };
     }
     let unclear = how.unclear;
-    if !unclear.is_empty() {
-        tokio::task::spawn_blocking(|| witness::end_the_answered(unclear));
+    if let Some(parts) = answers.parts().filter(|_| !unclear.is_empty()) {
+        let parts = parts.clone();
+        tokio::task::spawn_blocking(move || witness::end_the_answered(unclear, &parts));
     }
     count
 }
@@ -203,8 +204,7 @@ impl How<'_> {
             return Ok(Said::Busy);
         }
         let is_asked = exchange.received > 0 && exchange.segments_out > 0 && !exchange.streams();
-        // The first part of an answer would be taken for all of it.
-        let may_be_watched = is_asked && !self.answers.come_in_parts();
+        let may_be_watched = is_asked && self.answers.parts().is_some();
         Ok(match (rests, may_be_watched) {
             (true, _) => Said::Idle,
             (false, true) => Said::Unclear,

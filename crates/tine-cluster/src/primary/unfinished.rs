@@ -7,11 +7,13 @@
 //! in parts have done it before.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
 use tine_linux::{sock_diag::Inode, socket::Exchange};
+
+use super::witness::Lengths;
 
 /// Longer than servers leave between two parts of an answer. A client with a request more often than this
 /// would keep its connection up to the drain's end if it were asked for without limit.
@@ -26,7 +28,7 @@ pub(super) struct Answers {
     in_segments: bool,
     seen: HashMap<Inode, Seen>,
     /// Bytes of answers at which they rested and then went on.
-    rests: HashSet<u64>,
+    rests: Lengths,
     come_in_parts: bool,
 }
 
@@ -65,9 +67,9 @@ impl Answers {
         (seen.in_parts || looks_like_a_part || is_young) && now.quiet < PAUSE
     }
 
-    /// Whether answers have been seen to rest in the middle.
-    pub(super) const fn come_in_parts(&self) -> bool {
-        self.come_in_parts
+    /// Of how many bytes answers were that went on; `None` where they went on, and of how many is not known.
+    pub(super) fn parts(&self) -> Option<&Lengths> {
+        (!self.come_in_parts || !self.rests.is_empty()).then_some(&self.rests)
     }
 
     fn note(&mut self, inode: Inode, now: Exchange, rested: bool) -> Seen {
@@ -147,7 +149,7 @@ mod tests {
         answers.may_go_on(ONE, (sent(1, 10), true), start);
         answers.may_go_on(ONE, (sent(2, 80), true), start);
         answers.may_go_on(ONE, (sent(2, 90), true), start);
-        assert!(answers.come_in_parts());
+        assert_eq!(answers.parts(), Some(&Lengths::from([70])));
         let late = start + PAUSE;
         assert!(!answers.may_go_on(ONE, (sent(3, 100), true), late), "a short one is over");
         assert!(answers.may_go_on(ONE, (sent(4, 170), true), late));
