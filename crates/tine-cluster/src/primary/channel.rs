@@ -241,25 +241,18 @@ impl ChannelTask {
                     Wake::Writable
                 }
             };
-            let goes_on = match wake {
-                Wake::Order(Some(order)) => self.carry_out_all(order, inbox).map_err(in_words)?,
+            match wake {
+                Wake::Order(Some(order)) => self.carry_out(order).map_err(in_words)?,
                 Wake::Order(None) => return Ok(()),
-                Wake::Letter(letter) => self.post(letter).map(|()| true).map_err(in_words)?,
+                Wake::Letter(letter) => self.post(letter).map_err(in_words)?,
                 Wake::Room(permit) => {
                     let said = self.budget.release(permit);
                     self.tell_held(said).await?;
-                    true
                 }
-                Wake::Unheard => {
-                    self.letters.end_the_wait(self.worker);
-                    true
-                }
-                Wake::Readable => true,
-                Wake::Writable => true,
-            };
-            if !goes_on {
-                return Ok(());
+                Wake::Unheard => self.letters.end_the_wait(self.worker),
+                Wake::Readable | Wake::Writable => {}
             }
+            self.carry_out_all(inbox).map_err(in_words)?;
             if self.ending {
                 let said = self.budget.lift();
                 self.tell_held(said).await?;

@@ -6,36 +6,31 @@ use super::{ChannelTask, Order, Session};
 use crate::wire::{lines::QueueFull, node::Answer};
 
 impl ChannelTask {
-    /// All that are there: however fast a worker asks, what waits for it is counted before it asks on.
+    /// All that are there, before anything else is read: however fast a worker asks, and whatever woke
+    /// its channel, what waits for it is counted before it asks on.
     pub(super) fn carry_out_all(
         &mut self,
-        first: Order,
         inbox: &mut mpsc::UnboundedReceiver<Order>,
-    ) -> Result<bool, QueueFull> {
-        let mut next = Some(first);
-        while let Some(order) = next {
-            if !self.carry_out(order)? {
-                return Ok(false);
-            }
-            next = inbox.try_recv().ok();
+    ) -> Result<(), QueueFull> {
+        while let Ok(order) = inbox.try_recv() {
+            self.carry_out(order)?;
         }
-        Ok(true)
+        Ok(())
     }
 
-    /// `false`: this was the last one.
-    fn carry_out(&mut self, order: Order) -> Result<bool, QueueFull> {
+    pub(super) fn carry_out(&mut self, order: Order) -> Result<(), QueueFull> {
         self.carried_out += 1;
         match order {
             Order::ReadToEnd => {
                 self.ending = true;
-                Ok(true)
+                Ok(())
             }
             Order::Connection { handed, key, fd } => {
                 let number = self.session.new_connection(&key, fd)?;
                 self.sent.insert(number, handed);
-                Ok(true)
+                Ok(())
             }
-            other => self.say(other).map(|()| true),
+            other => self.say(other),
         }
     }
 
