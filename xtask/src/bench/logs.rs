@@ -1,5 +1,6 @@
 //! `logs`: how much a second one worker can write that does nothing else, lines of 100 bytes, until all of it is in the
-//! file. Beside it `cat >file` on the same pipe, and pm2.
+//! file. Beside it `cat >file` on the same pipe, and pm2; and the program with nothing in between, which is all that a
+//! file takes.
 //!
 //! tine is there twice: the manager with all that it does, and its log writer by itself (`examples/logwriter.rs`).
 
@@ -39,9 +40,11 @@ struct Rates {
 type Round = (f64, Option<f64>);
 
 pub(crate) fn measure(session: &Session, rounds: usize) -> Report {
-    let [mut cat, mut daemon, mut plain, mut rotated, mut pm2] = [(); 5].map(|()| Rates::default());
+    let [mut straight, mut cat, mut daemon, mut plain, mut rotated, mut pm2] =
+        [(); 6].map(|()| Rates::default());
     for round in 1..=rounds {
         eprintln!("logs: round {round} of {rounds}");
+        straight.add(through_nothing(session));
         cat.add(through_cat(session));
         daemon.add(through_daemon(session));
         plain.add(through_tine(session, false));
@@ -49,11 +52,14 @@ pub(crate) fn measure(session: &Session, rounds: usize) -> Report {
         pm2.add(through_pm2(session));
     }
     let mut report = Report::new("logs");
+    straight.tell("straight into the file", &mut report);
     cat.tell("cat >file", &mut report);
     daemon.tell("tine", &mut report);
     plain.tell("tine's log writer alone", &mut report);
     rotated.tell("the same, setting aside and compressing", &mut report);
     pm2.tell("pm2", &mut report);
+    let limit = ratio(&daemon.speeds, &straight.speeds);
+    report.claim("tine / straight into the file", limit, Target::Above(0.5));
     report.claim("tine / cat", ratio(&daemon.speeds, &cat.speeds), Target::Above(0.5));
     report.claim("tine / pm2", ratio(&daemon.speeds, &pm2.speeds), Target::Above(10.0));
     let rotated_rate = ratio(&rotated.speeds, &pm2.speeds);
@@ -105,6 +111,18 @@ fn rate(folder: &Path, bytes: u64, ended: SystemTime) -> Result<f64> {
     let time = ended.duration_since(began).context("a clock that went back")?;
     #[expect(clippy::cast_precision_loss, reason = "megabytes are enough")]
     Ok(bytes as f64 / 1e6 / time.as_secs_f64())
+}
+
+fn through_nothing(session: &Session) -> Result<Round> {
+    let folder = folder(session)?;
+    let out = fs::File::create(folder.join("out.log")).context("make a file")?;
+    let mut command = Command::new(session.chatter());
+    let command = chatter(&mut command, &folder, BYTES).stdin(Stdio::null());
+    let status = command.stdout(out).status().context("start a program")?;
+    let ended = SystemTime::now();
+    ensure!(status.success(), "the program failed");
+    ensure!(written(&folder) >= BYTES - BYTES % 8000, "something was lost");
+    Ok((rate(&folder, BYTES, ended)?, None))
 }
 
 fn through_cat(session: &Session) -> Result<Round> {

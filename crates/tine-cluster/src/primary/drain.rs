@@ -115,7 +115,7 @@ impl Task {
     fn open_connections(&mut self, id: WorkerId) -> usize {
         let Some(worker) = self.workers.get(&id) else { return 0 };
         let how = match (worker.kind, worker.talk) {
-            (ProgramKind::Node, _) if worker.disconnecting => Look::Count,
+            (ProgramKind::Node, _) if worker.disconnecting => return self.count_connections(id),
             (ProgramKind::Node, Talk::ToldToLeave(_)) => Look::CloseAfterNode,
             (ProgramKind::Node | ProgramKind::Other, _) => Look::Close,
         };
@@ -133,7 +133,14 @@ impl Task {
         let table = self.table_for(id);
         let Some(worker) = self.workers.get_mut(&id) else { return 0 };
         let members = worker.members(&table);
-        leaving::look(worker, &members, (how, last_call))
+        leaving::look(worker, &members, (how, last_call), &mut self.habits)
+    }
+
+    fn count_connections(&mut self, id: WorkerId) -> usize {
+        let table = self.table_for(id);
+        let Some(worker) = self.workers.get_mut(&id) else { return 0 };
+        let members = worker.members(&table);
+        leaving::held(worker, &members).len()
     }
 
     // === What is cut ===

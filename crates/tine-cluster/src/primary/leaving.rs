@@ -17,7 +17,11 @@ use tine_linux::{
     socket,
 };
 
-use super::{unfinished::Answers, witness, worker::Worker};
+use super::{
+    unfinished::{Answers, Habits},
+    witness,
+    worker::Worker,
+};
 
 /// A handshake that has not ended by then is that of a client that has gone: the kernel has asked
 /// after it four times.
@@ -48,7 +52,7 @@ pub(super) struct Cut {
 impl Cut {
     /// What these processes have open now.
     pub(super) fn of(worker: &mut Worker, members: Vec<Pid>) -> Option<Self> {
-        let connections = look(worker, &members, (Look::Count, false));
+        let connections = held(worker, &members).len();
         (connections > 0).then_some(Self { connections, members })
     }
 
@@ -100,40 +104,52 @@ fn at(ports: &BTreeSet<u16>) -> Vec<TcpConnection> {
 /// What is done with connections that are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
-    /// Nothing.
-    Count,
     /// The idle ones are told that their client has nothing more to say.
     Close,
     /// The same, but for those that node keeps when it has closed what is idle.
     CloseAfterNode,
 }
 
-/// How many connections of our listeners these processes hold. On the last call all UNIX connections
-/// count as idle with which nothing is unread: the kernel does not tell more of them.
-pub(super) fn look(worker: &mut Worker, members: &[Pid], (look, last_call): (Look, bool)) -> usize {
+/// A connection: who holds it, under which number, and which it is.
+type Held = (Pid, i32, Inode);
+
+/// The connections of our listeners that these processes hold.
+pub(super) fn held(worker: &Worker, members: &[Pid]) -> Vec<Held> {
     let open = connections(worker);
     if open.is_empty() {
+        return Vec::new();
+    }
+    let all = members.iter().flat_map(|pid| sockets(*pid));
+    all.filter(|(_, _, inode)| open.contains(inode)).collect()
+}
+
+/// How many connections these processes hold. On the last call all UNIX connections count as idle with
+/// which nothing is unread: the kernel does not tell more of them.
+pub(super) fn look(
+    worker: &mut Worker,
+    members: &[Pid],
+    (look, last_call): (Look, bool),
+    habits: &mut Habits,
+) -> usize {
+    let held = held(worker, members);
+    if held.is_empty() {
         return 0;
     }
     let first = look == Look::CloseAfterNode && worker.leaving.kept.is_none();
     let Leaving { kept, answers, .. } = &mut worker.leaving;
     let kept = kept.get_or_insert_default();
-    let mut how = How { answers, at: Instant::now(), last_call, unclear: Vec::new() };
-    let mut count = 0;
-    for (pid, number, inode) in members.iter().flat_map(|pid| sockets(*pid)) {
-        if !open.contains(&inode) {
-            continue;
-        }
-        count += 1;
+    let at = Instant::now();
+    let mut how = How { answers, habits, at, last_call, unclear: Vec::new() };
+    let count = held.len();
+    for one in held {
         // What may not be looked at ends by itself, or at the drain's end.
         let _ = match look {
-            Look::Count => Ok(()),
-            Look::Close => close_if_idle((pid, number, inode), &mut how),
-            Look::CloseAfterNode => keep_or_close((pid, number, inode), (kept, first), &mut how),
+            Look::Close => close_if_idle(one, &mut how),
+            Look::CloseAfterNode => keep_or_close(one, (kept, first), &mut how),
         };
     }
     let unclear = how.unclear;
-    if let Some(parts) = answers.parts().filter(|_| !unclear.is_empty()) {
+    if let Some(parts) = answers.parts(habits).filter(|_| !unclear.is_empty()) {
         let parts = parts.clone();
         tokio::task::spawn_blocking(move || witness::end_the_answered(unclear, &parts));
     }
@@ -157,7 +173,7 @@ fn connections(worker: &Worker) -> HashSet<Inode> {
 }
 
 /// The sockets that the process holds.
-fn sockets(pid: Pid) -> Vec<(Pid, i32, Inode)> {
+fn sockets(pid: Pid) -> Vec<Held> {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
     let numbers =
         entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -175,6 +191,7 @@ fn duplicate(pid: Pid, number: i32) -> io::Result<OwnedFd> {
 /// What tells which connections are idle, at one look at all of a worker's.
 struct How<'a> {
     answers: &'a mut Answers,
+    habits: &'a mut Habits,
     at: Instant,
     last_call: bool,
     /// Those that may be over and never seem so, to be watched.
@@ -199,12 +216,12 @@ impl How<'_> {
         }
         let exchange = socket::exchange(connection)?;
         let rests = socket::is_idle_connection(connection)?;
-        let goes_on = self.answers.may_go_on(inode, (exchange, rests), self.at);
+        let goes_on = self.answers.may_go_on(self.habits, (inode, exchange, rests), self.at);
         if goes_on && !self.last_call {
             return Ok(Said::Busy);
         }
         let is_asked = exchange.received > 0 && exchange.segments_out > 0 && !exchange.streams();
-        let may_be_watched = is_asked && self.answers.parts().is_some();
+        let may_be_watched = is_asked && self.answers.parts(self.habits).is_some();
         Ok(match (rests, may_be_watched) {
             (true, _) => Said::Idle,
             (false, true) => Said::Unclear,
@@ -213,7 +230,7 @@ impl How<'_> {
     }
 }
 
-fn close_if_idle((pid, number, inode): (Pid, i32, Inode), how: &mut How<'_>) -> io::Result<()> {
+fn close_if_idle((pid, number, inode): Held, how: &mut How<'_>) -> io::Result<()> {
     close_one_if_idle(duplicate(pid, number)?, inode, how)
 }
 
@@ -229,7 +246,7 @@ fn close_one_if_idle(connection: OwnedFd, inode: Inode, how: &mut How<'_>) -> io
 /// On the `first` look node has been told, and closes what is idle in its protocol. What it leaves is a
 /// websocket or the like, up to its first word that could be a request.
 fn keep_or_close(
-    (pid, number, inode): (Pid, i32, Inode),
+    (pid, number, inode): Held,
     (kept, first): (&mut Kept, bool),
     how: &mut How<'_>,
 ) -> io::Result<()> {

@@ -36,6 +36,7 @@ use super::{
     settings::{Program, Settings},
     start::Means,
     telling::Told,
+    unfinished::Habits,
     worker::Worker,
 };
 use crate::{
@@ -100,6 +101,7 @@ pub(super) struct Task {
     pub(super) kept: Option<Kept>,
     pub(super) restarting: Vec<Restarting>,
     pub(super) unready: Unready,
+    pub(super) habits: Habits,
     /// Some worker has listened by its own doing.
     pub(super) ever_listened: bool,
     pub(super) last_worker: u32,
@@ -162,6 +164,7 @@ impl Task {
             kept: None,
             restarting: Vec::new(),
             unready: Unready::default(),
+            habits: Habits::default(),
             ever_listened: false,
             last_worker: 0,
             stopping: false,

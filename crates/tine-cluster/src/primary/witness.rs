@@ -5,7 +5,6 @@
 //! drain's end. What a duplicate of the socket shows from one moment to the next has an order.
 
 use std::{
-    collections::HashSet,
     os::fd::OwnedFd,
     thread,
     time::{Duration, Instant},
@@ -14,6 +13,8 @@ use std::{
 use rustix::net::Shutdown;
 use tine_linux::socket::{self, Spoken};
 
+use super::unfinished::Lengths;
+
 /// How long is watched, at each look. Short: where a server closes its connection meanwhile, the client is
 /// told when the duplicate is closed as well.
 const WINDOW: Duration = Duration::from_millis(2);
@@ -21,9 +22,6 @@ const WINDOW: Duration = Duration::from_millis(2);
 const MOMENT: Duration = Duration::from_micros(50);
 /// More are not watched at a time: each is a descriptor.
 pub(super) const MOST: usize = 64;
-
-/// Bytes of answers that were not over.
-pub(super) type Lengths = HashSet<u64>;
 
 /// What was seen of one connection.
 #[derive(Debug)]
