@@ -34,6 +34,7 @@ pub mod cgroup;
 pub mod foreign;
 pub mod host;
 pub mod inherited;
+pub mod memory;
 pub mod place;
 pub mod process;
 pub mod reuseport;

@@ -24,6 +24,13 @@ impl Closing {
         self.due.push((seat, now + GRACE));
     }
 
+    /// It is to be looked at once more; not later than it would be anyway.
+    pub fn stayed(&mut self, seat: SeatId, now: Instant) {
+        if !self.due.iter().any(|(other, _)| *other == seat) {
+            self.left(seat, now);
+        }
+    }
+
     /// The seats that have waited long enough. Whether nobody has taken them meanwhile is for the
     /// caller to see.
     #[must_use = "they are forgotten here"]
@@ -61,5 +68,15 @@ mod tests {
         closing.left(SeatId(1), start + GRACE / 2);
         assert_eq!(closing.take_due(start + GRACE), [SeatId(2)]);
         assert_eq!(closing.take_due(start + GRACE * 2), [SeatId(1)]);
+    }
+
+    #[test]
+    fn a_seat_that_is_to_be_looked_at_again_is_due_no_later() {
+        let (mut closing, start) = (Closing::default(), Instant::now());
+        closing.left(SeatId(1), start);
+        closing.stayed(SeatId(1), start + GRACE / 2);
+        closing.stayed(SeatId(2), start + GRACE / 2);
+        assert_eq!(closing.take_due(start + GRACE), [SeatId(1)]);
+        assert_eq!(closing.take_due(start + GRACE * 2), [SeatId(2)]);
     }
 }

@@ -118,8 +118,9 @@ pub(super) enum Order {
 pub(super) struct Channel {
     // Bounded by what the task has to answer: one order for each question, and two connections in
     // flight for each listener.
-    orders: mpsc::UnboundedSender<Order>,
-    post: mpsc::Sender<Letter>,
+    // In boxes, as letters are: a queue has room for 32 from its beginning, and most workers say nothing.
+    orders: mpsc::UnboundedSender<Box<Order>>,
+    post: mpsc::Sender<Box<Letter>>,
     dialect: Dialect,
     gone: Gone,
 }
@@ -133,7 +134,7 @@ impl Channel {
     pub(super) fn say(&self, order: Order) {
         self.gone.said();
         // A closed channel has told so, or is about to.
-        let _ = self.orders.send(order);
+        let _ = self.orders.send(Box::new(order));
     }
 
     /// All that was said so far.
@@ -192,7 +193,7 @@ struct ChannelTask {
     /// Connections in flight by the session's number.
     sent: BTreeMap<u64, Handed>,
     tell: mpsc::Sender<News>,
-    mail: mpsc::Receiver<Letter>,
+    mail: mpsc::Receiver<Box<Letter>>,
     letters: Letters,
     budget: Budget,
     ending: bool,
@@ -203,8 +204,8 @@ struct ChannelTask {
 
 /// What the channel's loop wakes up for.
 enum Wake {
-    Order(Option<Order>),
-    Letter(Letter),
+    Order(Option<Box<Order>>),
+    Letter(Box<Letter>),
     /// The owner has taken some of what the worker had said.
     Room(Option<Permit>),
     /// The owner has taken nothing for too long.
@@ -214,7 +215,7 @@ enum Wake {
 }
 
 impl ChannelTask {
-    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Box<Order>>) {
         let news = match self.serve(&mut inbox).await {
             Ok(()) => News::ChannelClosed(self.worker),
             Err(error) => News::ChannelBroken(self.worker, error),
@@ -222,7 +223,10 @@ impl ChannelTask {
         let _ = self.tell.send(news).await;
     }
 
-    async fn serve(&mut self, inbox: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), String> {
+    async fn serve(
+        &mut self,
+        inbox: &mut mpsc::UnboundedReceiver<Box<Order>>,
+    ) -> Result<(), String> {
         loop {
             self.flush().map_err(in_words)?;
             let takes = self.letters.has_room(self.session.queued());
@@ -242,9 +246,9 @@ impl ChannelTask {
                 }
             };
             match wake {
-                Wake::Order(Some(order)) => self.carry_out(order).map_err(in_words)?,
+                Wake::Order(Some(order)) => self.carry_out(*order).map_err(in_words)?,
                 Wake::Order(None) => return Ok(()),
-                Wake::Letter(letter) => self.post(letter).map_err(in_words)?,
+                Wake::Letter(letter) => self.post(*letter).map_err(in_words)?,
                 Wake::Room(permit) => {
                     let said = self.budget.release(permit);
                     self.tell_held(said).await?;

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{BuildHasher, RandomState},
     io,
     os::fd::{AsFd, BorrowedFd},
     sync::Arc,
@@ -31,7 +32,10 @@ const SETTLING: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) struct Keeping {
     keeper: Option<Arc<dyn Keep>>,
-    last: BTreeMap<String, Vec<u8>>,
+    /// What was put last, as its hash: two records that follow each other never have the same one. `None`
+    /// where the keeper knows something from before.
+    last: BTreeMap<String, Option<u64>>,
+    hash: RandomState,
     pub(super) workers: BTreeSet<WorkerId>,
     pub(super) places: bool,
     pub(super) all: bool,
@@ -43,7 +47,8 @@ impl Keeping {
     pub(super) fn new(keeper: Option<Arc<dyn Keep>>) -> Self {
         let (last, workers) = (BTreeMap::new(), BTreeSet::new());
         let settling = BTreeMap::new();
-        Self { keeper, last, workers, places: false, all: false, settling }
+        let hash = RandomState::new();
+        Self { keeper, last, hash, workers, places: false, all: false, settling }
     }
 
     /// The worker's record is to be looked at.
@@ -68,11 +73,12 @@ impl Keeping {
     fn put(&mut self, key: String, value: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> bool {
         let Some(keeper) = &self.keeper else { return false };
         let value = serde_json::to_vec(value).expect("a record has a form in JSON");
-        if self.last.get(&key) == Some(&value) {
+        let hash = Some(self.hash.hash_one(&value));
+        if self.last.get(&key) == Some(&hash) {
             return false;
         }
         keeper.put(&key, &value, descriptors);
-        self.last.insert(key, value);
+        self.last.insert(key, hash);
         true
     }
 
@@ -105,7 +111,7 @@ impl Keeping {
 
     /// What was taken over with these keys is known to the keeper, and goes when it is forgotten.
     pub(super) fn knows(&mut self, keys: impl IntoIterator<Item = String>) {
-        self.last.extend(keys.into_iter().map(|key| (key, Vec::new())));
+        self.last.extend(keys.into_iter().map(|key| (key, None)));
     }
 
     /// Records that are put once, and hold descriptors: what was kept of them before is as good.

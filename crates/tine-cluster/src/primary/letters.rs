@@ -56,8 +56,8 @@ pub(super) enum Form {
 pub(super) struct Mailbox {
     pub(super) worker: WorkerId,
     pub(super) dialect: Dialect,
-    pub(super) post: mpsc::Sender<Letter>,
-    pub(super) orders: mpsc::WeakUnboundedSender<Order>,
+    pub(super) post: mpsc::Sender<Box<Letter>>,
+    pub(super) orders: mpsc::WeakUnboundedSender<Box<Order>>,
 }
 
 /// Messages that may wait before the outbox; more make their senders wait.

@@ -167,7 +167,7 @@ impl Mailbox {
             return Err(SendError::TooLong { bytes, limit });
         }
         let (outcome, told) = oneshot::channel();
-        let letter = Letter { message, form, outcome };
+        let letter = Box::new(Letter { message, form, outcome });
         self.post.send(letter).await.map_err(|_| SendError::NotConnected(self.worker))?;
         told.await.map_err(|_| SendError::Closed(self.worker))?
     }
@@ -194,7 +194,7 @@ impl Drop for Reply {
     fn drop(&mut self) {
         if let Some(orders) = self.mailbox.take().and_then(|mailbox| mailbox.orders.upgrade()) {
             // A worker that is not there waits for nothing.
-            let _ = orders.send(Order::NoAnswer(self.seq));
+            let _ = orders.send(Box::new(Order::NoAnswer(self.seq)));
         }
     }
 }

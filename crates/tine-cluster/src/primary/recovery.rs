@@ -255,14 +255,14 @@ impl Recovery {
 }
 
 /// Who is left in a group when sockets were closed by the kernel; `None` where the kernel's order is not
-/// known any more: of two it matters which was first.
+/// known any more: of two it matters which was first, unless only one is left.
 fn left_in(
     members: GroupRecord,
     missing: &BTreeSet<SeatId>,
     order_matters: bool,
 ) -> Option<GroupRecord> {
     let gone = members.order.iter().filter(|seat| missing.contains(seat)).count();
-    if gone > 1 && order_matters {
+    if gone > 1 && order_matters && members.order.len() > gone + 1 {
         return None;
     }
     let mut order = Order::default();
@@ -291,5 +291,7 @@ mod tests {
         assert_eq!((one.order, one.slots), (seats(&[1, 4, 3]), vec![(SeatId(1), 7)]));
         assert!(left_in(members(), &missing(&[1, 2]), true).is_none());
         assert!(left_in(members(), &missing(&[1, 2]), false).is_some());
+        let last = left_in(members(), &missing(&[1, 2, 4]), true).unwrap();
+        assert_eq!(last.order, seats(&[3]), "there is no other order of one");
     }
 }

@@ -71,6 +71,9 @@ impl Seats {
     /// What `worker` gets that asks for `key`.
     pub(super) fn claim(&self, key: &ListenKey, worker: WorkerId) -> Claim {
         let claim = self.registry.claim(key, worker);
+        if let Claim::Join(listener) = claim {
+            return self.left_over(listener).map_or(claim, Claim::Take);
+        }
         let Claim::Take(seat) = claim else { return claim };
         let is_waiting = |(_, seat): &(SeatId, &Seat)| seat.state == SeatState::Waiting;
         let listener = self.registry.seat(seat).map(|seat| seat.listener);
@@ -161,6 +164,9 @@ impl Seats {
 
     /// The worker holds the seat from now on.
     pub(super) fn take(&mut self, seat: SeatId, worker: WorkerId, instance: Instance) {
+        if self.spent.remove(&seat).is_some() {
+            self.registry.waits(seat);
+        }
         self.registry.take(seat, worker, instance);
         self.touched.seat(seat);
     }

@@ -29,7 +29,7 @@ impl Task {
         let Some((channel, message)) = channel.zip(Json::of(&SHUTDOWN).ok()) else { return false };
         // Nobody waits for what becomes of it: patience has its end in any case.
         let (outcome, _) = oneshot::channel();
-        let letter = Letter { message, form: Form::Plain, outcome };
+        let letter = Box::new(Letter { message, form: Form::Plain, outcome });
         channel.mailbox(id).post.try_send(letter).is_ok()
     }
 }

@@ -1,9 +1,10 @@
 //! Seats whose workers have left for good: nobody follows to take them over.
 //!
-//! Such a seat is in no rotation and is given to nobody; it is closed when nothing can be lost with it.
-//! Where the kernel moves what waits in a seat that closes, that is as soon as another seat serves.
-//! Elsewhere its queue has to be empty, the handshakes that had begun must have ended, and no connection
-//! may go astray while the others move up in the kernel's order.
+//! Such a seat is in no rotation; it is closed when nothing can be lost with it. Where the kernel moves what
+//! waits in a seat that closes, that is as soon as another seat serves. Elsewhere its queue has to be empty,
+//! the handshakes that had begun must have ended, and no connection may go astray while the others move up
+//! in the kernel's order. A seat that has to stay for that is the next one that somebody needs, so there are
+//! never more than there were workers at a time.
 
 use std::time::Instant;
 
@@ -60,12 +61,22 @@ impl Seats {
     /// Others have come or gone there: those that stayed are looked at again.
     pub(super) fn close_the_spent_of(&mut self, listener: ListenerId) {
         let now = Instant::now();
-        let of =
-            |seat: &SeatId| self.registry.seat(*seat).is_some_and(|it| it.listener == listener);
-        let stayed: Vec<SeatId> = self.spent.keys().copied().filter(of).collect();
+        let stayed: Vec<SeatId> = self.spent_of(listener).collect();
         for seat in stayed {
-            self.closing.left(seat, now);
+            self.closing.stayed(seat, now);
         }
+    }
+
+    fn spent_of(&self, listener: ListenerId) -> impl Iterator<Item = SeatId> {
+        let of = move |seat: &SeatId| {
+            self.registry.seat(*seat).is_some_and(|it| it.listener == listener)
+        };
+        self.spent.keys().copied().filter(of)
+    }
+
+    /// A seat that whoever needs one may have, where the kernel would not move what comes to it yet.
+    pub(super) fn left_over(&self, listener: ListenerId) -> Option<SeatId> {
+        self.spent_of(listener).find(|seat| !self.migrates_at(*seat))
     }
 
     /// Whether the kernel moves what waits in this seat when it closes.

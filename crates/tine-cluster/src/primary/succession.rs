@@ -4,7 +4,12 @@
 //! load it would never have finished. So new connections are led to a seat that its successor will have,
 //! and wait there. The seat before it is closed when nothing can be lost with it ([`super::spent`]).
 
-use std::{collections::BTreeSet, io, os::fd::OwnedFd, time::Instant};
+use std::{
+    collections::BTreeSet,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Instant,
+};
 
 use rustix::net::sockopt;
 
@@ -61,6 +66,12 @@ impl Seats {
     }
 
     fn add_for_successor(&mut self, listener: ListenerId, old: SeatId) -> io::Result<()> {
+        if let Some(new) = self.left_over(listener) {
+            self.widen(new, old)?;
+            self.spent.remove(&new);
+            self.succeed(old, new);
+            return Ok(());
+        }
         let Some(twin) = self.twin(old)? else { return Ok(()) };
         let instance = self.registry().seat(old).map(|seat| seat.instance).unwrap_or_default();
         let new = self.add_seat(listener, (instance, None), twin)?;
@@ -89,9 +100,19 @@ impl Seats {
         }
         sockopt::set_socket_reuseport(&new, true)?;
         rustix::net::bind(&new, &address)?;
-        let queue = tine_linux::socket::accept_queue(old)?;
-        // All clients wait in one such seat; its worker's own `listen` sets the limit that it wants.
-        rustix::net::listen(&new, i32::try_from(queue.limit.max(QUEUE)).unwrap_or(i32::MAX))?;
+        listen_widely(&new, old)?;
         Ok(Some(new))
     }
+
+    /// The seat is to take whatever would come to the old one.
+    fn widen(&self, new: SeatId, old: SeatId) -> io::Result<()> {
+        let (Some(new), Some(old)) = (self.socket(new), self.socket(old)) else { return Ok(()) };
+        listen_widely(new, old)
+    }
+}
+
+/// All clients wait in one such seat; its worker's own `listen` sets the limit that it wants.
+fn listen_widely(new: impl AsFd, old: BorrowedFd<'_>) -> io::Result<()> {
+    let queue = tine_linux::socket::accept_queue(old)?;
+    Ok(rustix::net::listen(new, i32::try_from(queue.limit.max(QUEUE)).unwrap_or(i32::MAX))?)
 }

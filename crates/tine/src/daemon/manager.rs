@@ -15,6 +15,7 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     sync::{Arc, atomic::AtomicU32},
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -34,7 +35,11 @@ use crate::{
     api::apps::{AppRequest, ManagerView, Start},
     control::{AppQuestion, ControlSocket, Replies, serve_apps},
     home::{Home, RunDir},
-    supervise::{ground::Ground, launch::Placement, meter::Meter},
+    supervise::{
+        ground::Ground,
+        launch::Placement,
+        meter::{Meter, until},
+    },
     watchdog::{Keeper, Line, Signals},
 };
 use apply::Wish;
@@ -45,6 +50,8 @@ use leaving::Leaving;
 const QUESTIONS: usize = 64;
 /// Events that may wait for who watches; one who is slower misses some.
 const EVENTS: usize = 1024;
+/// So long after a change what was needed for it is given back.
+const TIDYING: Duration = Duration::from_secs(2);
 /// Words of the manager's helpers that may wait.
 const WORDS: usize = 256;
 
@@ -103,6 +110,8 @@ struct Manager {
     note_failed: Option<String>,
     /// It will be tried again.
     note_due: bool,
+    /// When memory is given back that the last changes needed.
+    tidy_at: Option<Instant>,
 }
 
 /// Manages until it is told to end.
@@ -192,6 +201,7 @@ impl Manager {
             stale: false,
             note_failed: None,
             note_due: false,
+            tidy_at: None,
         })
     }
 
@@ -206,8 +216,15 @@ impl Manager {
                 // The next manager gets what is sent now.
                 sent = ways.signals.next(), if stays => self.signalled(sent),
                 news = ways.line.next() => self.heard_of(news),
-                () = changed.notified() => self.state_changed(),
+                () = changed.notified() => {
+                    self.tidy_at.get_or_insert_with(|| Instant::now() + TIDYING);
+                    self.state_changed();
+                }
                 Some(question) = ways.questions.recv(), if stays => self.asked(question),
+                () = until(self.tidy_at) => {
+                    self.tidy_at = None;
+                    tine_linux::memory::give_back();
+                }
             }
         }
     }

@@ -162,7 +162,8 @@ impl Work {
     }
 }
 
-async fn until(due: Option<Instant>) {
+/// That moment; without one, never.
+pub(crate) async fn until(due: Option<Instant>) {
     let Some(due) = due else { return std::future::pending().await };
     time::sleep_until(due.into()).await;
 }

@@ -92,6 +92,23 @@ fn a_restart_takes_half_of_them_first_and_the_others_if_these_serve() {
     assert!(pids(&shell).iter().all(|pid| !before.contains(pid)));
 }
 
+/// Longer than workers are waited for after a start by default.
+const LATE: &str = "6000";
+
+#[test]
+fn a_restart_waits_for_the_first_half_of_an_app_that_takes_long_to_start() {
+    let (mut shell, port) = serving(2, "");
+    let before = pids(&shell);
+    let late = format!("setTimeout(() => {{ {SERVER} }}, process.env.LATE);");
+    shell.write("app.js", &late);
+    shell.set("LATE", LATE);
+    shell.set("V", "2");
+    let out = shell.ok("restart app --update-env");
+    assert!(out.starts_with("app (0, 1): restarted\n"), "{out}");
+    assert!(answers(port, "2"));
+    assert!(pids(&shell).iter().all(|pid| !before.contains(pid)));
+}
+
 #[test]
 fn a_rollback_returns_to_the_configuration_before_and_another_one_goes_forth() {
     let (mut shell, port) = serving(1, "");

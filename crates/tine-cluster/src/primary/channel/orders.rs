@@ -10,10 +10,10 @@ impl ChannelTask {
     /// its channel, what waits for it is counted before it asks on.
     pub(super) fn carry_out_all(
         &mut self,
-        inbox: &mut mpsc::UnboundedReceiver<Order>,
+        inbox: &mut mpsc::UnboundedReceiver<Box<Order>>,
     ) -> Result<(), QueueFull> {
         while let Ok(order) = inbox.try_recv() {
-            self.carry_out(order)?;
+            self.carry_out(*order)?;
         }
         Ok(())
     }

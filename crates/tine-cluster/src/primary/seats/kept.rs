@@ -13,6 +13,7 @@ use crate::{
     primary::{
         balance::{Group, GroupError},
         caller::Options,
+        leaving::Handshakes,
         records::{GroupRecord, ListenerRecord, SeatNow, SeatRecord},
     },
 };
@@ -116,10 +117,13 @@ impl Seats {
         if now.succeeded {
             self.succeeded.insert(id);
         }
-        let waits = now.holders.is_empty() && now.state == SeatState::Waiting;
+        let is_left = now.holders.is_empty();
+        if is_left && now.state == SeatState::Draining && !now.succeeded {
+            self.spent.insert(id, Handshakes::default());
+        }
         let SeatNow { instance, holders, state, .. } = now;
         self.registry.adopt_seat(id, Seat { listener, instance, holders, state });
-        if waits {
+        if is_left {
             self.closing.left(id, std::time::Instant::now());
         }
         Ok(())

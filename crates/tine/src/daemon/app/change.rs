@@ -371,7 +371,7 @@ fn replaced(error: &ReloadError) -> u32 {
 }
 
 /// The default is short, and meant for those who say that they are ready.
-fn patience(spec: &AppSpec) -> Duration {
+pub(super) fn patience(spec: &AppSpec) -> Duration {
     let unsaid = spec.listen_timeout == AppSpec::default().listen_timeout && !spec.wait_ready;
     let Millis(said) = spec.listen_timeout;
     if unsaid { UNHURRIED } else { Duration::from_millis(said) }

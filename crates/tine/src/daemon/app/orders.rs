@@ -1,6 +1,6 @@
 //! Starts and stops an app.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use tine_cluster::{
     id::Instance,
@@ -93,7 +93,17 @@ impl App {
 
     /// Waits until all of them serve, or it is known that they will not for now.
     pub(super) async fn await_readiness(&mut self, done: &str, which: &Which) -> Outcome {
-        let deadline = Instant::now() + self.patience();
+        self.await_readiness_for(self.patience(), done, which).await
+    }
+
+    /// The same, for so long at most.
+    pub(super) async fn await_readiness_for(
+        &mut self,
+        patience: Duration,
+        done: &str,
+        which: &Which,
+    ) -> Outcome {
+        let deadline = Instant::now() + patience;
         let concerned = |slot: &&Slot| which.has(slot.id) && slot.wanted;
         self.until(deadline, |app| app.slots.values().filter(concerned).all(Slot::is_settled))
             .await;
