@@ -32,6 +32,7 @@ mod event;
 mod exclusive;
 mod foreign;
 mod gate;
+mod habits;
 mod handing;
 mod input;
 mod inspect;

@@ -18,8 +18,9 @@ use tine_linux::{
 };
 
 use super::{
-    unfinished::{Answers, Habits},
-    witness,
+    habits::Habits,
+    unfinished::Answers,
+    witness::{self, Watched},
     worker::Worker,
 };
 
@@ -40,6 +41,8 @@ pub(super) struct Leaving {
     pub(super) handshakes: Handshakes,
     kept: Option<Kept>,
     answers: Answers,
+    /// So many of the unclear connections come next, when those before them were watched.
+    watched: usize,
 }
 
 /// Connections that are not to end by themselves, and the processes that were looked at for them.
@@ -136,10 +139,11 @@ pub(super) fn look(
         return 0;
     }
     let first = look == Look::CloseAfterNode && worker.leaving.kept.is_none();
-    let Leaving { kept, answers, .. } = &mut worker.leaving;
+    let Leaving { kept, answers, watched, .. } = &mut worker.leaving;
     let kept = kept.get_or_insert_default();
-    let at = Instant::now();
-    let mut how = How { answers, habits, at, last_call, unclear: Vec::new() };
+    habits.listen();
+    let (at, unclear) = (Instant::now(), Unclear::after(*watched));
+    let mut how = How { answers, habits, at, last_call, unclear };
     let count = held.len();
     for one in held {
         // What may not be looked at ends by itself, or at the drain's end.
@@ -149,9 +153,11 @@ pub(super) fn look(
         };
     }
     let unclear = how.unclear;
-    if let Some(parts) = answers.parts(habits).filter(|_| !unclear.is_empty()) {
-        let parts = parts.clone();
-        tokio::task::spawn_blocking(move || witness::end_the_answered(unclear, &parts));
+    *watched = unclear.next();
+    if !unclear.chosen.is_empty() {
+        // Who is left at the end would be cut in the next moment.
+        let parts = answers.parts(habits).filter(|_| !last_call);
+        habits.watch(unclear.chosen, parts.cloned().unwrap_or_default());
     }
     count
 }
@@ -194,8 +200,33 @@ struct How<'a> {
     habits: &'a mut Habits,
     at: Instant,
     last_call: bool,
-    /// Those that may be over and never seem so, to be watched.
-    unclear: Vec<OwnedFd>,
+    unclear: Unclear,
+}
+
+/// Connections that may be over and never seem so, to be watched: some at each look, all in turn.
+struct Unclear {
+    skip: usize,
+    found: usize,
+    chosen: Vec<Watched>,
+}
+
+impl Unclear {
+    const fn after(skip: usize) -> Self {
+        Self { skip, found: 0, chosen: Vec::new() }
+    }
+
+    fn add(&mut self, connection: OwnedFd, ends: bool) {
+        if self.found >= self.skip && self.chosen.len() < witness::MOST {
+            self.chosen.push(Watched { connection, ends });
+        }
+        self.found += 1;
+    }
+
+    /// How many come before those of the next look.
+    const fn next(&self) -> usize {
+        let end = self.skip + self.chosen.len();
+        if end < self.found { end } else { 0 }
+    }
 }
 
 /// What the kernel tells of a connection.
@@ -204,6 +235,8 @@ enum Said {
     Idle,
     /// A request may be under way, or was answered just now.
     Unclear,
+    /// The same, and what was answered may go on.
+    Young,
     /// It is not over.
     Busy,
 }
@@ -217,12 +250,15 @@ impl How<'_> {
         let exchange = socket::exchange(connection)?;
         let rests = socket::is_idle_connection(connection)?;
         let goes_on = self.answers.may_go_on(self.habits, (inode, exchange, rests), self.at);
-        if goes_on && !self.last_call {
-            return Ok(Said::Busy);
-        }
         let is_asked = exchange.received > 0 && exchange.segments_out > 0 && !exchange.streams();
-        let may_be_watched = is_asked && self.answers.parts(self.habits).is_some();
-        Ok(match (rests, may_be_watched) {
+        if goes_on && !self.last_call {
+            return Ok(if is_asked { Said::Young } else { Said::Busy });
+        }
+        let may_be_known = self.last_call || self.answers.parts(self.habits).is_some();
+        let may_be_watched = is_asked && may_be_known;
+        let is_over =
+            rests && (self.last_call || self.answers.is_over(self.habits, (inode, exchange)));
+        Ok(match (is_over, may_be_watched) {
             (true, _) => Said::Idle,
             (false, true) => Said::Unclear,
             (false, false) => Said::Busy,
@@ -237,8 +273,9 @@ fn close_if_idle((pid, number, inode): Held, how: &mut How<'_>) -> io::Result<()
 fn close_one_if_idle(connection: OwnedFd, inode: Inode, how: &mut How<'_>) -> io::Result<()> {
     match how.said(&connection, inode)? {
         Said::Idle => rustix::net::shutdown(connection, Shutdown::Read)?,
-        Said::Unclear if how.unclear.len() < witness::MOST => how.unclear.push(connection),
-        Said::Unclear | Said::Busy => {}
+        Said::Unclear => how.unclear.add(connection, true),
+        Said::Young => how.unclear.add(connection, false),
+        Said::Busy => {}
     }
     Ok(())
 }

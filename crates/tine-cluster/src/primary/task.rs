@@ -20,6 +20,7 @@ use super::{
     census::Census,
     event::{Ending, Event},
     gate::Sinks,
+    habits::Habits,
     handing::Handing,
     input::{Command, Input, News},
     inspect::Inspectors,
@@ -36,7 +37,6 @@ use super::{
     settings::{Program, Settings},
     start::Means,
     telling::Told,
-    unfinished::Habits,
     worker::Worker,
 };
 use crate::{

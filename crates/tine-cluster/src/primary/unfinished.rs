@@ -7,14 +7,13 @@
 //! there were many, nothing is waited for: programs that send in parts have done it before.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
 use tine_linux::{sock_diag::Inode, socket::Exchange};
 
-/// Bytes of answers that were not over.
-pub(super) type Lengths = HashSet<u64>;
+use super::habits::{Habits, Lengths};
 
 /// Longer than servers leave between two parts of an answer. A client with a request more often than this
 /// would keep its connection up to the drain's end if it were asked for without limit.
@@ -24,18 +23,6 @@ const LESSON: Duration = Duration::from_secs(6);
 /// So many segments with requests have to have come to a worker before the answers to them say anything:
 /// one request in fifty that is answered in parts is among them, and a busy worker has them in a second.
 const ENOUGH: u64 = 200;
-/// More lengths are not remembered: answers that are never of the same length teach nothing.
-const MOST_LENGTHS: usize = 256;
-
-/// What was seen of the answers of all workers that left so far.
-#[derive(Debug, Default)]
-pub(super) struct Habits {
-    /// Some took more than a segment.
-    in_segments: bool,
-    /// Bytes of answers at which they rested and then went on.
-    rests: Lengths,
-}
-
 /// What was seen of the answers of a worker that leaves.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
@@ -51,21 +38,24 @@ struct Seen {
     received: u64,
     sent: u64,
     segments_in: u32,
-    /// The server had spoken last, and all had arrived.
-    rested: bool,
+    rest: Rest,
+    /// So it was at the look before, and nothing has come since.
+    stays: bool,
     /// More came of the same answer after that.
     in_parts: bool,
     /// What had gone out before this answer, if that was seen.
     before: Option<u64>,
 }
 
-impl Habits {
-    fn learn(&mut self, length: u64) {
-        if self.rests.len() == MOST_LENGTHS {
-            self.rests.clear();
-        }
-        self.rests.insert(length);
-    }
+/// Whether the server had spoken last, and all had arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// It had not.
+    No,
+    /// As far as can be told within one tick of the kernel's clock.
+    Perhaps,
+    /// It had.
+    Yes,
 }
 
 impl Answers {
@@ -86,36 +76,62 @@ impl Answers {
         // At the first look the others have not been seen yet.
         let first = *since == at;
         let is_known = !habits.in_segments && self.requests >= ENOUGH && !first;
-        let learns = self.come_in_parts && habits.rests.is_empty();
+        let learns = self.come_in_parts && !habits.come_in_parts();
         let enough = if learns { LESSON } else { PAUSE };
         let is_young = at.duration_since(*since) < enough && !is_known;
-        let looks_like_a_part = seen.length().is_some_and(|length| habits.rests.contains(&length));
+        let looks_like_a_part = habits.may_be_a_part(seen.length());
         (seen.in_parts || looks_like_a_part || is_young) && now.quiet < PAUSE
     }
 
-    /// Of how many bytes answers were that went on; `None` where this worker's did, and of how many is not
-    /// known.
+    /// Whether a connection that rests has an answer that is over: not where answers come in parts, and the
+    /// beginning of this one was not seen.
+    pub(super) fn is_over(&self, habits: &Habits, (inode, now): (Inode, Exchange)) -> bool {
+        let come_in_parts = self.come_in_parts || habits.come_in_parts();
+        let length = self.seen.get(&inode).and_then(Seen::length);
+        !come_in_parts || now.received == 0 || length.is_some() || now.quiet >= PAUSE
+    }
+
+    /// Of how many bytes answers were that went on; `None` where some did, and that says nothing.
     pub(super) fn parts<'a>(&self, habits: &'a Habits) -> Option<&'a Lengths> {
-        (!self.come_in_parts || !habits.rests.is_empty()).then_some(&habits.rests)
+        let is_known = !self.come_in_parts || habits.come_in_parts();
+        habits.lengths().filter(|_| is_known)
     }
 
     fn note(&mut self, habits: &mut Habits, inode: Inode, now: Exchange, rested: bool) -> Seen {
         let last = self.seen.get(&inode).copied();
         let same = last.filter(|last| last.received == now.received);
-        let went_on = same.filter(|last| last.rested && now.sent > last.sent);
+        // Where it is not certain who spoke last, it was an answer only if its request was seen.
+        let was_answer = |last: &Seen| match last.rest {
+            Rest::No => false,
+            Rest::Perhaps => last.before.is_some(),
+            Rest::Yes => true,
+        };
+        let went_on = same.filter(|last| was_answer(last) && now.sent > last.sent);
         self.come_in_parts |= went_on.is_some();
         if let Some(length) = went_on.and_then(|last| last.length()) {
             habits.learn(length);
         }
+        let rest = match rested {
+            false => Rest::No,
+            true if now.quiet < now.unasked => Rest::Yes,
+            true => Rest::Perhaps,
+        };
         let known = last.map_or(0, |last| last.segments_in);
         self.requests += u64::from(now.segments_in.saturating_sub(known));
         let seen = Seen {
             received: now.received,
             sent: now.sent,
             segments_in: now.segments_in,
-            rested,
+            rest,
+            stays: same.is_some_and(|last| last.rest == rest && last.sent == now.sent),
             in_parts: went_on.is_some() || same.is_some_and(|last| last.in_parts),
-            before: same.map_or_else(|| last.map(|last| last.sent), |last| last.before),
+            before: match same {
+                Some(same) => same.before,
+                // One request since the answer before was over: what went out is the answer to that.
+                None => last
+                    .filter(|last| last.is_over(habits) && now.segments_in == last.segments_in + 1)
+                    .map(|last| last.sent),
+            },
         };
         self.seen.insert(inode, seen);
         seen
@@ -123,9 +139,15 @@ impl Answers {
 }
 
 impl Seen {
+    /// Whether the answer is, for all that is known: parts that follow each other closely do not rest from one
+    /// look to the next.
+    fn is_over(&self, habits: &Habits) -> bool {
+        self.rest != Rest::No && self.stays && !habits.may_be_a_part(self.length())
+    }
+
     /// Of the answer so far.
     fn length(&self) -> Option<u64> {
-        Some(self.sent.saturating_sub(self.before?))
+        self.before.map(|before| self.sent.saturating_sub(before))
     }
 }
 
@@ -136,6 +158,7 @@ mod tests {
     const ONE: Inode = Inode(1);
     const OTHER: Inode = Inode(2);
     const LOOK: Duration = Duration::from_millis(20);
+    const TICK: Duration = Duration::from_millis(4);
 
     fn after(requests: u32, answers: u32) -> Exchange {
         Exchange {
@@ -143,6 +166,7 @@ mod tests {
             sent: u64::from(answers) * 100,
             segments_in: requests,
             segments_out: answers,
+            unasked: TICK,
             ..Exchange::default()
         }
     }
@@ -152,7 +176,9 @@ mod tests {
     struct Leaves(Answers, Habits);
 
     impl Leaves {
+        /// At two looks, as long as what is there takes at least.
         fn may_go_on(&mut self, inode: Inode, now: Exchange, at: Instant) -> bool {
+            self.0.may_go_on(&mut self.1, (inode, now, true), at);
             self.0.may_go_on(&mut self.1, (inode, now, true), at)
         }
 
@@ -232,6 +258,34 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_there_at_two_looks_may_be_amidst_an_answer() {
+        let (mut answers, mut habits, start) =
+            (Answers::default(), Habits::default(), Instant::now());
+        habits.learn(10);
+        let mut look = |now, at| answers.may_go_on(&mut habits, (ONE, now, true), at);
+        look(sent(1, 10), start);
+        assert!(!look(sent(2, 20), start + LESSON), "its beginning is not known");
+        look(sent(2, 20), start + LESSON);
+        assert!(look(sent(3, 30), start + LESSON));
+    }
+
+    #[test]
+    fn where_answers_come_in_parts_one_is_over_whose_beginning_was_seen() {
+        let start = Instant::now();
+        let over = |worker: &Leaves, now| worker.0.is_over(&worker.1, (ONE, now));
+        let mut worker = Leaves::default();
+        worker.may_go_on(ONE, sent(1, 10), start);
+        assert!(over(&worker, sent(1, 10)), "they do not, as far as is known");
+        let mut worker = with_a_part_of_seventy(start).next();
+        worker.may_go_on(ONE, sent(1, 10), start);
+        assert!(!over(&worker, sent(1, 10)));
+        let quiet = Exchange { quiet: PAUSE, ..sent(1, 10) };
+        assert!(over(&worker, quiet));
+        worker.may_go_on(ONE, sent(2, 20), start + LOOK);
+        assert!(over(&worker, sent(2, 20)));
+    }
+
+    #[test]
     fn what_was_seen_of_one_worker_is_known_of_the_next() {
         let start = Instant::now();
         let mut next = with_a_part_of_seventy(start).next();
@@ -243,12 +297,33 @@ mod tests {
     }
 
     #[test]
-    fn answers_of_ever_other_lengths_take_no_more_room() {
-        let mut habits = Habits::default();
-        for length in 0..10_000 {
-            habits.learn(length);
-        }
-        assert!(habits.rests.len() <= MOST_LENGTHS && habits.rests.contains(&9_999));
+    fn where_answers_rest_at_ever_other_lengths_any_may_go_on() {
+        let start = Instant::now();
+        let mut worker = with_a_part_of_seventy(start);
+        (0..10_000).for_each(|length| worker.1.learn(length));
+        assert!(worker.0.parts(&worker.1).is_none());
+        let late = start + LESSON;
+        assert!(worker.may_go_on(ONE, sent(3, 20_000), late));
+        let quiet = Exchange { quiet: PAUSE, ..sent(3, 20_000) };
+        assert!(!worker.may_go_on(ONE, quiet, late));
+    }
+
+    #[test]
+    fn who_spoke_last_within_a_tick_teaches_nothing_unless_the_request_was_seen() {
+        let start = Instant::now();
+        let tie = |requests, sent_so_far| Exchange {
+            unasked: Duration::ZERO,
+            ..sent(requests, sent_so_far)
+        };
+        let mut worker = Leaves::default();
+        // Two requests since the last look, and one answer: the second one has none yet.
+        worker.may_go_on(ONE, tie(1, 10), start);
+        worker.may_go_on(ONE, tie(3, 80), start + LOOK);
+        worker.may_go_on(ONE, tie(3, 150), start + LOOK * 2);
+        assert!(!worker.1.come_in_parts() && !worker.0.come_in_parts);
+        worker.may_go_on(ONE, tie(4, 220), start + LOOK * 3);
+        worker.may_go_on(ONE, tie(4, 300), start + LOOK * 4);
+        assert_eq!(worker.0.parts(&worker.1), Some(&Lengths::from([70])));
     }
 
     /// As many as say something.

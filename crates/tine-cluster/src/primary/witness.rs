@@ -3,6 +3,10 @@
 //! The kernel tells when each side spoke in ticks of 1 to 10 ms. With a server that answers within one, and a
 //! client that asks again soon, a connection never seems to be idle, and its worker would be held up to the
 //! drain's end. What a duplicate of the socket shows from one moment to the next has an order.
+//!
+//! An answer is over when nothing more of it came for [`REST`]: servers that write its head and its body by
+//! themselves do so in a fraction of that. Of those whose parts are further apart the lengths are learnt, in
+//! the time in which nothing is ended yet.
 
 use std::{
     os::fd::OwnedFd,
@@ -13,69 +17,126 @@ use std::{
 use rustix::net::Shutdown;
 use tine_linux::socket::{self, Spoken};
 
-use super::unfinished::Lengths;
+use super::habits::Lengths;
 
 /// How long is watched, at each look. Short: where a server closes its connection meanwhile, the client is
 /// told when the duplicate is closed as well.
 const WINDOW: Duration = Duration::from_millis(2);
+/// How long where nothing is ended yet, or only after an answer in parts: nearly up to the next look, so that what
+/// is between two parts is either seen here or longer than from one look to the next.
+const LESSON: Duration = Duration::from_millis(18);
 /// Between two moments. Shorter than most servers take for an answer.
 const MOMENT: Duration = Duration::from_micros(50);
-/// More are not watched at a time: each is a descriptor.
+/// Between two moments of a lesson, which is long: shorter than [`REST`].
+const GLANCE: Duration = Duration::from_micros(200);
+/// Longer than from one part of an answer to the next, where the server does nothing in between.
+const REST: Duration = Duration::from_micros(500);
+/// More are not watched at one look at a worker: each is a descriptor.
 pub(super) const MOST: usize = 64;
+
+/// A connection to be watched.
+#[derive(Debug)]
+pub(super) struct Watched {
+    /// A duplicate.
+    pub(super) connection: OwnedFd,
+    /// It is told that its client has nothing more to say, when it has answered; else what it does is only
+    /// learnt.
+    pub(super) ends: bool,
+}
 
 /// What was seen of one connection.
 #[derive(Debug)]
 struct Witness {
     before: Spoken,
     server_spoke_last: bool,
+    rests_since: Option<Instant>,
     /// What had gone out before the last request, if that was seen to come.
     answer_begins: Option<u64>,
 }
 
+/// What one more moment has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    /// Nothing to speak of.
+    Nothing,
+    /// The client has its answer of so many bytes, if that is known, and has not asked again.
+    Answered(Option<u64>),
+    /// It seemed so, and then more came of the answer.
+    WentOn(Option<u64>),
+}
+
 impl Witness {
     const fn new(now: Spoken) -> Self {
-        Self { before: now, server_spoke_last: false, answer_begins: None }
+        Self { before: now, server_spoke_last: false, rests_since: None, answer_begins: None }
     }
 
-    /// Whether the client has its answer, and has not asked again. Those of `parts` bytes were seen to go on.
-    fn is_answered(&mut self, now: Spoken, parts: &Lengths) -> bool {
+    fn sees(&mut self, now: Spoken, at: Instant) -> Shown {
         let asked = now.segments_in != self.before.segments_in;
         let answered = now.segments_out != self.before.segments_out;
-        // If both have spoken it is not known in which order.
+        // What the server has written may have to wait for the client's word that the last has arrived.
+        let went_on = !asked && (answered || !now.settled) && self.has_rested(at);
+        let length = self.length();
+        // If both have spoken it is not known in which order, nor what of it was the answer before.
         self.server_spoke_last = !asked && (answered || self.server_spoke_last);
         if asked {
-            self.answer_begins = Some(self.before.sent);
+            self.answer_begins = (!answered).then_some(self.before.sent);
         }
         self.before = now;
-        let length = self.answer_begins.map(|begin| now.sent.saturating_sub(begin));
-        let is_whole = parts.is_empty() || length.is_some_and(|length| !parts.contains(&length));
-        self.server_spoke_last && now.settled && is_whole
+        let since = self.rests_since.filter(|_| !answered).unwrap_or(at);
+        self.rests_since = (self.server_spoke_last && now.settled).then_some(since);
+        match (went_on, self.has_rested(at)) {
+            (true, _) => Shown::WentOn(length),
+            (false, true) => Shown::Answered(self.length()),
+            (false, false) => Shown::Nothing,
+        }
     }
+
+    fn has_rested(&self, at: Instant) -> bool {
+        self.rests_since.is_some_and(|since| at.duration_since(since) >= REST)
+    }
+
+    /// Of the answer so far.
+    fn length(&self) -> Option<u64> {
+        self.answer_begins.map(|begin| self.before.sent.saturating_sub(begin))
+    }
+}
+
+/// Whether an answer of that length is over: those of `parts` bytes were seen to go on.
+fn is_whole(length: Option<u64>, parts: &Lengths) -> bool {
+    parts.is_empty() || length.is_some_and(|length| !parts.contains(&length))
 }
 
 /// Watches these connections for a moment, and tells each server that its client has nothing more to say
-/// when it has answered. Blocks for as long.
-pub(super) fn end_the_answered(connections: Vec<OwnedFd>, parts: &Lengths) {
-    let end = Instant::now() + WINDOW;
-    let begin = |connection: OwnedFd| {
-        let now = socket::spoken(&connection).ok()?;
-        Some((connection, Witness::new(now)))
+/// when it has answered, where that is wanted. Gives of how many bytes answers were that went on after a
+/// rest, as far as that is known. Blocks for as long.
+pub(super) fn watch(connections: Vec<Watched>, parts: &Lengths) -> Vec<Option<u64>> {
+    let ends = connections.iter().any(|watched| watched.ends);
+    let pause = if ends { MOMENT } else { GLANCE };
+    let window = if ends && parts.is_empty() { WINDOW } else { LESSON };
+    let end = Instant::now() + window;
+    let begin = |watched: Watched| {
+        let now = socket::spoken(&watched.connection).ok()?;
+        Some((watched, Witness::new(now)))
     };
-    let mut watched: Vec<(OwnedFd, Witness)> = connections.into_iter().filter_map(begin).collect();
+    let mut watched: Vec<(Watched, Witness)> = connections.into_iter().filter_map(begin).collect();
+    let mut went_on = Vec::new();
     while !watched.is_empty() && Instant::now() < end {
-        thread::sleep(MOMENT);
-        watched.retain_mut(|(connection, witness)| goes_on(connection, witness, parts));
+        thread::sleep(pause);
+        watched.retain_mut(|(watched, witness)| {
+            let Ok(now) = socket::spoken(&watched.connection) else { return false };
+            match witness.sees(now, Instant::now()) {
+                Shown::Answered(length) if watched.ends && is_whole(length, parts) => {
+                    // One that is over already needs no end.
+                    let _ = rustix::net::shutdown(&watched.connection, Shutdown::Read);
+                    return false;
+                }
+                Shown::WentOn(length) => went_on.push(length),
+                Shown::Answered(_) | Shown::Nothing => {}
+            }
+            true
+        });
     }
-}
-
-fn goes_on(connection: &OwnedFd, witness: &mut Witness, parts: &Lengths) -> bool {
-    let Ok(now) = socket::spoken(connection) else { return false };
-    if !witness.is_answered(now, parts) {
-        return true;
-    }
-    // One that is over already needs no end.
-    let _ = rustix::net::shutdown(connection, Shutdown::Read);
-    false
+    went_on
 }
 
 #[cfg(test)]
@@ -87,50 +148,91 @@ mod tests {
         Spoken { segments_in, segments_out, sent, settled: true }
     }
 
-    fn seen(moments: &[Spoken]) -> bool {
-        seen_with(&Lengths::new(), moments)
-    }
-
-    fn seen_with(parts: &Lengths, moments: &[Spoken]) -> bool {
-        let mut witness = Witness::new(moments[0]);
-        moments[1..].iter().fold(false, |_, now| witness.is_answered(*now, parts))
+    /// What is seen last, of these at so many microseconds.
+    fn seen(moments: &[(u64, Spoken)]) -> Shown {
+        let start = Instant::now();
+        let mut witness = Witness::new(moments[0].1);
+        moments[1..].iter().fold(Shown::Nothing, |_, (micros, now)| {
+            witness.sees(*now, start + Duration::from_micros(*micros))
+        })
     }
 
     #[test]
-    fn an_answer_that_follows_its_request_was_the_last_word() {
-        assert!(seen(&[after(1, 1), after(2, 1), after(2, 2)]));
-        assert!(seen(&[after(2, 1), after(2, 2), after(2, 2)]), "and stays it");
+    fn an_answer_that_follows_its_request_and_rests_was_the_last_word() {
+        let asked = [(0, after(1, 1)), (100, after(2, 1)), (200, after(2, 2))];
+        assert_eq!(seen(&asked), Shown::Nothing, "more may come");
+        let rests = |at| [asked[0], asked[1], asked[2], (at, after(2, 2))];
+        assert_eq!(seen(&rests(600)), Shown::Nothing);
+        assert_eq!(seen(&rests(700)), Shown::Answered(Some(100)));
+    }
+
+    #[test]
+    fn what_comes_in_one_go_is_one_answer() {
+        let moments = [
+            (0, after(1, 1)),
+            (100, after(2, 1)),
+            (200, after(2, 2)),
+            (400, after(2, 3)),
+            (800, after(2, 3)),
+        ];
+        assert_eq!(seen(&moments), Shown::Nothing, "its head went out by itself");
+        let rests = [&moments[..], &[(900, after(2, 3))]].concat();
+        assert_eq!(seen(&rests), Shown::Answered(Some(200)));
+    }
+
+    #[test]
+    fn what_comes_after_a_rest_is_learnt() {
+        let moments =
+            [(0, after(1, 1)), (100, after(2, 1)), (200, after(2, 2)), (900, after(2, 3))];
+        assert_eq!(seen(&moments), Shown::WentOn(Some(100)));
+        let held = Spoken { settled: false, ..after(2, 2) };
+        let written = [moments[0], moments[1], moments[2], (900, held)];
+        assert_eq!(seen(&written), Shown::WentOn(Some(100)), "it is written and waits");
+        let late = [(0, after(2, 1)), (200, after(2, 2)), (900, after(2, 3))];
+        assert_eq!(seen(&late), Shown::WentOn(None), "where it began was not seen");
     }
 
     #[test]
     fn a_request_after_an_answer_is_not_answered() {
-        assert!(!seen(&[after(2, 1), after(2, 2), after(3, 2)]));
+        let moments =
+            [(0, after(1, 1)), (100, after(2, 1)), (200, after(2, 2)), (900, after(3, 2))];
+        assert_eq!(seen(&moments), Shown::Nothing);
     }
 
     #[test]
     fn of_two_words_in_one_moment_it_is_not_known_which_was_the_last() {
-        assert!(!seen(&[after(1, 1), after(2, 2)]));
-        assert!(!seen(&[after(1, 1), after(2, 2), after(2, 2)]));
-        assert!(seen(&[after(1, 1), after(2, 2), after(3, 2), after(3, 3)]), "but may be later");
+        let both = [(0, after(1, 1)), (100, after(2, 2)), (900, after(2, 2))];
+        assert_eq!(seen(&both), Shown::Nothing);
+        let later = [&both[..], &[(1000, after(3, 2)), (1100, after(3, 3)), (1700, after(3, 3))]];
+        assert_eq!(seen(&later.concat()), Shown::Answered(Some(100)), "but may be later");
+    }
+
+    #[test]
+    fn where_an_answer_begins_is_not_known_if_the_one_before_may_have_ended_then() {
+        let moments =
+            [(0, after(1, 1)), (100, after(2, 2)), (200, after(2, 3)), (700, after(2, 3))];
+        assert_eq!(seen(&moments), Shown::Answered(None));
     }
 
     #[test]
     fn where_nobody_speaks_nothing_is_known() {
-        assert!(!seen(&[after(1, 1), after(1, 1)]));
-    }
-
-    #[test]
-    fn where_answers_come_in_parts_one_is_over_that_is_seen_from_its_beginning_and_longer() {
-        let parts = Lengths::from([100]);
-        assert!(!seen_with(&parts, &[after(1, 1), after(2, 1), after(2, 2)]));
-        assert!(seen_with(&parts, &[after(1, 1), after(2, 1), after(2, 2), after(2, 3)]));
-        assert!(!seen_with(&parts, &[after(2, 1), after(2, 2)]), "it may have begun before");
+        assert_eq!(seen(&[(0, after(1, 1)), (900, after(1, 1))]), Shown::Nothing);
     }
 
     #[test]
     fn what_is_yet_to_go_out_is_no_last_word() {
         let half = Spoken { settled: false, ..after(2, 2) };
-        assert!(!seen(&[after(2, 1), half]));
-        assert!(seen(&[after(2, 1), half, after(2, 2)]));
+        let moments = [(0, after(1, 1)), (100, after(2, 1)), (200, half), (900, half)];
+        assert_eq!(seen(&moments), Shown::Nothing);
+        let gone = [&moments[..], &[(1000, after(2, 2)), (1500, after(2, 2))]].concat();
+        assert_eq!(seen(&gone), Shown::Answered(Some(100)));
+    }
+
+    #[test]
+    fn where_answers_come_in_parts_one_is_over_that_is_seen_from_its_beginning_and_longer() {
+        let parts = Lengths::from([100]);
+        assert!(!is_whole(Some(100), &parts) && is_whole(Some(200), &parts));
+        assert!(!is_whole(None, &parts), "it may have begun before");
+        assert!(is_whole(None, &Lengths::new()));
     }
 }

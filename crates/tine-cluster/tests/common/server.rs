@@ -29,7 +29,8 @@ pub(crate) fn serves() -> ExitCode {
     match mode.as_str() {
         "plain" => plain(&TcpListener::bind(address).unwrap()),
         "parts" => parts(&TcpListener::bind(address).unwrap()),
-        "keeps" => keeps(&TcpListener::bind(address).unwrap()),
+        "keeps" => keeps(&TcpListener::bind(address).unwrap(), Duration::ZERO),
+        "pairs" => keeps(&TcpListener::bind(address).unwrap(), Duration::from_millis(2)),
         "native" => native(address, false),
         "ready" => native(address, true),
         "notifies" => notifies(address),
@@ -54,13 +55,31 @@ fn plain(listener: &TcpListener) {
     }
 }
 
-/// Answers as often as it is asked.
-fn keeps(listener: &TcpListener) {
+/// Answers as often as it is asked, with a pause in the middle of each answer.
+fn keeps(listener: &TcpListener, pause: Duration) {
     loop {
         let mut client = listener.accept().unwrap().0;
-        thread::spawn(move || {
-            while client.read_exact(&mut [0; 4]).is_ok() && client.write_all(b"me").is_ok() {}
-        });
+        thread::spawn(move || while answer_twice(&mut client, pause).is_ok() {});
+    }
+}
+
+/// Gives up where the client seems to have gone meanwhile, as asynchronous servers do; not where it had gone
+/// when it was heard.
+fn answer_twice(client: &mut TcpStream, pause: Duration) -> io::Result<()> {
+    client.set_read_timeout(None)?;
+    client.set_nodelay(true)?;
+    client.read_exact(&mut [0; 4])?;
+    client.set_nonblocking(true)?;
+    let has_gone = client.peek(&mut [0]).is_ok_and(|length| length == 0);
+    client.set_nonblocking(false)?;
+    if pause.is_zero() || has_gone {
+        return client.write_all(b"me");
+    }
+    client.write_all(b"m")?;
+    client.set_read_timeout(Some(pause))?;
+    match client.read(&mut [0]) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => client.write_all(b"e"),
+        _ => Err(io::ErrorKind::ConnectionAborted.into()),
     }
 }
 
