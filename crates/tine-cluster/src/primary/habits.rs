@@ -17,6 +17,8 @@ const MOST_LENGTHS: usize = 16;
 pub(super) struct Habits {
     /// Some took more than a segment.
     pub(super) in_segments: bool,
+    /// A worker was looked at for long enough to see some that rest.
+    pub(super) studied: bool,
     /// Bytes of answers at which they rested and then went on.
     rests: Lengths,
     /// They rest at ever other lengths.
@@ -74,8 +76,9 @@ impl Habits {
 
 impl Default for Habits {
     fn default() -> Self {
-        let (in_segments, rests, varied) = (false, Lengths::new(), false);
-        Self { in_segments, rests, varied, lessons: mpsc::unbounded_channel() }
+        let lessons = mpsc::unbounded_channel();
+        let rests = Lengths::new();
+        Self { in_segments: false, studied: false, rests, varied: false, lessons }
     }
 }
 

@@ -18,6 +18,8 @@ use super::habits::{Habits, Lengths};
 /// Longer than servers leave between two parts of an answer. A client with a request more often than this
 /// would keep its connection up to the drain's end if it were asked for without limit.
 const PAUSE: Duration = Duration::from_millis(1_500);
+/// So long where it is not known yet whether longer answers do.
+const STUDY: Duration = Duration::from_secs(3);
 /// So long is looked for the length of a part where answers were seen to go on of which the beginning was not.
 const LESSON: Duration = Duration::from_secs(6);
 /// So many segments with requests have to have come to a worker before the answers to them say anything:
@@ -39,7 +41,7 @@ struct Seen {
     sent: u64,
     segments_in: u32,
     rest: Rest,
-    /// So it was at the look before, and nothing has come since.
+    /// Nothing has come since the look before, and the client spoke no later than the server.
     stays: bool,
     /// More came of the same answer after that.
     in_parts: bool,
@@ -77,8 +79,15 @@ impl Answers {
         let first = *since == at;
         let is_known = !habits.in_segments && self.requests >= ENOUGH && !first;
         let learns = self.come_in_parts && !habits.come_in_parts();
-        let enough = if learns { LESSON } else { PAUSE };
-        let is_young = at.duration_since(*since) < enough && !is_known;
+        let looked = at.duration_since(*since);
+        habits.studied |= looked >= STUDY;
+        let is_new = habits.in_segments && !habits.studied && !habits.come_in_parts();
+        let enough = match (learns, is_new) {
+            (true, _) => LESSON,
+            (false, true) => STUDY,
+            (false, false) => PAUSE,
+        };
+        let is_young = looked < enough && !is_known;
         let looks_like_a_part = habits.may_be_a_part(seen.length());
         (seen.in_parts || looks_like_a_part || is_young) && now.quiet < PAUSE
     }
@@ -123,7 +132,7 @@ impl Answers {
             sent: now.sent,
             segments_in: now.segments_in,
             rest,
-            stays: same.is_some_and(|last| last.rest == rest && last.sent == now.sent),
+            stays: same.is_some_and(|last| last.sent == now.sent) && now.quiet <= now.unasked,
             in_parts: went_on.is_some() || same.is_some_and(|last| last.in_parts),
             before: match same {
                 Some(same) => same.before,
@@ -142,7 +151,7 @@ impl Seen {
     /// Whether the answer is, for all that is known: parts that follow each other closely do not rest from one
     /// look to the next.
     fn is_over(&self, habits: &Habits) -> bool {
-        self.rest != Rest::No && self.stays && !habits.may_be_a_part(self.length())
+        self.stays && !habits.may_be_a_part(self.length())
     }
 
     /// Of the answer so far.
@@ -212,7 +221,11 @@ mod tests {
         let (mut worker, start) = (Leaves::default(), Instant::now());
         worker.may_go_on(ONE, after(1, 2), start);
         assert!(worker.may_go_on(ONE, after(2, 3), start + LOOK));
-        assert!(!worker.may_go_on(ONE, after(3, 4), start + PAUSE));
+        assert!(worker.may_go_on(ONE, after(3, 4), start + PAUSE), "it was not seen for long");
+        assert!(!worker.may_go_on(ONE, after(4, 5), start + STUDY));
+        let mut next = worker.next();
+        next.may_go_on(ONE, after(1, 2), start);
+        assert!(!next.may_go_on(ONE, after(2, 3), start + PAUSE));
     }
 
     fn sent(requests: u32, sent: u64) -> Exchange {
