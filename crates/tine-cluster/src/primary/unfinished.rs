@@ -43,6 +43,8 @@ struct Seen {
     rest: Rest,
     /// Nothing has come since the look before, and the client spoke no later than the server.
     stays: bool,
+    /// For longer than servers leave between two parts.
+    is_quiet: bool,
     /// More came of the same answer after that.
     in_parts: bool,
     /// What had gone out before this answer, if that was seen.
@@ -133,6 +135,7 @@ impl Answers {
             segments_in: now.segments_in,
             rest,
             stays: same.is_some_and(|last| last.sent == now.sent) && now.quiet <= now.unasked,
+            is_quiet: now.quiet >= PAUSE,
             in_parts: went_on.is_some() || same.is_some_and(|last| last.in_parts),
             before: match same {
                 Some(same) => same.before,
@@ -149,9 +152,13 @@ impl Answers {
 
 impl Seen {
     /// Whether the answer is, for all that is known: parts that follow each other closely do not rest from one
-    /// look to the next.
+    /// look to the next, and others are of known lengths.
     fn is_over(&self, habits: &Habits) -> bool {
-        self.stays && !habits.may_be_a_part(self.length())
+        let is_whole = match self.length() {
+            Some(_) => !habits.may_be_a_part(self.length()),
+            None => !habits.come_in_parts() || self.is_quiet,
+        };
+        self.stays && is_whole
     }
 
     /// Of the answer so far.
@@ -232,6 +239,10 @@ mod tests {
         Exchange { sent, ..after(requests, 9) }
     }
 
+    fn long_ago(now: Exchange) -> Exchange {
+        Exchange { quiet: PAUSE, unasked: PAUSE + TICK, ..now }
+    }
+
     /// One of whose answers seventy bytes went out before it went on.
     fn with_a_part_of_seventy(start: Instant) -> Leaves {
         let mut worker = Leaves::default();
@@ -278,7 +289,7 @@ mod tests {
         let mut look = |now, at| answers.may_go_on(&mut habits, (ONE, now, true), at);
         look(sent(1, 10), start);
         assert!(!look(sent(2, 20), start + LESSON), "its beginning is not known");
-        look(sent(2, 20), start + LESSON);
+        look(long_ago(sent(2, 20)), start + LESSON);
         assert!(look(sent(3, 30), start + LESSON));
     }
 
@@ -292,17 +303,19 @@ mod tests {
         let mut worker = with_a_part_of_seventy(start).next();
         worker.may_go_on(ONE, sent(1, 10), start);
         assert!(!over(&worker, sent(1, 10)));
-        let quiet = Exchange { quiet: PAUSE, ..sent(1, 10) };
-        assert!(over(&worker, quiet));
         worker.may_go_on(ONE, sent(2, 20), start + LOOK);
-        assert!(over(&worker, sent(2, 20)));
+        assert!(!over(&worker, sent(2, 20)), "nor was the one before");
+        assert!(over(&worker, long_ago(sent(2, 20))));
+        worker.may_go_on(ONE, long_ago(sent(2, 20)), start + LOOK);
+        worker.may_go_on(ONE, sent(3, 30), start + LOOK);
+        assert!(over(&worker, sent(3, 30)));
     }
 
     #[test]
     fn what_was_seen_of_one_worker_is_known_of_the_next() {
         let start = Instant::now();
         let mut next = with_a_part_of_seventy(start).next();
-        next.may_go_on(ONE, sent(1, 10), start);
+        next.may_go_on(ONE, long_ago(sent(1, 10)), start);
         let late = start + PAUSE;
         assert!(!next.may_go_on(ONE, sent(2, 20), late), "a short one is over");
         assert!(next.may_go_on(ONE, sent(3, 90), late));
