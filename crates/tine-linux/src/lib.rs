@@ -6,6 +6,7 @@
 //! | [`spawn`] | start a program: descriptors in their places, a session, a filter, a cgroup |
 //! | [`seccomp`] | the bind trap: a filter, and the listener that answers its notifications |
 //! | [`inherited`] | claim an inherited descriptor once, by name |
+//! | [`memory`] | give freed memory back |
 //! | [`foreign`] | look into another process: its memory, its descriptors, its identity |
 //! | [`tree`] | who descends from whom, and ending all of it |
 //! | [`cgroup`] | one cgroup (v2) per worker, where that may be had |
