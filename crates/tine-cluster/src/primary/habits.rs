@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use tokio::sync::mpsc;
 
-use super::witness::{self, Watched};
+use super::witness::{self, Over, Watched};
 
 /// Bytes of answers that were not over.
 pub(super) type Lengths = HashSet<u64>;
@@ -57,10 +57,10 @@ impl Habits {
     }
 
     /// Watches these for a moment, in another thread.
-    pub(super) fn watch(&self, connections: Vec<Watched>, parts: Lengths) {
+    pub(super) fn watch(&self, connections: Vec<Watched>, over: Over) {
         let lessons = self.lessons.0.clone();
         tokio::task::spawn_blocking(move || {
-            let went_on = witness::watch(connections, &parts);
+            let went_on = witness::watch(connections, &over);
             if !went_on.is_empty() {
                 // Nobody wants it any more at the end.
                 let _ = lessons.send(went_on);

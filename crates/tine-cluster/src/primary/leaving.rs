@@ -20,7 +20,7 @@ use tine_linux::{
 use super::{
     habits::Habits,
     unfinished::Answers,
-    witness::{self, Watched},
+    witness::{self, Over, Watched},
     worker::Worker,
 };
 
@@ -155,9 +155,9 @@ pub(super) fn look(
     let unclear = how.unclear;
     *watched = unclear.next();
     if !unclear.chosen.is_empty() {
-        // Who is left at the end would be cut in the next moment.
-        let parts = answers.parts(habits).filter(|_| !last_call);
-        habits.watch(unclear.chosen, parts.cloned().unwrap_or_default());
+        let parts = answers.parts(habits).cloned().unwrap_or_default();
+        let over = if last_call { Over::LastCall } else { Over::Rested(parts) };
+        habits.watch(unclear.chosen, over);
     }
     count
 }
@@ -252,7 +252,8 @@ impl How<'_> {
         let goes_on = self.answers.may_go_on(self.habits, (inode, exchange, rests), self.at);
         let is_asked = exchange.received > 0 && exchange.segments_out > 0 && !exchange.streams();
         if goes_on && !self.last_call {
-            return Ok(if is_asked { Said::Young } else { Said::Busy });
+            let learns = is_asked && self.habits.lengths().is_some();
+            return Ok(if learns { Said::Young } else { Said::Busy });
         }
         let may_be_known = self.last_call || self.answers.parts(self.habits).is_some();
         let may_be_watched = is_asked && may_be_known;

@@ -44,9 +44,19 @@ pub(super) struct Watched {
     pub(super) ends: bool,
 }
 
+/// When an answer counts as over.
+#[derive(Clone, Debug)]
+pub(super) enum Over {
+    /// After a rest, and not at these lengths, at which answers were seen to go on.
+    Rested(Lengths),
+    /// At once: whoever is left would be cut in the next moment.
+    LastCall,
+}
+
 /// What was seen of one connection.
 #[derive(Debug)]
 struct Witness {
+    rest: Duration,
     before: Spoken,
     server_spoke_last: bool,
     rests_since: Option<Instant>,
@@ -66,8 +76,9 @@ enum Shown {
 }
 
 impl Witness {
-    const fn new(now: Spoken) -> Self {
-        Self { before: now, server_spoke_last: false, rests_since: None, answer_begins: None }
+    const fn new(now: Spoken, rest: Duration) -> Self {
+        let (server_spoke_last, rests_since, answer_begins) = (false, None, None);
+        Self { rest, before: now, server_spoke_last, rests_since, answer_begins }
     }
 
     fn sees(&mut self, now: Spoken, at: Instant) -> Shown {
@@ -92,7 +103,7 @@ impl Witness {
     }
 
     fn has_rested(&self, at: Instant) -> bool {
-        self.rests_since.is_some_and(|since| at.duration_since(since) >= REST)
+        self.rests_since.is_some_and(|since| at.duration_since(since) >= self.rest)
     }
 
     /// Of the answer so far.
@@ -101,22 +112,43 @@ impl Witness {
     }
 }
 
-/// Whether an answer of that length is over: those of `parts` bytes were seen to go on.
-fn is_whole(length: Option<u64>, parts: &Lengths) -> bool {
-    parts.is_empty() || length.is_some_and(|length| !parts.contains(&length))
+impl Over {
+    const fn rest(&self) -> Duration {
+        match self {
+            Self::Rested(_) => REST,
+            Self::LastCall => Duration::ZERO,
+        }
+    }
+
+    /// How long is watched.
+    fn window(&self, ends: bool) -> Duration {
+        match self {
+            Self::Rested(parts) if !ends || !parts.is_empty() => LESSON,
+            Self::Rested(_) | Self::LastCall => WINDOW,
+        }
+    }
+
+    /// Whether an answer of that length may be.
+    fn is_whole(&self, length: Option<u64>) -> bool {
+        match self {
+            Self::Rested(parts) if !parts.is_empty() => {
+                length.is_some_and(|length| !parts.contains(&length))
+            }
+            Self::Rested(_) | Self::LastCall => true,
+        }
+    }
 }
 
 /// Watches these connections for a moment, and tells each server that its client has nothing more to say
 /// when it has answered, where that is wanted. Gives of how many bytes answers were that went on after a
 /// rest, as far as that is known. Blocks for as long.
-pub(super) fn watch(connections: Vec<Watched>, parts: &Lengths) -> Vec<Option<u64>> {
+pub(super) fn watch(connections: Vec<Watched>, over: &Over) -> Vec<Option<u64>> {
     let ends = connections.iter().any(|watched| watched.ends);
     let pause = if ends { MOMENT } else { GLANCE };
-    let window = if ends && parts.is_empty() { WINDOW } else { LESSON };
-    let end = Instant::now() + window;
+    let end = Instant::now() + over.window(ends);
     let begin = |watched: Watched| {
         let now = socket::spoken(&watched.connection).ok()?;
-        Some((watched, Witness::new(now)))
+        Some((watched, Witness::new(now, over.rest())))
     };
     let mut watched: Vec<(Watched, Witness)> = connections.into_iter().filter_map(begin).collect();
     let mut went_on = Vec::new();
@@ -125,7 +157,7 @@ pub(super) fn watch(connections: Vec<Watched>, parts: &Lengths) -> Vec<Option<u6
         watched.retain_mut(|(watched, witness)| {
             let Ok(now) = socket::spoken(&watched.connection) else { return false };
             match witness.sees(now, Instant::now()) {
-                Shown::Answered(length) if watched.ends && is_whole(length, parts) => {
+                Shown::Answered(length) if watched.ends && over.is_whole(length) => {
                     // One that is over already needs no end.
                     let _ = rustix::net::shutdown(&watched.connection, Shutdown::Read);
                     return false;
@@ -151,7 +183,7 @@ mod tests {
     /// What is seen last, of these at so many microseconds.
     fn seen(moments: &[(u64, Spoken)]) -> Shown {
         let start = Instant::now();
-        let mut witness = Witness::new(moments[0].1);
+        let mut witness = Witness::new(moments[0].1, REST);
         moments[1..].iter().fold(Shown::Nothing, |_, (micros, now)| {
             witness.sees(*now, start + Duration::from_micros(*micros))
         })
@@ -229,10 +261,17 @@ mod tests {
     }
 
     #[test]
+    fn at_the_last_call_no_rest_is_asked_for() {
+        let mut witness = Witness::new(after(2, 1), Over::LastCall.rest());
+        let shown = witness.sees(after(2, 2), Instant::now());
+        assert!(matches!(shown, Shown::Answered(None)) && Over::LastCall.is_whole(None));
+    }
+
+    #[test]
     fn where_answers_come_in_parts_one_is_over_that_is_seen_from_its_beginning_and_longer() {
-        let parts = Lengths::from([100]);
-        assert!(!is_whole(Some(100), &parts) && is_whole(Some(200), &parts));
-        assert!(!is_whole(None, &parts), "it may have begun before");
-        assert!(is_whole(None, &Lengths::new()));
+        let over = Over::Rested(Lengths::from([100]));
+        assert!(!over.is_whole(Some(100)) && over.is_whole(Some(200)));
+        assert!(!over.is_whole(None), "it may have begun before");
+        assert!(Over::Rested(Lengths::new()).is_whole(None));
     }
 }
