@@ -143,7 +143,9 @@ pub(super) fn look(
     let kept = kept.get_or_insert_default();
     habits.listen();
     let (at, unclear) = (Instant::now(), Unclear::after(*watched));
-    let mut how = How { answers, habits, at, last_call, unclear };
+    // Node ends what is idle by itself, and its client is not told while a duplicate is held.
+    let learns = look == Look::Close;
+    let mut how = How { answers, habits, learns, at, last_call, unclear };
     let count = held.len();
     for one in held {
         // What may not be looked at ends by itself, or at the drain's end.
@@ -156,7 +158,11 @@ pub(super) fn look(
     *watched = unclear.next();
     if !unclear.chosen.is_empty() {
         let parts = answers.parts(habits).cloned().unwrap_or_default();
-        let over = if last_call { Over::LastCall } else { Over::Rested(parts) };
+        let over = match look {
+            _ if last_call => Over::LastCall,
+            Look::Close => Over::Rested(parts),
+            Look::CloseAfterNode => Over::RestedBriefly(parts),
+        };
         habits.watch(unclear.chosen, over);
     }
     count
@@ -198,6 +204,8 @@ fn duplicate(pid: Pid, number: i32) -> io::Result<OwnedFd> {
 struct How<'a> {
     answers: &'a mut Answers,
     habits: &'a mut Habits,
+    /// Who may not be ended yet is watched all the same.
+    learns: bool,
     at: Instant,
     last_call: bool,
     unclear: Unclear,
@@ -252,7 +260,7 @@ impl How<'_> {
         let goes_on = self.answers.may_go_on(self.habits, (inode, exchange, rests), self.at);
         let is_asked = exchange.received > 0 && exchange.segments_out > 0 && !exchange.streams();
         if goes_on && !self.last_call {
-            let learns = is_asked && self.habits.lengths().is_some();
+            let learns = self.learns && is_asked && self.habits.lengths().is_some();
             return Ok(if learns { Said::Young } else { Said::Busy });
         }
         let may_be_known = self.last_call || self.answers.parts(self.habits).is_some();

@@ -49,6 +49,8 @@ pub(super) struct Watched {
 pub(super) enum Over {
     /// After a rest, and not at these lengths, at which answers were seen to go on.
     Rested(Lengths),
+    /// The same, where the server ends connections by itself: it is watched for a moment only.
+    RestedBriefly(Lengths),
     /// At once: whoever is left would be cut in the next moment.
     LastCall,
 }
@@ -115,7 +117,7 @@ impl Witness {
 impl Over {
     const fn rest(&self) -> Duration {
         match self {
-            Self::Rested(_) => REST,
+            Self::Rested(_) | Self::RestedBriefly(_) => REST,
             Self::LastCall => Duration::ZERO,
         }
     }
@@ -124,17 +126,17 @@ impl Over {
     fn window(&self, ends: bool) -> Duration {
         match self {
             Self::Rested(parts) if !ends || !parts.is_empty() => LESSON,
-            Self::Rested(_) | Self::LastCall => WINDOW,
+            Self::Rested(_) | Self::RestedBriefly(_) | Self::LastCall => WINDOW,
         }
     }
 
     /// Whether an answer of that length may be.
     fn is_whole(&self, length: Option<u64>) -> bool {
         match self {
-            Self::Rested(parts) if !parts.is_empty() => {
+            Self::Rested(parts) | Self::RestedBriefly(parts) if !parts.is_empty() => {
                 length.is_some_and(|length| !parts.contains(&length))
             }
-            Self::Rested(_) | Self::LastCall => true,
+            Self::Rested(_) | Self::RestedBriefly(_) | Self::LastCall => true,
         }
     }
 }
