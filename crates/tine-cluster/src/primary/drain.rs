@@ -115,9 +115,9 @@ impl Task {
     fn open_connections(&mut self, id: WorkerId) -> usize {
         let Some(worker) = self.workers.get(&id) else { return 0 };
         let how = match (worker.kind, worker.talk) {
-            (ProgramKind::Node, _) if worker.disconnecting => return self.count_connections(id),
-            (ProgramKind::Node, Talk::ToldToLeave(_)) => Look::CloseAfterNode,
-            (ProgramKind::Node | ProgramKind::Other, _) => Look::Close,
+            (ProgramKind::Node, _) if worker.disconnecting => None,
+            (ProgramKind::Node, Talk::ToldToLeave(_)) => Some(Look::CloseAfterNode),
+            (ProgramKind::Node | ProgramKind::Other, _) => Some(Look::Close),
         };
         let last_call = matches!(worker.life, Life::Draining { until }
             if until.saturating_duration_since(Instant::now()) <= self.last_call());
@@ -129,18 +129,15 @@ impl Task {
         LAST_CALL.min(self.settings.patience.drain / 4)
     }
 
-    fn look_at_connections(&mut self, id: WorkerId, how: Look, last_call: bool) -> usize {
+    /// Without a `how` they are only counted.
+    fn look_at_connections(&mut self, id: WorkerId, how: Option<Look>, last_call: bool) -> usize {
         let table = self.table_for(id);
         let Some(worker) = self.workers.get_mut(&id) else { return 0 };
         let members = worker.members(&table);
-        leaving::look(worker, &members, (how, last_call), &mut self.habits)
-    }
-
-    fn count_connections(&mut self, id: WorkerId) -> usize {
-        let table = self.table_for(id);
-        let Some(worker) = self.workers.get_mut(&id) else { return 0 };
-        let members = worker.members(&table);
-        leaving::held(worker, &members).len()
+        match how {
+            Some(how) => leaving::look(worker, &members, (how, last_call), &mut self.habits),
+            None => leaving::held(worker, &members).len(),
+        }
     }
 
     // === What is cut ===

@@ -158,11 +158,7 @@ pub(super) fn look(
     *watched = unclear.next();
     if !unclear.chosen.is_empty() {
         let parts = answers.parts(habits).cloned().unwrap_or_default();
-        let over = match look {
-            _ if last_call => Over::LastCall,
-            Look::Close => Over::Rested(parts),
-            Look::CloseAfterNode => Over::RestedBriefly(parts),
-        };
+        let over = if last_call { Over::at_last_call() } else { Over::rested(parts, !learns) };
         habits.watch(unclear.chosen, over);
     }
     count

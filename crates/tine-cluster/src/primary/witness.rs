@@ -46,13 +46,13 @@ pub(super) struct Watched {
 
 /// When an answer counts as over.
 #[derive(Clone, Debug)]
-pub(super) enum Over {
-    /// After a rest, and not at these lengths, at which answers were seen to go on.
-    Rested(Lengths),
-    /// The same, where the server ends connections by itself: it is watched for a moment only.
-    RestedBriefly(Lengths),
-    /// At once: whoever is left would be cut in the next moment.
-    LastCall,
+pub(super) struct Over {
+    /// Nothing more came for so long.
+    rest: Duration,
+    /// Not at these lengths, at which answers were seen to go on.
+    parts: Lengths,
+    /// The connection is watched for a moment only, whatever could be learnt.
+    briefly: bool,
 }
 
 /// What was seen of one connection.
@@ -115,29 +115,24 @@ impl Witness {
 }
 
 impl Over {
-    const fn rest(&self) -> Duration {
-        match self {
-            Self::Rested(_) | Self::RestedBriefly(_) => REST,
-            Self::LastCall => Duration::ZERO,
-        }
+    /// After a rest. `briefly`: the server ends connections by itself, and its clients are to hear of it.
+    pub(super) const fn rested(parts: Lengths, briefly: bool) -> Self {
+        Self { rest: REST, parts, briefly }
     }
 
-    /// How long is watched.
+    /// At once: whoever is left would be cut in the next moment.
+    pub(super) fn at_last_call() -> Self {
+        Self { rest: Duration::ZERO, parts: Lengths::new(), briefly: true }
+    }
+
+    /// How long is watched, where some may be ended or none.
     fn window(&self, ends: bool) -> Duration {
-        match self {
-            Self::Rested(parts) if !ends || !parts.is_empty() => LESSON,
-            Self::Rested(_) | Self::RestedBriefly(_) | Self::LastCall => WINDOW,
-        }
+        if self.briefly || (ends && self.parts.is_empty()) { WINDOW } else { LESSON }
     }
 
     /// Whether an answer of that length may be.
     fn is_whole(&self, length: Option<u64>) -> bool {
-        match self {
-            Self::Rested(parts) | Self::RestedBriefly(parts) if !parts.is_empty() => {
-                length.is_some_and(|length| !parts.contains(&length))
-            }
-            Self::Rested(_) | Self::RestedBriefly(_) | Self::LastCall => true,
-        }
+        self.parts.is_empty() || length.is_some_and(|length| !self.parts.contains(&length))
     }
 }
 
@@ -150,7 +145,7 @@ pub(super) fn watch(connections: Vec<Watched>, over: &Over) -> Vec<Option<u64>> 
     let end = Instant::now() + over.window(ends);
     let begin = |watched: Watched| {
         let now = socket::spoken(&watched.connection).ok()?;
-        Some((watched, Witness::new(now, over.rest())))
+        Some((watched, Witness::new(now, over.rest)))
     };
     let mut watched: Vec<(Watched, Witness)> = connections.into_iter().filter_map(begin).collect();
     let mut went_on = Vec::new();
@@ -264,16 +259,16 @@ mod tests {
 
     #[test]
     fn at_the_last_call_no_rest_is_asked_for() {
-        let mut witness = Witness::new(after(2, 1), Over::LastCall.rest());
+        let mut witness = Witness::new(after(2, 1), Over::at_last_call().rest);
         let shown = witness.sees(after(2, 2), Instant::now());
-        assert!(matches!(shown, Shown::Answered(None)) && Over::LastCall.is_whole(None));
+        assert!(matches!(shown, Shown::Answered(None)) && Over::at_last_call().is_whole(None));
     }
 
     #[test]
     fn where_answers_come_in_parts_one_is_over_that_is_seen_from_its_beginning_and_longer() {
-        let over = Over::Rested(Lengths::from([100]));
+        let over = Over::rested(Lengths::from([100]), false);
         assert!(!over.is_whole(Some(100)) && over.is_whole(Some(200)));
         assert!(!over.is_whole(None), "it may have begun before");
-        assert!(Over::Rested(Lengths::new()).is_whole(None));
+        assert!(Over::rested(Lengths::new(), false).is_whole(None));
     }
 }
