@@ -39,7 +39,7 @@ pub use build::{example, file};
 pub use client::{KeepAlive, get, get_from, pid_in};
 pub use desk::Desk;
 pub use home::{Home, sweep};
-pub use load::{Count, Failure, Kind, Load, Look, Outcome, Pace, Tally};
+pub use load::{Count, Failure, Kind, Load, Look, Outcome, Pace, Stalls, Tally, Target};
 pub use output::{Line, Listening, Stream, Worker};
 pub use port::free_port;
 pub use primary::{

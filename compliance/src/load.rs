@@ -10,13 +10,16 @@ mod pace;
 mod run;
 mod stall;
 mod tally;
+mod target;
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 
 pub use pace::{Kind, Pace};
+pub use stall::Stalls;
 pub use tally::{Count, Failure, Outcome, Tally};
+pub use target::Target;
 
 /// A load that runs, on a thread of its own, until [`Load::stop`].
 #[derive(Debug)]
@@ -39,18 +42,22 @@ pub struct Look {
     pub pids: BTreeSet<u32>,
     /// The versions that answered since the last look.
     pub versions: BTreeSet<String>,
-    /// Requests that are not yet answered.
+    /// Requests that are not yet answered, of which nobody knows to whom they went: on connections that nobody
+    /// has answered on before.
     pub in_flight: usize,
+    /// Requests on such connections since the start.
+    pub asked: usize,
     /// Requests answered since the start.
     pub answered: usize,
 }
 
 impl Load {
-    /// Asks the servers of `compliance/servers` on this port of 127.0.0.1.
+    /// Asks the servers of `compliance/servers` there; a number is a port of 127.0.0.1.
     #[must_use]
-    pub fn start(port: u16, pace: Pace) -> Self {
+    pub fn start(target: impl Into<Target>, pace: Pace) -> Self {
         let (words, heard) = mpsc::channel();
-        let thread = thread::spawn(move || run::run(port, &pace, &heard));
+        let target = target.into();
+        let thread = thread::spawn(move || run::run(&target, &pace, &heard));
         Self { words, thread }
     }
 

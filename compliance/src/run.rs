@@ -129,6 +129,15 @@ pub(crate) struct Launcher {
     program: PathBuf,
 }
 
+/// Gives the file what `tine doctor` tells to give it.
+fn capable(program: PathBuf) -> PathBuf {
+    let mut setcap = Command::new("setcap");
+    let child = spawn::spawn(setcap.arg("cap_bpf,cap_perfmon+ep").arg(&program));
+    let status = child.and_then(|mut child| child.wait());
+    assert!(status.as_ref().is_ok_and(std::process::ExitStatus::success), "setcap: {status:?}");
+    program
+}
+
 /// Denies the system call named first to the program that it becomes.
 const DENY: &str = include_str!("deny.py");
 
@@ -148,10 +157,11 @@ impl Launcher {
         env: Vec<(OsString, OsString)>,
         scratch: &Scratch,
     ) -> Self {
-        let program = if who.drops_rights() && !is_open_to_all(built) {
-            scratch.copy(built).expect("/tmp has room for tine")
-        } else {
-            built.to_owned()
+        let copy = || scratch.copy(built).expect("/tmp has room for tine");
+        let program = match who {
+            Who::Capable => capable(copy()),
+            Who::User if who.drops_rights() && !is_open_to_all(built) => copy(),
+            Who::Root | Who::User => built.to_owned(),
         };
         Self { who, env, denied, program }
     }

@@ -1,4 +1,4 @@
-//! Who runs `tine`: root, or somebody without any right.
+//! Who runs `tine`: root, somebody without any right, or with one that the file of `tine` gives.
 
 use std::env;
 use std::ffi::OsString;
@@ -15,6 +15,8 @@ pub enum Who {
     Root,
     /// `nobody`; where the tests are not run by root, the user who runs them.
     User,
+    /// `nobody`, with a `tine` whose file has the capabilities that the eBPF mechanism needs.
+    Capable,
 }
 
 /// Debian's `nobody` and `nogroup`.
@@ -28,15 +30,19 @@ impl Who {
     #[must_use]
     pub fn missing(self) -> Option<&'static str> {
         match self {
-            Self::Root if !geteuid().is_root() => Some("not root"),
-            Self::Root if !has_bpf() => Some("root without CAP_BPF here"),
-            Self::Root | Self::User => None,
+            Self::Root | Self::Capable if !geteuid().is_root() => Some("not root"),
+            Self::Root | Self::Capable if !has_bpf() => Some("root without CAP_BPF here"),
+            Self::Capable if status("NoNewPrivs:\t").as_deref() != Some("0") => {
+                Some("capabilities of files have no effect here")
+            }
+            Self::Capable if Self::Root.find("setcap").is_none() => Some("no setcap here"),
+            Self::Root | Self::User | Self::Capable => None,
         }
     }
 
     /// Whether the tests must leave root's rights to become this user.
     pub(crate) fn drops_rights(self) -> bool {
-        self == Self::User && geteuid().is_root()
+        self != Self::Root && geteuid().is_root()
     }
 
     /// Where this user can start `program` from.
@@ -65,8 +71,15 @@ pub(crate) fn is_open_to_all(path: &Path) -> bool {
 }
 
 fn has_bpf() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:\t"));
-    let bits = effective.and_then(|bits| u64::from_str_radix(bits, 16).ok());
-    bits.is_some_and(|bits| bits & BPF_CAPABILITIES == BPF_CAPABILITIES)
+    // What nobody can have, no file can give.
+    ["CapEff:\t", "CapBnd:\t"].into_iter().all(|set| {
+        let bits = status(set).and_then(|bits| u64::from_str_radix(&bits, 16).ok());
+        bits.is_some_and(|bits| bits & BPF_CAPABILITIES == BPF_CAPABILITIES)
+    })
+}
+
+/// What the kernel says of this process under that name.
+fn status(name: &str) -> Option<String> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
 }

@@ -38,7 +38,7 @@ impl Policy {
     /// What the table in DESIGN promises this user.
     fn mechanism(self, program: &Program, who: Who) -> &'static str {
         match (self, who) {
-            (Self::Rr | Self::Sticky, Who::Root) => "kernel-ebpf",
+            (Self::Rr | Self::Sticky, Who::Root | Who::Capable) => "kernel-ebpf",
             (Self::Rr, Who::User) if program.is_node_worker() => "hand-over",
             (Self::Rr | Self::Sticky, Who::User) | (Self::Random, _) => "kernel-cbpf",
             (Self::Shared, _) => "one-queue",

@@ -1,15 +1,13 @@
 //! One connection of the load, and the request under way on it.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
-use super::{Kind, Outcome};
+use super::{Kind, Outcome, Target};
 
 /// What a server adds to each answer, ten digits at a time.
 const FILLER: &str = "0123456789";
@@ -24,6 +22,7 @@ const MOMENT: Duration = Duration::from_millis(20);
 /// A request that is under way, or the hope of one.
 #[derive(Debug)]
 pub(super) struct Connection {
+    /// Or of a UNIX path: to what is done with it they are alike once they are connected.
     stream: TcpStream,
     pub(super) kind: Kind,
     pub(super) due: Instant,
@@ -55,16 +54,12 @@ pub(super) enum Step {
 
 impl Connection {
     /// Begins to connect.
-    pub(super) fn open(port: u16, kind: Kind, due: Instant, number: u64) -> io::Result<Self> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
-        match connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)) {
-            Ok(()) | Err(Errno::INPROGRESS) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let stream = TcpStream::from(socket);
+    pub(super) fn open(target: &Target, kind: Kind, due: Instant, number: u64) -> io::Result<Self> {
+        let stream = TcpStream::from(target.connect(number)?);
         let (path, received) = (kind.path(number), Vec::new());
-        let (connected, sent, reused_of, ended) = (false, None, None, None);
+        // At a path there is no handshake.
+        let connected = !target.is_tcp();
+        let (sent, reused_of, ended) = (None, None, None);
         Ok(Self { stream, kind, due, path, connected, sent, reused_of, received, ended })
     }
 
@@ -97,7 +92,7 @@ impl Connection {
         match result {
             Ok(step) => step,
             Err(error) if error.kind() == ErrorKind::WouldBlock => Step::Waits,
-            Err(error) => Step::Failed(self.meaning(&error), error.to_string()),
+            Err(error) => Step::Failed(self.meaning(&error, now), error.to_string()),
         }
     }
 
@@ -147,28 +142,35 @@ impl Connection {
     /// that read the request and then closed leaves no error.
     fn why_ended(&self, ended: Instant, since: Duration) -> Step {
         match self.stream.take_error() {
-            Ok(Some(error)) => Step::Failed(self.meaning(&error), error.to_string()),
+            Ok(Some(error)) => Step::Failed(self.meaning(&error, ended), error.to_string()),
             Ok(None) if since < RESET_FOLLOWS => Step::Waits,
             Ok(None) => {
+                let outcome =
+                    if self.met_the_end(ended) { Outcome::EndedKept } else { Outcome::Cut };
                 let took = self.sent.map(|sent| ended.saturating_duration_since(sent));
-                let at_once = took.is_some_and(|took| took < MOMENT);
-                let outcome = if at_once { Outcome::EndedKept } else { Outcome::Cut };
                 Step::Failed(outcome, format!("the end {took:?} after the request"))
             }
             Err(error) => Step::Failed(Outcome::Cut, error.to_string()),
         }
     }
 
-    fn meaning(&self, error: &io::Error) -> Outcome {
-        let untouched = self.received.is_empty();
+    fn meaning(&self, error: &io::Error, at: Instant) -> Outcome {
         match error.kind() {
             ErrorKind::ConnectionRefused => Outcome::Refused,
-            ErrorKind::BrokenPipe if untouched && self.reused_of.is_some() => Outcome::Raced,
             ErrorKind::TimedOut => Outcome::TimedOut,
-            _ if untouched && self.reused_of.is_some() => Outcome::ResetKept,
-            _ if untouched => Outcome::Reset,
+            ErrorKind::BrokenPipe if self.met_the_end(at) => Outcome::Raced,
+            _ if self.met_the_end(at) => Outcome::ResetKept,
+            _ if self.received.is_empty() => Outcome::Reset,
             _ => Outcome::Cut,
         }
+    }
+
+    /// Whether a connection that was kept ended then without a byte of the answer, so soon after the request
+    /// that its end was on its way already. One that could not even be sent came too late by itself.
+    fn met_the_end(&self, at: Instant) -> bool {
+        let took = self.sent.map(|sent| at.saturating_duration_since(sent));
+        let at_once = took.is_none_or(|took| took < MOMENT);
+        self.reused_of.is_some() && self.received.is_empty() && at_once
     }
 }
 

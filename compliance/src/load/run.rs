@@ -7,23 +7,23 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, Timespec, poll};
 
 use super::connection::{Answer, Connection, Step};
-use super::stall::Stall;
-use super::{Failure, Kind, Look, Outcome, Pace, Tally, Word};
+use super::stall::Watch;
+use super::{Failure, Kind, Look, Outcome, Pace, Tally, Target, Word};
 
 /// How long a word to the load may wait.
 const LISTENING: Duration = Duration::from_millis(5);
 
 /// Asks until it is told to stop and everything has been answered or has failed.
-pub(super) fn run(port: u16, pace: &Pace, words: &Receiver<Word>) -> Tally {
+pub(super) fn run(target: &Target, pace: &Pace, words: &Receiver<Word>) -> Tally {
     // Only root may; the load is to be the last to suffer from a full machine.
     let _ = rustix::process::nice(-10);
-    let mut run = Run::new(port, pace);
+    let mut run = Run::new(target, pace);
     while !run.is_over() {
         run.hear(words);
         run.send_what_is_due();
         run.wait();
     }
-    run.tally.stall = run.stall.so_far(run.stopped.unwrap_or_else(Instant::now));
+    run.tally.stalls = run.watch.so_far(run.stopped.unwrap_or_else(Instant::now));
     run.tally
 }
 
@@ -35,7 +35,7 @@ struct Next {
 }
 
 struct Run<'a> {
-    port: u16,
+    target: &'a Target,
     pace: &'a Pace,
     start: Instant,
     next: Vec<Next>,
@@ -43,9 +43,10 @@ struct Run<'a> {
     busy: Vec<Connection>,
     /// The one that waits longest is first; each with who answered on it last.
     idle: VecDeque<(Connection, u32)>,
-    /// Plain requests under way.
-    waiting: usize,
-    stall: Stall,
+    /// On plain requests.
+    watch: Watch,
+    /// Requests on connections that nobody had answered on.
+    asked: usize,
     tally: Tally,
     pids: BTreeSet<u32>,
     versions: BTreeSet<String>,
@@ -53,7 +54,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(port: u16, pace: &'a Pace) -> Self {
+    fn new(target: &'a Target, pace: &'a Pace) -> Self {
         let start = Instant::now();
         let wanted = |kind: &&Kind| kind.is_new() || pace.connections > 0;
         let next = Kind::ALL.iter().filter(wanted).filter_map(|&kind| {
@@ -61,15 +62,15 @@ impl<'a> Run<'a> {
             Some(Next { kind, due: start + interval, interval })
         });
         Self {
-            port,
+            target,
             pace,
             start,
             next: next.collect(),
             number: 0,
             busy: Vec::new(),
             idle: VecDeque::new(),
-            waiting: 0,
-            stall: Stall::default(),
+            watch: Watch::default(),
+            asked: 0,
             tally: Tally::default(),
             pids: BTreeSet::new(),
             versions: BTreeSet::new(),
@@ -101,7 +102,8 @@ impl<'a> Run<'a> {
         Look {
             pids: std::mem::take(&mut self.pids),
             versions: std::mem::take(&mut self.versions),
-            in_flight: self.busy.len(),
+            in_flight: self.busy.iter().filter(|it| it.reused_of.is_none()).count(),
+            asked: self.asked,
             answered: self.tally.with(Outcome::Answered),
         }
     }
@@ -123,10 +125,7 @@ impl<'a> Run<'a> {
 
     fn send(&mut self, kind: Kind, due: Instant) {
         self.number += 1;
-        if !kind.is_slow() {
-            self.stall.due(due);
-            self.waiting += 1;
-        }
+        self.watch.due(kind, due);
         match self.connection(kind, due) {
             Ok(mut connection) => {
                 // It is the one that was looked at a moment ago: nothing is between look and use.
@@ -152,7 +151,8 @@ impl<'a> Run<'a> {
                 self.tally.closed_idle += 1;
             }
         }
-        Connection::open(self.port, kind, due, self.number)
+        self.asked += 1;
+        Connection::open(self.target, kind, due, self.number)
     }
 
     /// Until a connection can go on, a request is due, or a word may have come.
@@ -207,9 +207,8 @@ impl<'a> Run<'a> {
         if !kind.is_slow() {
             let took = now.saturating_duration_since(connection.due);
             self.tally.latencies.push(took.as_micros() as f64 / 1000.0);
-            self.waiting -= 1;
-            self.stall.answered(now, self.waiting > 0);
         }
+        self.watch.answered(kind, now);
         self.pids.insert(answer.pid);
         self.versions.insert(answer.version);
         if !kind.is_new() {
@@ -229,9 +228,7 @@ impl<'a> Run<'a> {
 
     fn failed(&mut self, failure: Failure) {
         self.tally.add(failure.kind, failure.outcome);
-        if !failure.kind.is_slow() {
-            self.waiting -= 1;
-        }
+        self.watch.gave_up(failure.kind);
         self.tally.tell(failure);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Kind;
+use super::{Kind, Stalls};
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,7 +12,7 @@ pub enum Outcome {
     Answered,
     /// Nobody listens.
     Refused,
-    /// The connection was reset before a byte of its first answer.
+    /// The connection was reset before a byte of the answer.
     Reset,
     /// The connection ended before the answer did.
     Cut,
@@ -21,11 +21,11 @@ pub enum Outcome {
     /// Other bytes than it should be.
     Wrong,
     /// The connection had been kept, and the server had closed it before the request arrived: its system
-    /// answered with a reset, which finds the client with the end of the stream already there. No
-    /// server can do anything about it, and every client asks again.
+    /// answered with a reset, within 20 ms, which finds the client with the end of the stream already there.
+    /// No server can do anything about it, and every client asks again.
     Raced,
-    /// The connection had been kept, and was reset before a byte of the answer: the request arrived when
-    /// the server had looked at it for the last time and had not closed it yet, or it was killed then.
+    /// The connection had been kept, and was reset before a byte of the answer within 20 ms of the request: that
+    /// arrived when the server had looked at it for the last time and had not closed it yet, or was killed.
     ResetKept,
     /// The connection had been kept, and ended without a byte of the answer within 20 ms of the request:
     /// the server read it when it was about to close.
@@ -33,9 +33,14 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// All that can go wrong.
-    pub const FAILURES: [Self; 5] =
-        [Self::Refused, Self::Reset, Self::Cut, Self::TimedOut, Self::Wrong];
+    /// Whether it is neither an answer nor the end of a kept connection that was met.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        match self {
+            Self::Answered | Self::Raced | Self::ResetKept | Self::EndedKept => false,
+            Self::Refused | Self::Reset | Self::Cut | Self::TimedOut | Self::Wrong => true,
+        }
+    }
 
     /// In a few letters.
     #[must_use]
@@ -72,12 +77,14 @@ pub struct Failure {
 }
 
 /// Requests of some kinds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Count {
     /// All.
     pub requests: usize,
     /// Those that failed, without those that met the end of a kept connection.
     pub failed: usize,
+    /// Likewise, by what became of them.
+    pub causes: BTreeMap<Outcome, usize>,
     /// Those that met the end of a kept connection: [`Outcome::Raced`], [`Outcome::ResetKept`],
     /// [`Outcome::EndedKept`].
     pub met_the_end: usize,
@@ -87,20 +94,20 @@ pub struct Count {
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     counts: BTreeMap<(Kind, Outcome), usize>,
-    /// The first failures, with what is known of them.
+    /// The first thousand failures, with what is known of them.
     pub failures: Vec<Failure>,
     /// What the plain requests took, in milliseconds, from when they were due.
     pub latencies: Vec<f64>,
-    /// The longest time in which a plain request waited and none was answered.
-    pub stall: Duration,
+    /// The longest times in which plain requests waited and none was answered.
+    pub stalls: Stalls,
     /// The latest that a request was sent after it was due: what the machine did to the load itself.
     pub lateness: Duration,
     /// Kept connections that the server ended while nothing was under way on them.
     pub closed_idle: usize,
 }
 
-/// So many failures are told in full.
-const TOLD: usize = 40;
+/// So many failures are known in full.
+const TOLD: usize = 1000;
 
 impl Tally {
     pub(super) fn add(&mut self, kind: Kind, outcome: Outcome) {
@@ -119,16 +126,11 @@ impl Tally {
         let mut count = Count::default();
         for ((_, outcome), number) in self.counts.iter().filter(|((kind, _), _)| of(*kind)) {
             count.requests += number;
-            match outcome {
-                Outcome::Answered => {}
-                Outcome::Raced | Outcome::ResetKept | Outcome::EndedKept => {
-                    count.met_the_end += number;
-                }
-                Outcome::Refused
-                | Outcome::Reset
-                | Outcome::Cut
-                | Outcome::TimedOut
-                | Outcome::Wrong => count.failed += number,
+            if outcome.is_failure() {
+                count.failed += number;
+                *count.causes.entry(*outcome).or_default() += number;
+            } else if *outcome != Outcome::Answered {
+                count.met_the_end += number;
             }
         }
         count
@@ -144,14 +146,6 @@ impl Tally {
     #[must_use]
     pub fn with(&self, wanted: Outcome) -> usize {
         self.counts.iter().filter(|((_, it), _)| *it == wanted).map(|(_, number)| number).sum()
-    }
-
-    /// The failures by what they were, as `3 reset, 1 refused`; nothing when there are none.
-    #[must_use]
-    pub fn causes(&self) -> String {
-        let causes = Outcome::FAILURES.map(|outcome| (self.with(outcome), outcome.name()));
-        let told = causes.iter().filter(|(number, _)| *number > 0);
-        told.map(|(number, name)| format!("{number} {name}")).collect::<Vec<_>>().join(", ")
     }
 
     /// The longest that a plain request waited for its answer.

@@ -102,7 +102,7 @@ impl Loaded {
     pub(crate) fn nothing_was_lost(self) -> Tally {
         let tally = self.load.stop();
         let all = tally.all();
-        assert_eq!(all.failed, 0, "{}: {:#?}", tally.causes(), tally.failures);
+        assert_eq!(all.failed, 0, "{:?}: {:#?}", all.causes, tally.failures);
         assert!(all.requests >= 50, "{all:?}");
         // Each reload ends a dozen of them; a busy machine makes the moment long.
         assert!(all.met_the_end <= 1 + all.requests / 50, "{all:?}: {:#?}", tally.failures);

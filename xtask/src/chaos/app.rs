@@ -18,9 +18,24 @@ pub(crate) trait App {
     fn scale(&mut self, stage: &Stage) -> Result<Done>;
     fn restart(&mut self, stage: &Stage) -> Result<Done>;
     /// One of those that run, but not the same one every time.
-    fn kill_worker(&mut self, stage: &Stage, load: &Load) -> Result<Done>;
+    fn kill_worker(&mut self, stage: &mut Stage, load: &Load) -> Result<Done>;
     fn kill_manager(&mut self, stage: &Stage) -> Result<Done>;
     fn update(&mut self, stage: &Stage, load: &Load) -> Result<Done>;
+
+    /// Kills the manager while it carries out the first command, and gives the second one to the next manager.
+    /// This and what follows is for tine alone.
+    fn kill_amidst(&mut self, _: &Stage, _: [&'static str; 2]) -> Result<Done> {
+        Ok(None)
+    }
+
+    /// Kills the manager and who watches it, neither of whom is to see the other's end.
+    fn kill_both(&mut self, _: &Stage) -> Result<Done> {
+        Ok(None)
+    }
+
+    fn kill_watchdog(&mut self, _: &Stage) -> Result<Done> {
+        Ok(None)
+    }
 }
 
 /// The system of this entry.
@@ -56,6 +71,11 @@ pub(crate) fn act(
         Scenario::KillWorker => app.kill_worker(stage, load),
         Scenario::KillManager => app.kill_manager(stage),
         Scenario::Update => app.update(stage, load),
+        Scenario::KillAmidstReload => app.kill_amidst(stage, ["reload app", "reload app"]),
+        Scenario::KillAmidstScale => app.kill_amidst(stage, ["scale app +2", "scale app 4"]),
+        Scenario::KillAmidstRestart => app.kill_amidst(stage, ["restart app", "restart app"]),
+        Scenario::KillBoth => app.kill_both(stage),
+        Scenario::KillWatchdog => app.kill_watchdog(stage),
     }
 }
 

@@ -61,7 +61,7 @@ impl App for Cluster {
         Ok(None)
     }
 
-    fn kill_worker(&mut self, stage: &Stage, load: &Load) -> Result<Done> {
+    fn kill_worker(&mut self, stage: &mut Stage, load: &Load) -> Result<Done> {
         kill_one_that_answers(stage, load);
         Ok(None)
     }

@@ -68,7 +68,7 @@ impl App for Gunicorn {
         Ok(None)
     }
 
-    fn kill_worker(&mut self, stage: &Stage, load: &Load) -> Result<Done> {
+    fn kill_worker(&mut self, stage: &mut Stage, load: &Load) -> Result<Done> {
         kill_one_that_answers(stage, load);
         Ok(None)
     }

@@ -1,8 +1,9 @@
 //! Who is put to the test, with what.
 
 use std::fmt;
+use std::path::Path;
 
-use compliance::{Serving, Who};
+use compliance::{Serving, Target, Who};
 
 use super::scenario::Scenario;
 
@@ -21,8 +22,21 @@ pub(crate) enum System {
 pub(crate) enum Mechanism {
     Ebpf,
     Cbpf,
+    /// By client address.
+    StickyEbpf,
+    /// Likewise.
+    StickyCbpf,
     OneQueue,
     HandOver,
+}
+
+/// Where the program listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    V4,
+    V6,
+    /// A UNIX path.
+    Path,
 }
 
 /// A program under a system, as a user.
@@ -31,13 +45,14 @@ pub(crate) struct Entry {
     pub(crate) system: System,
     pub(crate) serving: Serving,
     pub(crate) who: Who,
+    pub(crate) at: At,
 }
 
 impl Mechanism {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Ebpf => "kernel-ebpf",
-            Self::Cbpf => "kernel-cbpf",
+            Self::Ebpf | Self::StickyEbpf => "kernel-ebpf",
+            Self::Cbpf | Self::StickyCbpf => "kernel-cbpf",
             Self::OneQueue => "one-queue",
             Self::HandOver => "hand-over",
         }
@@ -47,18 +62,27 @@ impl Mechanism {
         match self {
             Self::Ebpf | Self::HandOver => "rr",
             Self::Cbpf => "random",
+            Self::StickyEbpf | Self::StickyCbpf => "sticky",
             Self::OneQueue => "shared",
         }
     }
 
+    fn is_sticky(self) -> bool {
+        matches!(self, Self::StickyEbpf | Self::StickyCbpf)
+    }
+
+    /// Whether new connections come to the workers without the manager.
     pub(crate) fn is_of_the_kernel(self) -> bool {
-        matches!(self, Self::Ebpf | Self::Cbpf)
+        self != Self::HandOver
     }
 }
 
 impl fmt::Display for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Tine(mechanism) if mechanism.is_sticky() => {
+                write!(f, "tine {} sticky", mechanism.name())
+            }
             Self::Tine(mechanism) => write!(f, "tine {}", mechanism.name()),
             Self::Pm2 => f.write_str("pm2"),
             Self::Gunicorn => f.write_str("gunicorn"),
@@ -72,8 +96,14 @@ impl fmt::Display for Entry {
         let who = match self.who {
             Who::Root => "root",
             Who::User => "user",
+            Who::Capable => "user with capabilities",
         };
-        write!(f, "{}, {}, {who}", self.system, self.serving.name())
+        let at = match self.at {
+            At::V4 => "",
+            At::V6 => " on [::1]",
+            At::Path => " at a path",
+        };
+        write!(f, "{}, {}{at}, {who}", self.system, self.serving.name())
     }
 }
 
@@ -90,8 +120,25 @@ impl Entry {
         }
     }
 
-    /// Whether the system has something of this kind.
+    /// Where it is asked.
+    pub(crate) fn target(self, port: u16, folder: &Path) -> Target {
+        let several = self.mechanism().is_some_and(Mechanism::is_sticky);
+        match self.at {
+            At::V4 if several => Target::Several(port),
+            At::V4 => Target::V4(port),
+            At::V6 => Target::V6(port),
+            At::Path => Target::Unix(folder.join("app.sock")),
+        }
+    }
+
+    /// Whether the system has something of this kind. What only tine has is played with two of the programs.
     fn has(self, scenario: Scenario) -> bool {
+        if !scenario.is_common() {
+            let few = matches!(self.serving, Serving::Node | Serving::Python);
+            // There a worker keeps idle clients for its whole drain, half a minute: six such reloads are too much.
+            let is_slow = self.at == At::Path && scenario.at_least() > 1;
+            return few && self.mechanism().is_some() && !is_slow;
+        }
         match self.system {
             System::Tine(_) | System::Pm2 => true,
             System::Gunicorn => scenario != Scenario::Restart,
@@ -100,16 +147,21 @@ impl Entry {
     }
 }
 
+/// At the usual place.
+pub(crate) fn entry(system: System, serving: Serving, who: Who) -> Entry {
+    Entry { system, serving, who, at: At::V4 }
+}
+
 /// What stands for a row's entry until it has been found by its name.
 pub(crate) fn first() -> Entry {
-    Entry { system: System::Tine(Mechanism::Ebpf), serving: Serving::Node, who: Who::Root }
+    entry(System::Tine(Mechanism::Ebpf), Serving::Node, Who::Root)
 }
 
 /// Every mechanism and every program as each user who may have it, though not all with all.
 fn all() -> Vec<Entry> {
-    use Mechanism::{Cbpf, Ebpf, HandOver, OneQueue};
+    use Mechanism::{Cbpf, Ebpf, HandOver, OneQueue, StickyCbpf, StickyEbpf};
     let mut entries = Vec::new();
-    let mut add = |system, serving, who| entries.push(Entry { system, serving, who });
+    let mut add = |system, serving, who| entries.push(entry(system, serving, who));
     for serving in Serving::ALL {
         add(System::Tine(Ebpf), serving, Who::Root);
         add(System::Tine(Cbpf), serving, Who::User);
@@ -122,10 +174,25 @@ fn all() -> Vec<Entry> {
     }
     add(System::Tine(OneQueue), Serving::Python, Who::User);
     add(System::Tine(OneQueue), Serving::Go, Who::Root);
+    for serving in [Serving::Node, Serving::Python] {
+        add(System::Tine(Ebpf), serving, Who::Capable);
+        add(System::Tine(StickyEbpf), serving, Who::Root);
+        add(System::Tine(StickyCbpf), serving, Who::User);
+    }
     add(System::Pm2, Serving::Node, Who::Root);
     add(System::Pm2, Serving::NodeHandlers, Who::Root);
     add(System::NodeCluster, Serving::Node, Who::Root);
     add(System::Gunicorn, Serving::Python, Who::Root);
+    let elsewhere = [
+        (Ebpf, At::V6, Who::Root),
+        (Cbpf, At::V6, Who::User),
+        (OneQueue, At::Path, Who::Root),
+        (OneQueue, At::Path, Who::User),
+    ];
+    entries.extend(elsewhere.map(|(mechanism, at, who)| Entry {
+        at,
+        ..entry(System::Tine(mechanism), Serving::Node, who)
+    }));
     entries
 }
 

@@ -62,7 +62,7 @@ impl App for Pm2 {
         self.pm2(stage, "restart app")
     }
 
-    fn kill_worker(&mut self, stage: &Stage, load: &Load) -> Result<Done> {
+    fn kill_worker(&mut self, stage: &mut Stage, load: &Load) -> Result<Done> {
         kill_one_that_answers(stage, load);
         Ok(None)
     }
@@ -80,7 +80,7 @@ impl App for Pm2 {
 }
 
 /// Kills one of those who answer just now, and gives its manager a second to replace it.
-pub(crate) fn kill_one_that_answers(stage: &Stage, load: &Load) {
+pub(crate) fn kill_one_that_answers(stage: &mut Stage, load: &Load) {
     drop(load.look());
     let mut victim = None;
     super::stage::within(Duration::from_secs(5), || {
@@ -88,7 +88,7 @@ pub(crate) fn kill_one_that_answers(stage: &Stage, load: &Load) {
         victim.is_some()
     });
     if let Some(pid) = victim {
-        stage.home.kill(pid);
+        stage.kill_worker(pid, load);
     }
     // The next kill is to meet a full set again; none of them says when it has one.
     std::thread::sleep(Duration::from_secs(1));

@@ -1,10 +1,14 @@
 //! What a row came to, and whether that is as it should be.
 
-use compliance::{Count, Kind, Serving, Tally, Who};
+use std::collections::BTreeMap;
+use std::fmt;
+
+use compliance::{Count, Failure, Kind, Serving, Tally, Who};
 use serde::{Deserialize, Serialize};
 
 use super::line_up::{self, Entry, System};
 use super::scenario::Scenario;
+use super::stage::Losses;
 
 /// Milliseconds without an answer to anybody.
 const STALL: f64 = 100.0;
@@ -28,29 +32,51 @@ pub(crate) struct Row {
     pub(crate) codes: Vec<Option<i32>>,
     pub(crate) new: Numbers,
     pub(crate) kept: Numbers,
-    pub(crate) causes: Vec<String>,
-    stalls: Vec<f64>,
+    new_stalls: Vec<f64>,
+    kept_stalls: Vec<f64>,
     slowest: Vec<f64>,
     lateness: Vec<f64>,
     /// Of those that served at the beginning, and how many those were.
     pub(crate) survived: (usize, usize),
-    /// Requests that were under way when something was done.
-    under_way: usize,
+    /// Requests that workers which were killed may have had, on connections that nobody had answered on.
+    may_be_lost: usize,
+    /// Those that failed on such connections.
+    lost: usize,
+    /// Those that failed on connections of workers that were not killed.
+    lost_by_others: usize,
 }
 
 /// As [`Count`].
-#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Numbers {
     pub(crate) requests: usize,
     pub(crate) failed: usize,
+    /// What became of those.
+    causes: BTreeMap<String, usize>,
     pub(crate) met_the_end: usize,
 }
 
 impl Numbers {
-    fn add(&mut self, count: Count) {
+    fn add(&mut self, count: &Count) {
         self.requests += count.requests;
         self.failed += count.failed;
         self.met_the_end += count.met_the_end;
+        for (outcome, number) in &count.causes {
+            *self.causes.entry(outcome.name().to_owned()).or_default() += number;
+        }
+    }
+}
+
+/// Those that failed, with what it was: `0`, `6 reset`, `6 (5 reset, 1 refused)`.
+impl fmt::Display for Numbers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let causes: Vec<String> =
+            self.causes.iter().map(|(name, number)| format!("{number} {name}")).collect();
+        match causes.as_slice() {
+            [] => write!(f, "{}", self.failed),
+            [one] => f.write_str(one),
+            several => write!(f, "{} ({})", self.failed, several.join(", ")),
+        }
     }
 }
 
@@ -65,30 +91,43 @@ impl Row {
             codes: Vec::new(),
             new: Numbers::default(),
             kept: Numbers::default(),
-            causes: Vec::new(),
-            stalls: Vec::new(),
+            new_stalls: Vec::new(),
+            kept_stalls: Vec::new(),
             slowest: Vec::new(),
             lateness: Vec::new(),
             survived: (0, 0),
-            under_way: 0,
+            may_be_lost: 0,
+            lost: 0,
+            lost_by_others: 0,
         }
     }
 
     /// One round more.
-    pub(crate) fn add(&mut self, tally: &Tally, survived: (usize, usize), under_way: usize) {
-        self.new.add(tally.count(Kind::is_new));
-        self.kept.add(tally.count(|kind| !kind.is_new()));
-        self.causes.extend(Some(tally.causes()).filter(|causes| !causes.is_empty()));
-        self.stalls.push(tally.stall.as_secs_f64() * 1000.0);
+    pub(crate) fn add(&mut self, tally: &Tally, survived: (usize, usize), losses: &Losses) {
+        self.new.add(&tally.count(Kind::is_new));
+        self.kept.add(&tally.count(|kind| !kind.is_new()));
+        self.new_stalls.push(tally.stalls.new.as_secs_f64() * 1000.0);
+        self.kept_stalls.push(tally.stalls.kept.as_secs_f64() * 1000.0);
         self.slowest.push(tally.slowest());
         self.lateness.push(tally.lateness.as_secs_f64() * 1000.0);
         self.survived = (self.survived.0 + survived.0, self.survived.1 + survived.1);
-        self.under_way += under_way;
+        let failed = || tally.failures.iter().filter(|failure| failure.outcome.is_failure());
+        let by_others =
+            |it: &&Failure| it.reused_of.is_some_and(|pid| !losses.victims.contains(&pid));
+        self.may_be_lost += losses.unknown;
+        self.lost += failed().filter(|failure| failure.reused_of.is_none()).count();
+        self.lost_by_others += failed().filter(by_others).count();
     }
 
-    /// The median of the rounds, in milliseconds.
-    pub(crate) fn stall(&self) -> f64 {
-        median(&self.stalls)
+    /// Of requests on new connections and on kept ones: the medians of the rounds, in milliseconds.
+    pub(crate) fn stalls(&self) -> [f64; 2] {
+        [median(&self.new_stalls), median(&self.kept_stalls)]
+    }
+
+    /// The longer one.
+    fn stall(&self) -> f64 {
+        let [new, kept] = self.stalls();
+        new.max(kept)
     }
 
     /// Likewise, of the slowest answer to a plain request.
@@ -113,7 +152,7 @@ impl Row {
             0 => String::new(),
             some => format!(" (+{some})"),
         };
-        let lost = format!("{} + {}{again} of {requests}", self.new.failed, self.kept.failed);
+        let lost = format!("{} + {}{again} of {requests}", self.new, self.kept);
         let (alive, before) = self.survived;
         let exit = self.codes.iter().flatten().next().filter(|_| self.scenario.is_broken());
         let exit = exit.map(|code| format!(" · exit {code}")).unwrap_or_default();
@@ -125,18 +164,20 @@ impl Row {
         let System::Tine(mechanism) = self.entry.system else { return Vec::new() };
         let mut misses = Vec::new();
         let mut claim = |holds: bool, what: String| misses.extend((!holds).then_some(what));
-        let allowed = if self.scenario == Scenario::KillWorker { self.under_way } else { 0 };
         if mechanism.is_of_the_kernel() {
-            let failed = self.new.failed;
-            claim(failed <= allowed, format!("{failed} failed on new connections"));
-            let (stall, scenario) = (self.stall(), self.scenario);
-            // A restart stops first: clients wait for the boot.
-            claim(
-                stall < STALL || scenario == Scenario::Restart,
-                format!("{stall:.0} ms of stall"),
-            );
+            let stall = self.stall();
+            let is_short = stall < STALL || self.scenario.stops_first();
+            claim(is_short, format!("{stall:.0} ms of stall"));
         }
-        claim(self.kept.failed <= allowed, format!("{} failed on kept ones", self.kept.failed));
+        if self.scenario == Scenario::KillWorker {
+            let (lost, allowed, others) = (self.lost, self.may_be_lost, self.lost_by_others);
+            claim(lost <= allowed, format!("{lost} lost, where at most {allowed} were under way"));
+            claim(others == 0, format!("{others} lost by workers that were not killed"));
+        } else {
+            let is_well = self.new.failed == 0 || !mechanism.is_of_the_kernel();
+            claim(is_well, format!("{} failed on new connections", self.new));
+            claim(self.kept.failed == 0, format!("{} failed on kept ones", self.kept));
+        }
         if self.scenario.leaves_workers_alone() {
             let (alive, before) = self.survived;
             claim(alive == before, format!("{alive} of {before} workers survived"));
@@ -175,7 +216,7 @@ pub(crate) fn met_the_end(rows: &[Row]) -> (usize, usize) {
 impl Row {
     /// The row of the same scenario for this program under that system.
     pub(crate) fn is(&self, of: System, serving: Serving, who: Who, scenario: Scenario) -> bool {
-        self.entry == Entry { system: of, serving, who } && self.scenario == scenario
+        self.entry == line_up::entry(of, serving, who) && self.scenario == scenario
     }
 }
 

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+/// Milliseconds after a command has begun when its manager is killed, one after the other: a worker of node boots
+/// in the tenth of a second, and all are replaced in one or two. Which moments these are decides nothing.
+pub(crate) const AMIDST: [u64; 3] = [60, 200, 700];
+
 /// Something that is done again and again while the load lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Scenario {
@@ -19,10 +23,18 @@ pub(crate) enum Scenario {
     KillManager,
     /// A new manager in place of the old one.
     Update,
+    /// The manager, at one moment or another of a reload; then the reload again.
+    KillAmidstReload,
+    /// Likewise, of a scale to two more; then back.
+    KillAmidstScale,
+    KillAmidstRestart,
+    /// Both at once; then the next command.
+    KillBoth,
+    KillWatchdog,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Steady,
         Self::Reload,
         Self::ReloadCrash,
@@ -32,6 +44,11 @@ impl Scenario {
         Self::KillWorker,
         Self::KillManager,
         Self::Update,
+        Self::KillAmidstReload,
+        Self::KillAmidstScale,
+        Self::KillAmidstRestart,
+        Self::KillBoth,
+        Self::KillWatchdog,
     ];
 
     pub(crate) fn first() -> Self {
@@ -45,9 +62,51 @@ impl Scenario {
             | Self::ReloadCrash
             | Self::ReloadSilent
             | Self::KillManager
-            | Self::Update => true,
-            Self::Reload | Self::Scale | Self::Restart | Self::KillWorker => false,
+            | Self::Update
+            | Self::KillBoth
+            | Self::KillWatchdog => true,
+            Self::Reload
+            | Self::Scale
+            | Self::Restart
+            | Self::KillWorker
+            | Self::KillAmidstReload
+            | Self::KillAmidstScale
+            | Self::KillAmidstRestart => false,
         }
+    }
+
+    /// Whether those in whose place tine is used have something of this kind.
+    pub(crate) fn is_common(self) -> bool {
+        match self {
+            Self::Steady
+            | Self::Reload
+            | Self::ReloadCrash
+            | Self::ReloadSilent
+            | Self::Scale
+            | Self::Restart
+            | Self::KillWorker
+            | Self::KillManager
+            | Self::Update => true,
+            Self::KillAmidstReload
+            | Self::KillAmidstScale
+            | Self::KillAmidstRestart
+            | Self::KillBoth
+            | Self::KillWatchdog => false,
+        }
+    }
+
+    /// How often it is done however long that takes.
+    pub(crate) fn at_least(self) -> usize {
+        let has_moments = matches!(
+            self,
+            Self::KillAmidstReload | Self::KillAmidstScale | Self::KillAmidstRestart
+        );
+        if has_moments { AMIDST.len() } else { 1 }
+    }
+
+    /// Whether workers end before others have begun: clients wait for the boot.
+    pub(crate) fn stops_first(self) -> bool {
+        matches!(self, Self::Restart | Self::KillAmidstRestart)
     }
 
     /// Whether it is to fail, and say so.
@@ -68,6 +127,11 @@ impl fmt::Display for Scenario {
             Self::KillWorker => "kill workers",
             Self::KillManager => "kill the manager",
             Self::Update => "update the manager",
+            Self::KillAmidstReload => "kill the manager amidst a reload",
+            Self::KillAmidstScale => "kill the manager amidst a scale",
+            Self::KillAmidstRestart => "kill the manager amidst a restart",
+            Self::KillBoth => "kill the manager and its watchdog",
+            Self::KillWatchdog => "kill the watchdog",
         })
     }
 }

@@ -60,15 +60,15 @@ fn side_by_side(rows: &[Row], columns: &[Column]) -> String {
         format!("| {scenario} | {} |\n", cells.collect::<Vec<_>>().join(" | "))
     };
     let heads: Vec<&str> = columns.iter().map(|column| column.0).collect();
-    let rows: Vec<String> = Scenario::ALL.iter().map(row).collect();
+    let rows: Vec<String> = Scenario::ALL.iter().filter(|it| it.is_common()).map(row).collect();
     let line = "---|".repeat(columns.len() + 1);
     format!("\n| | {} |\n|{line}\n{}", heads.join(" | "), rows.concat())
 }
 
 /// Of each the numbers apart.
 fn ours(rows: &[Row]) -> String {
-    let head = "\n| tine | | times | new: failed | kept: failed | met the end | requests | stall | slowest \
-                | alive |\n|---|---|---|---|---|---|---|---|---|---|\n";
+    let head = "\n| tine | | times | new: failed | kept: failed | met the end | requests | new: stall \
+                | kept: stall | slowest | alive |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
     let own = rows.iter().filter(|row| row.entry.mechanism().is_some());
     let lines: Vec<String> = own.map(line).collect();
     format!("{head}{}", lines.concat())
@@ -79,10 +79,10 @@ fn line(row: &Row) -> String {
     let entry = entry.trim_start_matches("tine ");
     let Row { scenario, times, new, kept, survived: (alive, before), .. } = row;
     let requests = new.requests + kept.requests;
-    let (stall, slowest) = (row.stall(), row.slowest());
+    let ([new_stall, kept_stall], slowest) = (row.stalls(), row.slowest());
     format!(
-        "| {entry} | {scenario} | {times} | {} | {} | {} | {requests} | {stall:.0} | {slowest:.0} \
-         | {alive} of {before} |\n",
-        new.failed, kept.failed, kept.met_the_end
+        "| {entry} | {scenario} | {times} | {new} | {kept} | {} | {requests} | {new_stall:.0} \
+         | {kept_stall:.0} | {slowest:.0} | {alive} of {before} |\n",
+        kept.met_the_end
     )
 }

@@ -11,12 +11,17 @@ use super::app::{self, App};
 use super::line_up::Entry;
 use super::row::Row;
 use super::scenario::Scenario;
-use super::stage::{Stage, within};
+use super::stage::{Losses, Stage, within};
 
 /// How long the load runs before and after anything is done.
 const REST: Duration = Duration::from_secs(1);
 /// Those that nobody brings back are looked at for so long.
 const SILENCE: Duration = Duration::from_secs(2);
+/// Between two times.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// So many failures of a round are told.
+const TOLD: usize = 40;
 
 /// One app that runs, for as many rows as it survives.
 struct Play {
@@ -41,7 +46,7 @@ pub(crate) fn play(entries: &[(Entry, Scenario)], tools: &Tools) -> Result<Vec<R
             let play = ready(current.take(), *entry, tools).with_context(|| name.clone())?;
             let play = current.insert(play);
             let tally = play.once(*scenario, tools.time, &mut row).with_context(|| name.clone())?;
-            for failure in tally.failures.iter().filter(|_| tools.tell) {
+            for failure in tally.failures.iter().take(TOLD).filter(|_| tools.tell) {
                 eprintln!("\n{failure:?}");
             }
         }
@@ -61,7 +66,7 @@ fn ready(current: Option<Play>, entry: Entry, tools: &Tools) -> Result<Play> {
     if let Some(play) = current.filter(|play| play.entry == entry && play.stage.is_well()) {
         return Ok(play);
     }
-    let stage = Stage::new(Home::with(&tools.tine, entry.who), entry.serving)?;
+    let stage = Stage::new(Home::with(&tools.tine, entry.who), entry)?;
     let mut app = app::of(entry, tools);
     app.start(&stage)?;
     stage.wait_until_all_serve()?;
@@ -71,29 +76,24 @@ fn ready(current: Option<Play>, entry: Entry, tools: &Tools) -> Result<Play> {
 impl Play {
     /// Under load: a second of nothing, then it is done until the time is over, and a second of nothing.
     fn once(&mut self, scenario: Scenario, time: Duration, row: &mut Row) -> Result<Tally> {
-        let load = Load::start(self.stage.port, Pace::default());
+        let load = Load::start(self.stage.target.clone(), Pace::default());
         let before = self.those_before(&load);
-        let mut under_way = 0;
+        self.stage.losses = Losses::default();
         let end = Instant::now() + time;
+        let enough = row.times + scenario.at_least();
         loop {
-            // What is under way at a kill, and what comes while the killed one dies, may be lost.
-            under_way += load.look().in_flight + 1;
             row.codes.push(app::act(&mut *self.app, scenario, &mut self.stage, &load)?);
             row.times += 1;
             std::thread::sleep(self.pause(scenario));
-            if Instant::now() >= end {
+            if Instant::now() >= end && row.times >= enough {
                 break;
             }
         }
         std::thread::sleep(REST);
         let alive = before.iter().filter(|pid| compliance::is_alive(**pid)).count();
-        Ok(Self::end(load, row, (alive, before.len()), under_way))
-    }
-
-    fn end(load: Load, row: &mut Row, survived: (usize, usize), under_way: usize) -> Tally {
         let tally = load.stop();
-        row.add(&tally, survived, under_way);
-        tally
+        row.add(&tally, (alive, before.len()), &self.stage.losses);
+        Ok(tally)
     }
 
     /// Who serves while nothing is done.
@@ -108,17 +108,7 @@ impl Play {
 
     /// Between two times; who lost its manager is done with after one.
     fn pause(&self, scenario: Scenario) -> Duration {
-        match scenario {
-            Scenario::KillManager if self.entry.mechanism().is_none() => SILENCE,
-            Scenario::Steady
-            | Scenario::Reload
-            | Scenario::ReloadCrash
-            | Scenario::ReloadSilent
-            | Scenario::Scale
-            | Scenario::Restart
-            | Scenario::KillWorker
-            | Scenario::KillManager
-            | Scenario::Update => Duration::from_millis(300),
-        }
+        let is_brought_back = self.entry.mechanism().is_some();
+        if scenario == Scenario::KillManager && !is_brought_back { SILENCE } else { PAUSE }
     }
 }
