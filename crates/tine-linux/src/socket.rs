@@ -1,6 +1,7 @@
 //! Socket options and sockets that `std` and `rustix` do not reach.
 
 use std::{
+    cmp::Ordering,
     io,
     mem::MaybeUninit,
     os::fd::{AsFd, AsRawFd},
@@ -41,26 +42,71 @@ pub fn accept_queue(socket: impl AsFd) -> io::Result<AcceptQueue> {
 const LISTEN: u8 = 10;
 
 /// Whether an established TCP connection waits for its client: everything that came was read, what
-/// was sent has arrived, and the last word was the server's (or nothing was ever said).
+/// was sent has arrived, and the last word was the server's. Where nothing was ever said, the client may be about
+/// to: that counts as idle after five seconds.
 ///
-/// Both moments are known in ticks of the kernel's clock only; within one tick the connection counts
-/// as idle after a while of silence. Where the server still spoke ten seconds after its client had, it
-/// is no answer that was given but a stream of events: that is not idle.
+/// Both moments are known in ticks of the kernel's clock only. Within one tick the connection counts
+/// as idle after a while of silence, which what it has carried tells. Where the server still spoke ten seconds after its
+/// client had, it is no answer that was given but a stream of events: that is not idle.
 ///
 /// # Errors
 ///
 /// When it is no TCP connection.
 pub fn is_idle_connection(socket: impl AsFd) -> io::Result<bool> {
     /// Milliseconds.
-    const SILENCE: u32 = 200;
+    const FIRST_WORD: u32 = 5_000;
     let info = tcp_info(&socket)?;
     let unread = rustix::io::ioctl_fionread(&socket)?;
     let (sent, received) = (info.tcpi_last_data_sent, info.tcpi_last_data_recv);
-    let answered = sent < received || (sent == received && sent >= SILENCE);
-    // Before the first word both moments are that of the connection's beginning.
+    let never = info.tcpi_bytes_received == 0 && info.tcpi_data_segs_out == 0;
+    let answered = match sent.cmp(&received) {
+        Ordering::Less => true,
+        // Before the first word both moments are that of the connection's beginning.
+        Ordering::Equal if never => sent >= FIRST_WORD,
+        Ordering::Equal => sent >= words(&info).silence(),
+        Ordering::Greater => false,
+    };
     let never_answered = info.tcpi_bytes_received > 0 && info.tcpi_data_segs_out == 0;
     let streams = exchanged(&info).streams();
     Ok(unread == 0 && info.tcpi_unacked == 0 && answered && !never_answered && !streams)
+}
+
+/// What a connection has carried, where both sides have spoken last within one tick.
+///
+/// A client that asks the moment that it is answered leaves the same trace as one that was answered the moment
+/// that it asked, but for one segment: most programs answer with the same number of segments each time, and there
+/// is either one question more than there are answers, or there is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Words {
+    segments_in: u32,
+    segments_out: u32,
+    /// The client's kernel has confirmed something after its last word: an answer to that.
+    confirmed: bool,
+}
+
+fn words(info: &libc::tcp_info) -> Words {
+    Words {
+        segments_in: info.tcpi_data_segs_in,
+        segments_out: info.tcpi_data_segs_out.saturating_sub(info.tcpi_total_retrans),
+        confirmed: info.tcpi_last_ack_recv < info.tcpi_last_data_recv,
+    }
+}
+
+impl Words {
+    /// For how many milliseconds nobody has spoken where the last word was an answer.
+    fn silence(self) -> u32 {
+        if self.confirmed {
+            return 200;
+        }
+        let evenly = |questions: u32| questions > 0 && self.segments_out.is_multiple_of(questions);
+        match (evenly(self.segments_in), evenly(self.segments_in.saturating_sub(1))) {
+            (true, false) => 200,
+            // A question waits, and may for long.
+            (false, true) => 10_000,
+            // Longer than most answers take.
+            (true, true) | (false, false) => 1_500,
+        }
+    }
 }
 
 /// What went over a TCP connection since it was made.
