@@ -4,6 +4,8 @@
 //! A full disk, a broken list and a manager that is killed are in `crates/tine/tests/daemon`.
 #![forbid(unsafe_code)]
 
+#[path = "endured/ancestors.rs"]
+mod ancestors;
 #[path = "endured/clock.rs"]
 mod clock;
 #[path = "endured/denied.rs"]

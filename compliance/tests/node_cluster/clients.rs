@@ -55,13 +55,18 @@ pub(crate) fn udp(ip: IpAddr, port: u16) -> io::Result<String> {
 /// How many sockets of this kind a process holds: those in `/proc/net/KIND` in this state.
 pub(crate) fn sockets(pid: u32, kinds: &[&str], state: &str) -> usize {
     let held = held(pid);
-    let is_held = |line: &str| {
+    let inode_of = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let inode = fields.get(9).and_then(|inode| inode.parse().ok());
-        fields.get(3) == Some(&state) && inode.is_some_and(|inode: u64| held.contains(&inode))
+        inode.filter(|inode: &u64| fields.get(3) == Some(&state) && held.contains(inode))
     };
     let tables = kinds.iter().map(|kind| fs::read_to_string(format!("/proc/net/{kind}")));
-    tables.flatten().map(|table| table.lines().filter(|line| is_held(line)).count()).sum()
+    // A table is read in pieces: where other sockets come and go in between, it may name one twice.
+    let found: BTreeSet<u64> = tables
+        .flatten()
+        .flat_map(|it| it.lines().filter_map(inode_of).collect::<Vec<_>>())
+        .collect();
+    found.len()
 }
 
 /// How many TCP sockets a process listens with.

@@ -17,7 +17,7 @@ use tine_cluster::{
     core::rollout::Pace,
     id::Instance,
     policy::{Abilities, Mechanism, Policy},
-    primary::{PolicyError, Program, Reload, ReloadError, Reloaded, Settings, What},
+    primary::{Lack, PolicyError, Program, Reload, ReloadError, Reloaded, Settings, What},
 };
 use tine_linux::process::Exit;
 
@@ -118,7 +118,14 @@ async fn a_canary_that_never_listens_is_removed_when_its_time_is_up() {
     let reload = tokio::spawn(async move { cluster.reload(reload).await });
     tested.until(|event| matches!(event.what, What::Exited { .. }).then_some(())).await;
     let error = soon(reload).await.unwrap().unwrap_err();
-    assert!(matches!(error, ReloadError::TooLate { replaced: 0, .. }), "{error:?}");
+    let ReloadError::TooLate { replaced: 0, lack: Lack::Listener { missing, elsewhere }, .. } =
+        error
+    else {
+        panic!("{error:?}")
+    };
+    let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    assert!(missing.len() == 1 && missing[0].ends_with(&format!(":{port}")), "{missing:?}");
+    assert!(elsewhere.is_empty(), "{elsewhere:?}");
     assert_eq!(pids(&tested).await, before);
 }
 
@@ -150,7 +157,7 @@ async fn a_worker_that_is_to_say_so_is_ready_when_it_has_said_so() {
         tokio::spawn(async move { cluster.reload(Reload { pace, ..Reload::default() }).await });
     tested.until(|event| matches!(event.what, What::Exited { .. }).then_some(())).await;
     let error = soon(silent).await.unwrap().unwrap_err();
-    assert!(matches!(error, ReloadError::TooLate { .. }), "{error:?}");
+    assert!(matches!(error, ReloadError::TooLate { lack: Lack::Word, .. }), "{error:?}");
 
     let cluster = tested.cluster.clone();
     let reload = Reload { program: Some(program("ready", port)), ..Reload::default() };

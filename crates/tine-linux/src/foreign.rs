@@ -73,7 +73,8 @@ pub fn read_memory(of: Pid, address: u64, buffer: &mut [u8]) -> io::Result<()> {
     }
 }
 
-/// `pidfd_getfd(2)` — a duplicate of the other process's descriptor: the same open file.
+/// `pidfd_getfd(2)` — a duplicate of a descriptor of the process that this pidfd stands for: the same open
+/// file.
 ///
 /// # Errors
 ///
@@ -81,7 +82,7 @@ pub fn read_memory(of: Pid, address: u64, buffer: &mut [u8]) -> io::Result<()> {
 /// no such descriptor.
 ///
 /// [pidfd_getfd(2)](https://man7.org/linux/man-pages/man2/pidfd_getfd.2.html)
-pub fn duplicate(of: &Process, number: i32) -> io::Result<OwnedFd> {
+pub fn duplicate(of: impl AsFd, number: i32) -> io::Result<OwnedFd> {
     let number: ForeignRawFd = number;
     Ok(rustix::process::pidfd_getfd(of.as_fd(), number, PidfdGetfdFlags::empty())?)
 }

@@ -95,7 +95,8 @@ Begin with:
   tine ls
   tine reload server           new ones before old ones; no request is lost
 
-`tine help COMMAND` has examples of each.";
+`tine help COMMAND` has examples of each. Apps, logs and the manager's socket are in ~/.tine, or
+in the directory that the variable TINE_HOME names: each has a manager of its own.";
 
 /// Any server program, N processes, one port.
 #[derive(Debug, Parser)]
@@ -186,7 +187,7 @@ pub enum Command {
     /// Count restarts from zero again
     Reset(upkeep::ResetArgs),
     /// Stop apps, then start them
-    #[command(after_help = change::RESTART)]
+    #[command(after_help = change::RESTART, mut_args(change::hide_reloads_own))]
     Restart(Box<change::Args>),
     /// Start the saved apps that are not there
     Resurrect(save::ResurrectArgs),
@@ -217,7 +218,7 @@ pub enum Command {
     #[command(name = "startOrReload", after_help = change::START_OR)]
     StartOrReload(Box<change::Args>),
     /// Start what a file says; restart what runs
-    #[command(name = "startOrRestart", after_help = change::START_OR)]
+    #[command(name = "startOrRestart", after_help = change::START_OR, mut_args(change::hide_reloads_own))]
     StartOrRestart(Box<change::Args>),
     /// Stop apps, with their connections finished
     #[command(after_help = stop::STOP)]

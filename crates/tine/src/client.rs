@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use crate::{
     api::{
-        Hello, VERSION,
+        Hello, PortsReport, VERSION,
         apps::{AppEvent, AppRequest, AppResponse},
     },
     home::{Home, HomeError},
@@ -89,6 +89,24 @@ pub enum ClientError {
     Refused(String),
 }
 
+/// What is told before the answer.
+#[derive(Clone, Copy, Debug)]
+pub enum Meanwhile<'a> {
+    /// For whoever watches.
+    Progress(&'a str),
+    /// For everybody.
+    Notice(&'a str),
+}
+
+impl<'a> Meanwhile<'a> {
+    /// What is told.
+    #[must_use]
+    pub const fn text(self) -> &'a str {
+        let (Self::Progress(text) | Self::Notice(text)) = self;
+        text
+    }
+}
+
 /// What happens, as it happens; ends with the manager.
 #[derive(Debug)]
 pub struct Watching {
@@ -156,7 +174,7 @@ impl Client {
     pub fn ask(
         &mut self,
         request: &AppRequest,
-        progress: &mut dyn FnMut(&str),
+        progress: &mut dyn FnMut(Meanwhile<'_>),
     ) -> Result<AppResponse, ClientError> {
         let only_asks =
             matches!(request, AppRequest::List { .. } | AppRequest::Ping | AppRequest::Ports);
@@ -175,7 +193,7 @@ impl Client {
     fn ask_once(
         &mut self,
         request: &AppRequest,
-        progress: &mut dyn FnMut(&str),
+        progress: &mut dyn FnMut(Meanwhile<'_>),
     ) -> Result<AppResponse, ClientError> {
         self.send(request)?;
         let quick = matches!(
@@ -185,7 +203,8 @@ impl Client {
         self.wait_for(quick.then_some(GLANCE));
         loop {
             match self.receive()? {
-                AppResponse::Progress(text) => progress(&text),
+                AppResponse::Progress(text) => progress(Meanwhile::Progress(&text)),
+                AppResponse::Notice(text) => progress(Meanwhile::Notice(&text)),
                 AppResponse::Error(reason) => return Err(ClientError::Refused(reason)),
                 answer => return Ok(answer),
             }
@@ -202,6 +221,19 @@ impl Client {
             }
             Some(_) => Err(ClientError::Silent),
             None => Err(self.lost()),
+        }
+    }
+
+    /// What the apps of this home's manager listen on; nothing if none runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::connect`] and [`Self::ask`].
+    pub fn ports(home: &Home) -> Result<Vec<PortsReport>, ClientError> {
+        let Some(mut client) = Self::connect(home)? else { return Ok(Vec::new()) };
+        match client.ask(&AppRequest::Ports, &mut |_| {})? {
+            AppResponse::Ports(apps) => Ok(apps),
+            _ => Ok(Vec::new()),
         }
     }
 

@@ -1,7 +1,6 @@
 //! The manager in the foreground: runs one app, says what happens, and ends with it.
 
 mod advice;
-mod holder;
 mod narrator;
 pub(crate) mod ports;
 mod terminal;
@@ -204,7 +203,7 @@ impl Manager {
         match &event.what {
             What::Listening { .. } => self.state.ever_listened = true,
             What::Refused { key, errno: Errno::ADDRINUSE } => {
-                let holder = holder::of(key).await;
+                let holder = crate::holder::of(key, Vec::new()).await;
                 self.narrator.about(&event, &format!("{key} is taken: {holder}"));
                 self.state.refused |= !self.state.ever_listened;
             }

@@ -12,6 +12,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod foreground;
+mod holder;
 pub mod home;
 pub mod logs;
 pub mod program;

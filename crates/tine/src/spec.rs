@@ -8,7 +8,7 @@ mod logs;
 mod parts;
 mod patch;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tine_cluster::policy::{Mechanism, Policy};
@@ -97,8 +97,8 @@ pub struct AppSpec {
     pub treekill: bool,
     /// A worker is ready when it says so.
     pub wait_ready: bool,
-    /// So long a worker may take to be ready.
-    pub listen_timeout: Millis,
+    /// So long a worker may take to be ready, where that is said: see [`Self::start_patience`].
+    pub listen_timeout: Option<Millis>,
     /// Node workers are told `shutdown` by a message in place of the signal.
     pub shutdown_with_message: bool,
     /// A worker that uses more memory (bytes, resident) is replaced.
@@ -131,6 +131,24 @@ pub struct AppSpec {
     pub pid_file: Option<PathBuf>,
     /// The file that this was read from.
     pub origin: Option<PathBuf>,
+}
+
+impl AppSpec {
+    /// So long a start waits for a worker, which goes on trying afterwards if it need not say that it is ready.
+    #[must_use]
+    pub fn start_patience(&self) -> Duration {
+        self.listen_timeout.map_or(Duration::from_secs(3), Millis::duration)
+    }
+
+    /// So long a reload waits, after which the new version has failed: longer where only a program that is slow
+    /// would be told so.
+    #[must_use]
+    pub fn reload_patience(&self) -> Duration {
+        match self.listen_timeout {
+            None if !self.wait_ready => Duration::from_secs(30),
+            Some(_) | None => self.start_patience(),
+        }
+    }
 }
 
 impl Default for AppSpec {
@@ -170,7 +188,7 @@ impl Default for AppSpec {
             kill_signal: "SIGINT".to_owned(),
             treekill: true,
             wait_ready: false,
-            listen_timeout: Millis::from_secs(3),
+            listen_timeout: None,
             shutdown_with_message: false,
             max_memory_restart: None,
             cron_restart: None,

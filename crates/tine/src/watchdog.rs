@@ -11,6 +11,7 @@
 //!   Keeping ──fork──▶ manager ──fork──▶ workers
 //!      │ ◀──put, forget── Keeper          descriptors and facts, as things happen
 //!      │ ──ended─────────▶ Line           how children of a dead manager ended
+//!      │ ◀──what is there?── reach        in workers that the manager may not look into
 //!      └──fork──▶ next manager, with the whole store
 //! ```
 
@@ -23,11 +24,14 @@ mod message;
 mod pace;
 mod packet;
 mod plain;
+mod reach;
 mod store;
 
 pub(crate) use handover::{CAN_ADOPT, UPDATE_FAILED};
 pub use handover::{replace_watchdog, versions};
-pub(crate) use journal::{is_there as journal_is_there, read as read_journal};
+pub(crate) use journal::{
+    is_list_of_this_boot, is_there as journal_is_there, read as read_journal,
+};
 pub use keeper::Keeper;
 pub use keeping::{Charge, Keeping, Role};
 pub use line::{Line, News};

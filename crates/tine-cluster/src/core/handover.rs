@@ -268,6 +268,11 @@ impl<C> HandOver<C> {
         self.pending.len()
     }
 
+    /// Those connections, in the order in which they are sent.
+    pub fn connections(&self) -> impl Iterator<Item = &C> {
+        self.pending.iter().map(|pending| &pending.connection)
+    }
+
     /// Connections that a worker has been sent and has not answered for.
     #[must_use]
     pub fn in_flight(&self) -> usize {

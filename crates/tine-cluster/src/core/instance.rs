@@ -52,7 +52,7 @@ enum Wish {
     Another,
 }
 
-/// A place without times, for whoever goes on with it in another process.
+/// A place, for whoever goes on with it in another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlaceRecord {
     filling: Filled,
@@ -61,14 +61,16 @@ pub struct PlaceRecord {
     fills: u32,
 }
 
-/// [`Filling`], without times.
+/// [`Filling`], with times that mean the same in another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Filled {
     Empty,
     Worker(WorkerId),
-    /// For so long, in milliseconds.
+    /// For so long, in milliseconds, as it was recorded first: the time since then was lost.
     Waiting(u64),
+    /// Until then, in milliseconds by a clock that both processes have.
+    Until(u64),
     Finished,
     GivenUp,
 }
@@ -156,15 +158,16 @@ impl Place {
         Self { filling: Filling::Waiting { until: at }, ..Self::default() }
     }
 
-    /// What another process needs to go on with it from `now`.
+    /// What another process needs to go on with it. `clock` is what a clock tells now that both have, and that
+    /// nobody sets.
     #[must_use]
-    pub fn record(&self, now: Instant) -> PlaceRecord {
+    pub fn record(&self, (now, clock): (Instant, Duration)) -> PlaceRecord {
         let filling = match self.filling {
             Filling::Empty => Filled::Empty,
             Filling::Worker(worker) => Filled::Worker(worker),
             Filling::Waiting { until } => {
-                let left = until.saturating_duration_since(now).as_millis();
-                Filled::Waiting(u64::try_from(left).unwrap_or(u64::MAX))
+                let at = clock.saturating_add(until.saturating_duration_since(now)).as_millis();
+                Filled::Until(u64::try_from(at).unwrap_or(u64::MAX))
             }
             Filling::Finished => Filled::Finished,
             Filling::GivenUp => Filled::GivenUp,
@@ -173,14 +176,18 @@ impl Place {
         PlaceRecord { filling, wish: self.wish, early_ends, fills: self.fills }
     }
 
-    /// The place that was recorded, from `now` on.
+    /// The place that was recorded, with what the clock of [`Self::record`] tells by now.
     #[must_use]
-    pub fn recorded(record: PlaceRecord, now: Instant) -> Self {
+    pub fn recorded(record: PlaceRecord, (now, clock): (Instant, Duration)) -> Self {
         let filling = match record.filling {
             Filled::Empty => Filling::Empty,
             Filled::Worker(worker) => Filling::Worker(worker),
             Filled::Waiting(left) => {
                 Filling::Waiting { until: after(now, Duration::from_millis(left)) }
+            }
+            Filled::Until(at) => {
+                let left = Duration::from_millis(at).saturating_sub(clock);
+                Filling::Waiting { until: after(now, left) }
             }
             Filled::Finished => Filling::Finished,
             Filled::GivenUp => Filling::GivenUp,

@@ -13,16 +13,33 @@ pub struct Signs {
     pub lived: Duration,
 }
 
+/// What a worker lacks that is not ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// That its program says so.
+    Word,
+    /// A listener where it has to have one.
+    Listener,
+    /// Some more time.
+    Time,
+}
+
 impl Signs {
     /// Whether they are enough. A program that has nothing to say and nowhere to listen is ready when it
     /// has lived for `min_uptime`.
     #[must_use]
     pub fn are_enough(&self, min_uptime: Duration) -> bool {
+        self.missing(min_uptime).is_none()
+    }
+
+    /// What it lacks first; nothing when it is ready.
+    #[must_use]
+    pub fn missing(&self, min_uptime: Duration) -> Option<Missing> {
         match (self.said, self.listens) {
-            (Some(false), _) => false,
-            (Some(true) | None, Some(listens)) => listens,
-            (Some(true), None) => true,
-            (None, None) => self.lived >= min_uptime,
+            (Some(false), _) => Some(Missing::Word),
+            (Some(true) | None, Some(listens)) => (!listens).then_some(Missing::Listener),
+            (Some(true), None) => None,
+            (None, None) => (self.lived < min_uptime).then_some(Missing::Time),
         }
     }
 
@@ -59,6 +76,16 @@ mod tests {
     fn who_has_nothing_to_do_for_it_is_ready_when_it_has_lived_long_enough() {
         assert!(!NOTHING.are_enough(SECOND));
         assert!(Signs { lived: SECOND, ..NOTHING }.are_enough(SECOND));
+    }
+
+    #[test]
+    fn what_is_missing_is_the_word_before_the_listener_and_the_listener_before_time() {
+        let missing = |said, listens| Signs { said, listens, ..NOTHING }.missing(SECOND);
+        assert_eq!(missing(Some(false), Some(false)), Some(Missing::Word));
+        assert_eq!(missing(Some(true), Some(false)), Some(Missing::Listener));
+        assert_eq!(missing(None, Some(false)), Some(Missing::Listener));
+        assert_eq!(missing(None, None), Some(Missing::Time));
+        assert_eq!((missing(Some(true), None), missing(None, Some(true))), (None, None));
     }
 
     #[test]

@@ -1,12 +1,12 @@
-//! Accepts connections for hand-over.
+//! Where connections for hand-over come from.
 //!
 //! ```text
-//!   Perhaps ──accept: EAGAIN──▶ Watched ──readable──▶ Perhaps
+//!   Perhaps ──nobody waits───▶ Watched ──readable──▶ Perhaps
 //!      ▲  └───accept: EMFILE──▶ Paused ───time───────────┘
 //! ```
 //!
-//! The task that hands connections over accepts them itself, so that one it has a taker for is on its
-//! way without another task's turn. Somebody waits at the socket only while it is known to be empty:
+//! The kernel tells how many wait, and each of them is worth a [`Ticket`]: what has a taker is accepted when it
+//! is sent. Somebody waits at the socket only while it is known that there is nobody without a ticket:
 //! under load no connection wakes anybody, for the next is taken when a worker has answered.
 
 use std::{
@@ -17,13 +17,18 @@ use std::{
 };
 
 use rustix::{io::Errno, net::SocketFlags};
+use tine_linux::socket;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::{Notify, mpsc},
     task::AbortHandle,
 };
 
-use super::{input::News, ready};
+use super::{
+    input::News,
+    ready,
+    ticket::{Ticket, Unredeemed},
+};
 use crate::id::ListenerId;
 
 /// After the descriptors ran out: how long until the next try.
@@ -34,7 +39,8 @@ const CALM: Duration = Duration::from_secs(1);
 /// A listening socket, and whoever waits at it. Nobody does any more when this is dropped.
 #[derive(Debug)]
 pub(super) struct Source {
-    socket: OwnedFd,
+    socket: Arc<OwnedFd>,
+    unredeemed: Unredeemed,
     state: State,
     shortage: Shortage,
     empty: Arc<Notify>,
@@ -55,9 +61,11 @@ enum State {
 #[derive(Debug)]
 pub(super) enum Taken {
     /// A connection.
-    Connection(OwnedFd),
+    Connection(Ticket),
     /// None at the moment.
     Nothing,
+    /// Some that can wait where they are.
+    NoNeed,
     /// Accepting pauses from now on, for this reason.
     Pauses(io::Error),
 }
@@ -76,32 +84,58 @@ impl Source {
         let twin = ready::watch(socket.try_clone()?, Interest::READABLE)?;
         let empty = Arc::new(Notify::new());
         let watcher = tokio::spawn(watch(listener, twin, Arc::clone(&empty), tell)).abort_handle();
-        Ok(Self { socket, state: State::Perhaps, shortage: Shortage::default(), empty, watcher })
+        let (socket, unredeemed) = (Arc::new(socket), Unredeemed::default());
+        let (state, shortage) = (State::Perhaps, Shortage::default());
+        Ok(Self { socket, unredeemed, state, shortage, empty, watcher })
     }
 
-    /// Accepts one connection, if there is one. Not before [`Self::resume`] if it has paused.
-    pub(super) fn take(&mut self, now: Instant) -> Taken {
+    /// A ticket for one more connection, if there is one that has none. Not before [`Self::resume`] if it has
+    /// paused. Without a `taker` it is accepted at once, and only where the kernel's queue has become long.
+    pub(super) fn take(&mut self, has_taker: bool, now: Instant) -> Taken {
         match self.state {
             State::Watched | State::Paused(_) => return Taken::Nothing,
             State::Perhaps => {}
         }
+        // Of UNIX paths the kernel does not tell.
+        let Ok(queue) = socket::accept_queue(&self.socket) else { return self.accept(now) };
+        let without = usize::try_from(queue.length).unwrap_or(usize::MAX);
+        if without <= self.unredeemed.count() {
+            return self.nothing();
+        }
+        match (has_taker, queue.length > queue.limit / 2) {
+            (true, _) => Taken::Connection(Ticket::for_next(&self.socket, &self.unredeemed)),
+            (false, true) => self.accept(now),
+            (false, false) => Taken::NoNeed,
+        }
+    }
+
+    fn nothing(&mut self) -> Taken {
+        self.state = State::Watched;
+        self.empty.notify_one();
+        Taken::Nothing
+    }
+
+    fn accept(&mut self, now: Instant) -> Taken {
         match accept_one(self.socket.as_fd()) {
             Ok(connection) => {
-                self.state = State::Perhaps;
-                self.shortage.accepted();
-                Taken::Connection(connection)
+                self.went_well();
+                Taken::Connection(Ticket::For(Arc::new(connection)))
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.state = State::Watched;
-                self.empty.notify_one();
-                Taken::Nothing
-            }
-            // Said once; the connections wait in the kernel meanwhile.
-            Err(error) => {
-                self.state = State::Paused(now + PAUSE);
-                if self.shortage.failed(now) { Taken::Pauses(error) } else { Taken::Nothing }
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.nothing(),
+            Err(error) => self.failed(error, now).map_or(Taken::Nothing, Taken::Pauses),
         }
+    }
+
+    /// A connection was accepted.
+    pub(super) fn went_well(&mut self) {
+        self.shortage.accepted();
+    }
+
+    /// None could be: it is tried again by and by. The error, if it is to be told; that is done once, and the
+    /// connections wait in the kernel meanwhile.
+    pub(super) fn failed(&mut self, error: io::Error, now: Instant) -> Option<io::Error> {
+        self.state = State::Paused(now + PAUSE);
+        self.shortage.failed(now).then_some(error)
     }
 
     /// The watcher saw a connection.

@@ -23,6 +23,7 @@ use super::{
     event::{Output, What},
     handing::Handing,
     keep::AdoptError,
+    keeping::moment,
     output,
     records::{Has, Talked, WorkerRecord, WorkerState},
     settings::{ProgramKind, Stdio},
@@ -153,13 +154,18 @@ impl Task {
         }
     }
 
+    /// Those that the owner knows, and those that it had begun to add: where a worker is, there is a place.
     fn take_over_places(&mut self, estate: &Estate) {
-        let now = Instant::now();
-        let recorded = |number: u32| {
-            let place = estate.places.get(&number).map(|record| Place::recorded(*record, now));
-            place.unwrap_or_else(|| Place::wanted(now))
+        let moment @ (now, _) = moment();
+        let known = self.settings.instances;
+        let begun = self.workers.values().map(|worker| worker.instance.0 + 1).max();
+        let count = begun.map_or(known, |begun| begun.max(known));
+        let recorded = |number: u32| match estate.places.get(&number) {
+            Some(record) => Place::recorded(*record, moment),
+            None if number < known => Place::wanted(now),
+            None => Place::default(),
         };
-        self.places = (0..self.settings.instances).map(recorded).collect();
+        self.places = (0..count).map(recorded).collect();
         // Filled by a worker of which nothing is known: it ended in the moment of the other end.
         for place in &mut self.places {
             if let Filling::Worker(worker) = place.filling()
@@ -200,8 +206,9 @@ impl Task {
     fn go_on_with(&mut self, id: WorkerId, state: Option<WorkerState>) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let (pid, lived, ready) = (worker.pid(), worker.lived(), worker.ready);
-        let output = worker.pipes.take();
-        self.tell(id, What::Adopted { pid, lived, ready, output });
+        let (output, instance) = (worker.pipes.take(), worker.instance);
+        let in_place = self.place(instance).is_some_and(|it| it.filling() == Filling::Worker(id));
+        self.tell(id, What::Adopted { pid, lived, ready, in_place, output });
         let Some(state) = state else { return self.replace(id) };
         for (name, seat) in &state.given {
             self.asks.adopt_given(id, name, *seat);

@@ -7,7 +7,6 @@ use std::{
 };
 
 use rustix::{
-    io::Errno,
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt},
     process::Pid,
 };
@@ -17,6 +16,7 @@ use tine_linux::{
     socket,
 };
 
+use super::reach::{Sight, is_forbidden};
 use crate::address::Transport;
 
 /// Who called.
@@ -75,9 +75,9 @@ pub(super) enum RawAddress {
 const NET_BIND_SERVICE: u32 = 10;
 
 /// What lies at that place of a caller's memory.
-pub(super) fn memory(thread: Pid, at: u64, length: u32) -> io::Result<Vec<u8>> {
+pub(super) fn memory(sight: &Sight, thread: Pid, at: u64, length: u32) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length as usize];
-    foreign::read_memory(thread, at, &mut bytes)?;
+    sight.read_memory(thread, at, &mut bytes)?;
     Ok(bytes)
 }
 
@@ -87,9 +87,13 @@ pub(super) fn inode(thread: Pid, number: i32) -> io::Result<Option<u64>> {
 }
 
 /// Who calls, and the socket that it means; `None` when that is not one that tine shares.
-pub(super) fn look(thread: Pid, number: i32) -> io::Result<(Caller, Option<CallersSocket>)> {
+pub(super) fn look(
+    sight: &Sight,
+    thread: Pid,
+    number: i32,
+) -> io::Result<(Caller, Option<CallersSocket>)> {
     let caller = Caller { process: foreign::process_of_thread(thread)?, thread, number };
-    let socket = caller.socket()?;
+    let socket = caller.socket(sight)?;
     Ok((caller, socket))
 }
 
@@ -104,10 +108,10 @@ impl Caller {
     }
 
     /// The socket that it means; `None` when it is not one that tine shares.
-    fn socket(&self) -> io::Result<Option<CallersSocket>> {
+    fn socket(&self, sight: &Sight) -> io::Result<Option<CallersSocket>> {
         let Some(inode) = inode(self.thread, self.number)? else { return Ok(None) };
         let flags = foreign::fd_flags(self.process.pid(), self.number)?;
-        match foreign::duplicate(&self.process, self.number) {
+        match sight.duplicate(&self.process, self.number) {
             Ok(own) => look_at(own, inode, flags),
             Err(error) if is_forbidden(&error) => self.describe(inode, flags),
             Err(error) => Err(error),
@@ -143,11 +147,6 @@ pub(super) fn protocol_named(name: &str) -> Option<(Transport, AddressFamily)> {
         "UNIX-STREAM" => (Transport::UnixStream, AddressFamily::UNIX),
         _ => return None,
     })
-}
-
-/// A filter answers `EPERM` or `ENOSYS`; a security module `EACCES`.
-fn is_forbidden(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::PERM | Errno::ACCESS | Errno::NOSYS))
 }
 
 /// `IPPROTO_MPTCP`: its groups cannot be steered by eBPF, and a plain TCP socket in its place serves

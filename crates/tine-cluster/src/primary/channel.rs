@@ -5,17 +5,19 @@
 //!  Task ◀──News─── channel task ◀──lines── worker
 //! ```
 
+mod connections;
 mod gone;
 mod orders;
 mod session;
 mod talk;
 
+use connections::Connection;
 use gone::Gone;
 pub(super) use gone::Mark;
 use session::Session;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     io,
     net::SocketAddr,
     os::{fd::OwnedFd, unix::net::UnixStream},
@@ -34,6 +36,7 @@ use super::{
     input::News,
     letters::{LETTERS, Letter, Letters, Mailbox},
     ready,
+    ticket::Ticket,
 };
 use crate::{
     id::WorkerId,
@@ -107,7 +110,7 @@ pub(super) enum Order {
     Connection {
         handed: Handed,
         key: Arc<str>,
-        fd: Arc<OwnedFd>,
+        ticket: Arc<Ticket>,
     },
     /// The worker has ended: read what it said to the end, and close.
     ReadToEnd,
@@ -170,6 +173,7 @@ pub(super) fn open(
         session,
         socket,
         full: None,
+        connections: VecDeque::new(),
         sent: BTreeMap::new(),
         tell,
         mail,
@@ -190,6 +194,8 @@ struct ChannelTask {
     /// The same socket, while it takes no more. Who waits for room without need is woken whenever the
     /// worker reads: under hand-over once more for every connection.
     full: Option<AsyncFd<OwnedFd>>,
+    /// Connections that are accepted as soon as they can be sent.
+    connections: VecDeque<Connection>,
     /// Connections in flight by the session's number.
     sent: BTreeMap<u64, Handed>,
     tell: mpsc::Sender<News>,
@@ -229,6 +235,7 @@ impl ChannelTask {
     ) -> Result<(), String> {
         loop {
             self.flush().map_err(in_words)?;
+            self.connect().await?;
             let takes = self.letters.has_room(self.session.queued());
             let full = self.budget.is_used_up();
             let wake = tokio::select! {
@@ -246,9 +253,12 @@ impl ChannelTask {
                 }
             };
             match wake {
-                Wake::Order(Some(order)) => self.carry_out(*order).map_err(in_words)?,
+                Wake::Order(Some(order)) => self.carry_out(*order).await?,
                 Wake::Order(None) => return Ok(()),
-                Wake::Letter(letter) => self.post(*letter).map_err(in_words)?,
+                Wake::Letter(letter) => {
+                    self.connect_all().await?;
+                    self.post(*letter).map_err(in_words)?;
+                }
                 Wake::Room(permit) => {
                     let said = self.budget.release(permit);
                     self.tell_held(said).await?;
@@ -256,7 +266,7 @@ impl ChannelTask {
                 Wake::Unheard => self.letters.end_the_wait(self.worker),
                 Wake::Readable | Wake::Writable => {}
             }
-            self.carry_out_all(inbox).map_err(in_words)?;
+            self.carry_out_all(inbox).await?;
             if self.ending {
                 let said = self.budget.lift();
                 self.tell_held(said).await?;

@@ -135,7 +135,10 @@ impl Task {
         let Some(worker) = self.workers.get_mut(&id) else { return 0 };
         let members = worker.members(&table);
         match how {
-            Some(how) => leaving::look(worker, &members, (how, last_call), &mut self.habits),
+            Some(how) => {
+                let sight = &self.sight;
+                leaving::look((worker, sight), &members, (how, last_call), &mut self.habits)
+            }
             None => leaving::held(worker, &members).len(),
         }
     }

@@ -69,6 +69,8 @@ pub enum What {
         lived: Duration,
         /// It can serve.
         ready: bool,
+        /// It fills its instance. One that does not is on its way out: replaced already, or on trial.
+        in_place: bool,
         /// What it writes, with [`Stdio::Pipes`](super::Stdio::Pipes).
         output: Option<Output>,
     },

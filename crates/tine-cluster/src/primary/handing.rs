@@ -1,8 +1,8 @@
 //! Hand-over: the primary accepts, and passes each connection to a worker.
 //!
-//! A connection is accepted when there is a worker for it. While all are busy it waits in the kernel,
-//! where the primary's end does not touch it; only if that lasts for [`CROWDED`] is the kernel's queue,
-//! which has its limit, emptied into the primary's.
+//! A connection is accepted when it is sent to a worker ([`Ticket`]). While all are busy it waits in the
+//! kernel, where the primary's end does not touch it; only if that lasts for [`CROWDED`], and the kernel's queue
+//! has come to half of its limit, is it emptied into the primary's.
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +20,7 @@ use super::{
     event::What,
     input::News,
     task::Task,
+    ticket::Ticket,
     worker::{Talk, Worker},
 };
 use crate::{
@@ -43,7 +44,7 @@ pub(super) struct Handed {
 /// One listener under hand-over.
 #[derive(Debug)]
 pub(super) struct Handing {
-    queue: HandOver<Arc<OwnedFd>>,
+    queue: HandOver<Arc<Ticket>>,
     /// Nothing is accepted any more without it.
     source: Option<Source>,
     /// Since when connections may have waited for a worker.
@@ -106,46 +107,58 @@ impl Handing {
 
     /// Connections accepted that no worker has taken yet.
     pub(super) fn waiting(&self) -> usize {
-        self.queue.pending()
+        self.queue.connections().filter(|ticket| ticket.is_redeemed()).count()
     }
 
     /// Whether one more is wanted: for somebody who is idle, or because all have been busy for long.
-    fn may_accept(&mut self, now: Instant) -> bool {
-        let Some(source) = &mut self.source else { return false };
+    fn may_accept(&mut self, now: Instant) -> Option<Wanted> {
+        let source = self.source.as_mut()?;
         source.resume(now);
         let wanted = self.queue.wants_more();
         if wanted && self.queue.has_taker(now) {
             self.crowded = None;
-            return true;
+            return Some(Wanted::ForSomebody);
         }
         if !wanted || !source.may_have() {
             self.crowded = None;
-            return false;
+            return None;
         }
-        now >= *self.crowded.get_or_insert(now) + CROWDED
+        let is_crowded = now >= *self.crowded.get_or_insert(now) + CROWDED;
+        is_crowded.then_some(Wanted::InAdvance)
     }
 
     /// Accepts one more if it is wanted. What has to be told of it is returned.
     fn accept(&mut self, now: Instant) -> Accepting {
-        if !self.may_accept(now) {
-            return Accepting::Rests;
-        }
-        let taken = self.source.as_mut().map_or(Taken::Nothing, |source| source.take(now));
-        match taken {
-            Taken::Connection(fd) => {
-                self.queue.connection(Arc::new(fd));
+        let Some(wanted) = self.may_accept(now) else { return Accepting::Rests };
+        let has_taker = wanted == Wanted::ForSomebody;
+        match self.source.as_mut().map_or(Taken::Nothing, |source| source.take(has_taker, now)) {
+            Taken::Connection(ticket) => {
+                self.queue.connection(Arc::new(ticket));
                 Accepting::GoesOn(None)
             }
             Taken::Nothing => {
                 self.crowded = None;
                 Accepting::Rests
             }
-            Taken::Pauses(error) => {
-                let doing = "accept connections (pausing)";
-                Accepting::GoesOn(Some(What::Trouble { doing, error }))
+            Taken::NoNeed => {
+                // The queue may have become long by the next look.
+                self.crowded = Some(now);
+                Accepting::Rests
             }
+            Taken::Pauses(error) => Accepting::GoesOn(Some(pauses(error))),
         }
     }
+}
+
+/// Why one more is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    ForSomebody,
+    InAdvance,
+}
+
+fn pauses(error: io::Error) -> What {
+    What::Trouble { doing: "accept connections (pausing)", error }
 }
 
 /// What accepting came to.
@@ -182,7 +195,9 @@ impl Task {
         for seat in &seats {
             while let Some(result) = self.seats.socket(*seat).map(accept::accept_one) {
                 match result {
-                    Ok(connection) => handing.queue.connection(Arc::new(connection)),
+                    Ok(connection) => {
+                        handing.queue.connection(Arc::new(Ticket::For(Arc::new(connection))));
+                    }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     // No descriptors: what waits is accepted one by one as they come free, and new
                     // connections with it. To close now would reset it.
@@ -205,6 +220,23 @@ impl Task {
         drop(handing.queue.reply(worker, handed.number, accepted, Instant::now()));
         if accepted {
             *handing.taken.entry(worker).or_default() += 1;
+            if let Some(source) = &mut handing.source {
+                source.went_well();
+            }
+        }
+    }
+
+    /// No connection could be accepted for the worker: it has none, and is idle again.
+    pub(super) fn unaccepted(&mut self, worker: WorkerId, handed: Handed, error: io::Error) {
+        let now = Instant::now();
+        let Some(handing) = self.handing.get_mut(&handed.listener) else { return };
+        drop(handing.queue.reply(worker, handed.number, true, now));
+        let Some(source) = &mut handing.source else { return };
+        if error.kind() == io::ErrorKind::WouldBlock {
+            // Somebody else has it; others may have come meanwhile.
+            source.readable();
+        } else if let Some(error) = source.failed(error, now) {
+            self.tell(WorkerId(0), pauses(error));
         }
     }
 
@@ -282,14 +314,14 @@ fn hand_out(
     now: Instant,
 ) {
     while let Some(Sent { to: worker, number, connection }) = handing.queue.next(now) {
-        let fd = Arc::clone(connection);
+        let ticket = Arc::clone(connection);
         let handed = Handed { listener, number };
         let channel = workers.get(&worker).and_then(|worker| worker.channel.as_ref());
         let (Some(channel), Some(key)) = (channel, handing.names.get(&worker)) else {
             handing.queue.worker_left(worker);
             continue;
         };
-        channel.say(Order::Connection { handed, key: Arc::clone(key), fd });
+        channel.say(Order::Connection { handed, key: Arc::clone(key), ticket });
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use std::io;
+
 use rustix::process::{Pid, Signal};
 use tine_linux::{
     balance::{BalanceError, Balancer, KernelOffsets},
@@ -45,6 +47,8 @@ pub(super) enum Command {
     Revert(oneshot::Sender<Result<BTreeSet<Instance>, GenerationError>>),
     /// Stop replacing.
     CancelReload,
+    /// The owner approves of this worker.
+    Approve(WorkerId),
     /// Keep so many workers running.
     Scale(u32, oneshot::Sender<Result<(), WorkerError>>),
     /// Empty one instance.
@@ -109,6 +113,7 @@ impl News {
             Self::OutputEnded(..)
             | Self::Said(..)
             | Self::Answered { .. }
+            | Self::Unaccepted { .. }
             | Self::Acceptable(_)
             | Self::Loaded(..) => None,
         }
@@ -142,6 +147,15 @@ pub(super) enum News {
         handed: Handed,
         /// Whether it took the connection.
         accepted: bool,
+    },
+    /// What a worker was to be sent could not be accepted.
+    Unaccepted {
+        /// Who.
+        worker: WorkerId,
+        /// Which one.
+        handed: Handed,
+        /// Why; `EAGAIN` where nobody waited any more.
+        error: io::Error,
     },
     /// A worker's channel is closed and was read to its end.
     ChannelClosed(WorkerId),

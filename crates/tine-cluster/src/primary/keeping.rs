@@ -278,7 +278,7 @@ impl Task {
     }
 
     fn keep_places(&mut self) {
-        let now = Instant::now();
+        let now = moment();
         for (number, place) in self.places.iter().enumerate() {
             self.keeping.put(format!("place/{number}"), &place.record(now), &[]);
         }
@@ -306,4 +306,10 @@ impl Task {
             files: self.paths.record(),
         }
     }
+}
+
+/// This moment, by this process's clock and by one that a successor has too.
+pub(super) fn moment() -> (Instant, Duration) {
+    let clock = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    (Instant::now(), clock.try_into().unwrap_or_default())
 }

@@ -19,6 +19,7 @@ use tine_linux::{
 
 use super::{
     habits::Habits,
+    reach::Sight,
     unfinished::Answers,
     witness::{self, Over, Watched},
     worker::Worker,
@@ -129,7 +130,7 @@ pub(super) fn held(worker: &Worker, members: &[Pid]) -> Vec<Held> {
 /// How many connections these processes hold. On the last call all UNIX connections count as idle with
 /// which nothing is unread: the kernel does not tell more of them.
 pub(super) fn look(
-    worker: &mut Worker,
+    (worker, sight): (&mut Worker, &Sight),
     members: &[Pid],
     (look, last_call): (Look, bool),
     habits: &mut Habits,
@@ -145,7 +146,7 @@ pub(super) fn look(
     let (at, unclear) = (Instant::now(), Unclear::after(*watched));
     // Node ends what is idle by itself, and its client is not told while a duplicate is held.
     let learns = look == Look::Close;
-    let mut how = How { answers, habits, learns, at, last_call, unclear };
+    let mut how = How { sight, answers, habits, learns, at, last_call, unclear };
     let count = held.len();
     for one in held {
         // What may not be looked at ends by itself, or at the drain's end.
@@ -192,12 +193,9 @@ fn sockets(pid: Pid) -> Vec<Held> {
     sockets.collect()
 }
 
-fn duplicate(pid: Pid, number: i32) -> io::Result<OwnedFd> {
-    foreign::duplicate(&Process::open(pid)?, number)
-}
-
 /// What tells which connections are idle, at one look at all of a worker's.
 struct How<'a> {
+    sight: &'a Sight,
     answers: &'a mut Answers,
     habits: &'a mut Habits,
     /// Who may not be ended yet is watched all the same.
@@ -246,6 +244,10 @@ enum Said {
 }
 
 impl How<'_> {
+    fn duplicate(&self, pid: Pid, number: i32) -> io::Result<OwnedFd> {
+        self.sight.duplicate(&Process::open(pid)?, number)
+    }
+
     fn said(&mut self, connection: &OwnedFd, inode: Inode) -> io::Result<Said> {
         if socket::is_unix(connection)? {
             let idle = self.last_call && rustix::io::ioctl_fionread(connection)? == 0;
@@ -272,7 +274,7 @@ impl How<'_> {
 }
 
 fn close_if_idle((pid, number, inode): Held, how: &mut How<'_>) -> io::Result<()> {
-    close_one_if_idle(duplicate(pid, number)?, inode, how)
+    close_one_if_idle(how.duplicate(pid, number)?, inode, how)
 }
 
 fn close_one_if_idle(connection: OwnedFd, inode: Inode, how: &mut How<'_>) -> io::Result<()> {
@@ -292,7 +294,7 @@ fn keep_or_close(
     (kept, first): (&mut Kept, bool),
     how: &mut How<'_>,
 ) -> io::Result<()> {
-    let connection = duplicate(pid, number)?;
+    let connection = how.duplicate(pid, number)?;
     if socket::is_unix(&connection)? {
         return close_one_if_idle(connection, inode, how);
     }

@@ -26,6 +26,7 @@ impl Task {
             Command::Promote(done) => self.promote(done),
             Command::Revert(done) => self.revert(done),
             Command::CancelReload => self.cancel_reload(),
+            Command::Approve(worker) => self.approve(worker),
             Command::Disconnect(who, gone) => self.disconnect(who, gone),
             Command::Scale(instances, done) => self.scale(instances, done),
             Command::StopInstance(instance, done) => self.stop_instance(instance, done),

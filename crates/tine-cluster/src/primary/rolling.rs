@@ -4,139 +4,26 @@
 //! shared, and gets its share of connections as soon as it listens. The old one is drained when the
 //! new one is ready, and not before.
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
-use thiserror::Error;
 use tine_linux::{process::Exit, spawn::SpawnError};
 use tokio::sync::oneshot;
 
-use super::{Cluster, Ended, Program, beside::NotKept, input::Command, task::Task};
-use crate::{
-    core::{
-        generations::Beside,
-        instance::Filling,
-        rollout::{Action, Failure, Outcome, Pace, Rollout},
-    },
-    id::{Instance, WorkerId},
+use super::{
+    Program,
+    approval::Approval,
+    reload::{Lack, Reload, ReloadError, Reloaded},
+    task::Task,
 };
-
-/// A rolling replacement of all workers.
-#[derive(Clone, Debug, Default)]
-pub struct Reload {
-    /// What runs from now on; the program as it is when not said.
-    pub program: Option<Program>,
-    /// Only the workers of these instances are replaced; those of all when not said. Replacements of the
-    /// others run the new program all the same.
-    pub only: Option<BTreeSet<Instance>>,
-    /// How fast.
-    pub pace: Pace,
-    /// The old workers are kept beside the new ones, for [`Cluster::revert`] to go back to or
-    /// [`Cluster::promote`] to let go; they are drained and stopped when not said. If such a reload
-    /// fails, the old ones fill all their places again.
-    pub beside: Option<Beside>,
-}
-
-/// Every worker was replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reloaded {
-    /// How many.
-    pub replaced: u32,
-}
-
-/// Why not every worker was replaced.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ReloadError {
-    /// The cluster has ended.
-    #[error(transparent)]
-    Ended(#[from] Ended),
-    /// The cluster is coming to its end.
-    #[error("the cluster is stopping")]
-    Stopping,
-    /// Another one is under way.
-    #[error("a reload is under way")]
-    Busy,
-    /// Old workers cannot be kept.
-    #[error(transparent)]
-    NotKept(#[from] NotKept),
-    /// It was called off.
-    #[error("the reload was called off after {replaced} workers")]
-    Cancelled {
-        /// Places that have a new worker.
-        replaced: u32,
+use crate::{
+    address::ListenKey,
+    core::{
+        instance::Filling,
+        ready::Missing,
+        rollout::{Action, Failure, Outcome, Rollout},
     },
-    /// A new worker could not be started.
-    #[error("start a worker for instance {instance}, after {replaced} others")]
-    NotStarted {
-        /// For which place.
-        instance: Instance,
-        /// Places that have a new worker.
-        replaced: u32,
-        /// Why.
-        source: SpawnError,
-    },
-    /// A new worker ended before it was ready.
-    #[error("the new worker {worker} of instance {instance} ended before it was ready")]
-    EndedEarly {
-        /// For which place.
-        instance: Instance,
-        /// Which worker.
-        worker: WorkerId,
-        /// Places that have a new worker.
-        replaced: u32,
-        /// How it ended.
-        exit: Option<Exit>,
-        /// The last lines that it wrote.
-        last_lines: Vec<Vec<u8>>,
-    },
-    /// A new worker was not ready in time, and was removed.
-    #[error("the new worker {worker} of instance {instance} was not ready in {patience:?}")]
-    TooLate {
-        /// For which place.
-        instance: Instance,
-        /// Which worker.
-        worker: WorkerId,
-        /// Places that have a new worker.
-        replaced: u32,
-        /// How long it was given.
-        patience: Duration,
-        /// The last lines that it wrote.
-        last_lines: Vec<Vec<u8>>,
-    },
-}
-
-impl Cluster {
-    /// Replaces the workers of all instances, one by one, new before old, and returns when it is done.
-    ///
-    /// A new worker is ready when it listens wherever its predecessor does, and has said so if
-    /// [`wait_ready`](super::Settings::wait_ready) is set; one that has neither to do,
-    /// when it has lived for [`min_uptime`](crate::core::backoff::Limits::min_uptime). Then the old one
-    /// is drained and stopped. The first is the canary: if it fails, no old worker was touched, and the
-    /// program stays as it was. A later failure ends the reload too; what was replaced stays replaced.
-    ///
-    /// It goes on if the future is dropped. Instances that are empty get a worker as well. Forked workers
-    /// are not its business.
-    ///
-    /// # Errors
-    ///
-    /// When a new worker cannot be had, with the reason; when another reload is under way.
-    pub async fn reload(&self, reload: Reload) -> Result<Reloaded, ReloadError> {
-        self.ask(|done| Command::Reload(Box::new(reload), done)).await?
-    }
-
-    /// Calls off a reload that is under way: who is not ready yet goes again. Does nothing without one.
-    ///
-    /// # Errors
-    ///
-    /// When it has ended already.
-    pub async fn cancel_reload(&self) -> Result<(), Ended> {
-        self.order(Command::CancelReload).await
-    }
-}
+    id::{Instance, ListenerId, WorkerId},
+};
 
 /// A reload under way.
 #[derive(Debug)]
@@ -148,8 +35,11 @@ pub(super) struct Rolling {
     stale: bool,
     /// What ran before.
     before: Arc<Program>,
+    approval: Approval,
     /// Why no worker could be started.
     error: Option<SpawnError>,
+    /// What the new worker lacked that was too late, and when that was found.
+    late: Option<(Lack, Instant)>,
     /// Of the new worker that failed, once all is known of it.
     last_words: Option<LastWords>,
     done: oneshot::Sender<Result<Reloaded, ReloadError>>,
@@ -157,6 +47,13 @@ pub(super) struct Rolling {
 
 /// How a worker ended, and the last lines that it wrote.
 type LastWords = (Option<Exit>, Vec<Vec<u8>>);
+
+impl Rolling {
+    pub(super) fn approved(&mut self, worker: WorkerId) {
+        self.approval.give(worker);
+        self.stale = true;
+    }
+}
 
 impl Task {
     pub(super) fn reload(
@@ -199,8 +96,19 @@ impl Task {
             rollout = rollout.keeping_old();
         }
         let (looked, stale) = (Instant::now(), false);
-        let (error, last_words) = (None, None);
-        self.rolling = Some(Rolling { rollout, looked, stale, before, error, last_words, done });
+        let (error, late, last_words) = (None, None, None);
+        let approval = Approval::new(reload.approval);
+        self.rolling = Some(Rolling {
+            rollout,
+            looked,
+            stale,
+            before,
+            approval,
+            error,
+            late,
+            last_words,
+            done,
+        });
     }
 
     pub(super) fn cancel_reload(&mut self) {
@@ -222,13 +130,20 @@ impl Task {
         rolling.looked = now;
         rolling.stale = false;
         let candidates: Vec<_> = rolling.rollout.candidates().collect();
-        for (new, old) in candidates {
-            if self.can_replace(new, old) {
-                self.is_ready_now(new);
-                rolling.rollout.ready(new);
+        for (new, old) in &candidates {
+            if self.lack(&rolling, (*new, *old)).is_none() {
+                self.is_ready_now(*new);
+                rolling.rollout.ready(*new);
             }
         }
         rolling.rollout.tick(now);
+        // Before it is told to go: afterwards it lacks everything.
+        if rolling.late.is_none() {
+            let failed = rolling.rollout.failed();
+            let late = candidates.iter().find(|(new, _)| Some(*new) == failed);
+            let lack = late.and_then(|(new, old)| self.lack(&rolling, (*new, *old)));
+            rolling.late = lack.map(|lack| (lack, Instant::now()));
+        }
         while let Some(action) = rolling.rollout.next_action() {
             self.take_step(&mut rolling, action, now);
         }
@@ -305,14 +220,34 @@ impl Task {
         settled.chain(rolling.rollout.poll_timeout()).min()
     }
 
-    /// Whether the new worker can do what the old one does.
-    fn can_replace(&self, new: WorkerId, old: Option<WorkerId>) -> bool {
+    /// Why the new worker cannot do yet what the old one does; `None` if it can.
+    fn lack_of(&self, new: WorkerId, old: Option<WorkerId>) -> Option<Lack> {
         let needed = match old {
             Some(old) => self.asked_for(old),
             None => self.workers.keys().flat_map(|id| self.asked_for(*id)).collect(),
         };
-        let min_uptime = self.settings.limits.min_uptime;
-        self.signs_of(new, &needed).is_some_and(|signs| signs.are_enough(min_uptime))
+        let Some(signs) = self.signs_of(new, &needed) else { return Some(Lack::Life) };
+        Some(match signs.missing(self.settings.limits.min_uptime)? {
+            Missing::Word => Lack::Word,
+            Missing::Listener => {
+                let has = self.asked_for(new);
+                let (missing, elsewhere) = (&needed - &has, &has - &needed);
+                Lack::Listener { missing: self.keys(missing), elsewhere: self.keys(elsewhere) }
+            }
+            Missing::Time => Lack::Time,
+        })
+    }
+
+    /// What it lacks of its own, or else its owner's word.
+    fn lack(&self, rolling: &Rolling, (new, old): (WorkerId, Option<WorkerId>)) -> Option<Lack> {
+        let approved = rolling.approval.has(new);
+        self.lack_of(new, old).or_else(|| (!approved).then_some(Lack::Approval))
+    }
+
+    fn keys(&self, listeners: BTreeSet<ListenerId>) -> Vec<ListenKey> {
+        let registry = self.seats.registry();
+        let listeners = listeners.into_iter().filter_map(|id| registry.listener(id));
+        listeners.map(|listener| listener.key.clone()).collect()
     }
 
     /// Whether a reload waits for the worker to be ready.
@@ -348,7 +283,16 @@ impl Task {
             }
             (Some(Failure::TooLate(instance, worker)), _) => {
                 let patience = rolling.rollout.pace().patience;
-                Err(ReloadError::TooLate { instance, worker, replaced, patience, last_lines })
+                let (lack, decided) = rolling.late.unwrap_or((Lack::Life, rolling.looked));
+                Err(ReloadError::TooLate {
+                    instance,
+                    worker,
+                    replaced,
+                    patience,
+                    lack,
+                    decided,
+                    last_lines,
+                })
             }
             (Some(Failure::Cancelled | Failure::NotStarted(_)), _) => {
                 Err(ReloadError::Cancelled { replaced })

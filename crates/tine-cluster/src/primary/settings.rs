@@ -12,7 +12,7 @@ use std::{
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
-use super::keep::Keep;
+use super::{keep::Keep, reach::Reach};
 
 use crate::{
     core::{
@@ -226,6 +226,9 @@ pub struct Settings {
     pub owns_all_children: bool,
     /// Who is told what a successor needs, for [`Cluster::adopt`](super::Cluster::adopt).
     pub keeper: Option<Arc<dyn Keep>>,
+    /// Who looks into workers that this process may not look into, as after [`Cluster::adopt`](super::Cluster::adopt)
+    /// under Yama. Without it idle connections of such workers cannot be ended kindly.
+    pub reach: Option<Arc<dyn Reach>>,
     /// Each worker has this process's ends of its pipes, its channel and its trap, too, out of its way: it
     /// sees no end of them when this process is killed together with whoever keeps them, and
     /// [`recover`](super::recover) finds them there. Takes a [`Self::keeper`].
@@ -264,6 +267,7 @@ impl Settings {
             workers_die_with_manager: false,
             owns_all_children: false,
             keeper: None,
+            reach: None,
             ends_in_workers: false,
             owner: None,
         }

@@ -84,12 +84,12 @@ impl Task {
         (fd, address, length): (i32, u64, u32),
     ) -> Option<Answer> {
         let thread = notification.thread?;
-        let bytes = caller::memory(thread, address, length).ok()?;
+        let bytes = caller::memory(&self.sight, thread, address, length).ok()?;
         let raw = RawAddress::read(&bytes);
         if !self.is_shared(&raw) {
             return Some(Answer::Pass);
         }
-        let (caller, socket) = match caller::look(thread, fd) {
+        let (caller, socket) = match caller::look(&self.sight, thread, fd) {
             Ok((caller, socket)) => (caller, socket?),
             Err(error) => return self.unseen((worker, notification), (fd, &raw), &error),
         };

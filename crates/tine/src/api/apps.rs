@@ -223,6 +223,8 @@ pub enum AppResponse {
     Again,
     /// The work goes on; for people.
     Progress(String),
+    /// The same of what whoever asked is to know in any case: the work waits for something.
+    Notice(String),
     /// What became of it, for each app.
     Done(Vec<Outcome>),
     /// To [`AppRequest::List`].

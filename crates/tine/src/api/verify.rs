@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 pub struct Verified {
     /// When it was over; milliseconds since 1970.
     pub at: u64,
+    /// Not all workers were replaced.
+    #[serde(default)]
+    pub failed: bool,
     /// Where: `127.0.0.1:8003` or `unix:/path`.
     pub address: String,
     /// What was asked for: a path over HTTP; nothing but a connection where `None`.

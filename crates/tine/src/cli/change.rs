@@ -80,11 +80,24 @@ struct How {
     keep_old: Option<Millis>,
     /// Give the new version this part of the connections, until `tine promote` or `tine rollback`:
     /// --canary 5
-    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..100))]
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
     canary: Option<u8>,
     /// Ask the app meanwhile, as a client does, and tell what was lost; 1 if anything was: reload api --verify
     #[arg(long)]
     verify: bool,
+}
+
+/// With its sign or without.
+fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim_end().parse();
+    let number = number.ok().filter(|number| (1..100).contains(number));
+    number.ok_or_else(|| "write a whole number of percent, from 1 to 99: 5 or 5%".to_owned())
+}
+
+/// In the help of a restart, which refuses these: it stops the old workers first.
+pub(super) fn hide_reloads_own(option: clap::Arg) -> clap::Arg {
+    let is_reloads = ["keep_old", "canary", "verify"].contains(&option.get_id().as_str());
+    if is_reloads { option.hide(true) } else { option }
 }
 
 fn long_enough(text: &str) -> Result<Millis, String> {
@@ -210,4 +223,17 @@ fn watching(patch: &Patch, directory: &std::path::Path) -> Patch {
     let mut over = Patch::new();
     over.set("watch", watch);
     over
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent;
+
+    #[test]
+    fn a_part_is_a_number_of_percent_with_its_sign_or_without() {
+        assert_eq!((percent("5"), percent("5%"), percent("99 %")), (Ok(5), Ok(5), Ok(99)));
+        for wrong in ["0", "100", "5.5%", "%", "many", "-1"] {
+            assert!(percent(wrong).is_err_and(|text| text.contains("5%")), "{wrong}");
+        }
+    }
 }

@@ -18,13 +18,14 @@ fn success(outcome: &Outcome) -> String {
         1 => ", 1 connection cut".to_owned(),
         more => format!(", {more} connections cut"),
     };
-    let mut text = format!("{}{ids}: {}{cut}\n", harmless(&outcome.app), harmless(&outcome.done));
-    if let Some(verified) = &outcome.verified {
-        for line in render::verified(verified) {
-            text.extend(["  ", &line, "\n"]);
-        }
-    }
-    text
+    let said = format!("{}{ids}: {}{cut}\n", harmless(&outcome.app), harmless(&outcome.done));
+    said + &verified(outcome)
+}
+
+/// What was counted meanwhile, if anything was.
+fn verified(outcome: &Outcome) -> String {
+    let lines = outcome.verified.as_deref().map(render::verified).unwrap_or_default();
+    lines.iter().flat_map(|line| ["  ", line, "\n"]).collect()
 }
 
 /// Whether the command is to end with 1: also if something was lost while it was looked at.
@@ -47,12 +48,13 @@ fn failure(outcome: &Outcome) -> Option<String> {
     if !outcome.last_lines.is_empty() {
         text.extend(["  more of it: tine logs ", &app, " --nostream\n"]);
     }
-    Some(text)
+    Some(text + &verified(outcome))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::verify::Verified;
 
     fn outcomes() -> Vec<Outcome> {
         let good = Outcome {
@@ -75,6 +77,18 @@ mod tests {
     #[test]
     fn a_success_is_one_line() {
         assert_eq!(successes(&outcomes()), "api (0, 1): started\n");
+    }
+
+    #[test]
+    fn a_failure_shows_what_was_counted_meanwhile() {
+        let address = "127.0.0.1:80".to_owned();
+        let counted = Verified { address, sent: 3, failed: true, ..Verified::default() };
+        let outcome = Outcome { verified: Some(Box::new(counted)), ..outcomes().remove(1) };
+        let text = failures(&[outcome]);
+        assert!(
+            text.contains("\n  verified: connections to 127.0.0.1:80: 3 sent, 0 lost\n"),
+            "{text}"
+        );
     }
 
     #[test]

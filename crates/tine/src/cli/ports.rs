@@ -8,10 +8,7 @@ use anyhow::Context;
 
 use super::{print, print_json, session::Session, show::Show, targets};
 use crate::{
-    api::{
-        PortsReport, PortsView, Request, Response, UnreachableManager, VERSION,
-        apps::{AppRequest, AppResponse, Detail},
-    },
+    api::{PortsReport, PortsView, Request, Response, UnreachableManager, VERSION, apps::Detail},
     client::Client,
     control::{Answer, ask_all},
     home::Home,
@@ -101,18 +98,10 @@ fn managers(home: &Home) -> anyhow::Result<(Vec<PortsReport>, Vec<UnreachableMan
 
 /// What the background manager's apps listen on.
 fn background(home: &Home) -> Result<Vec<PortsReport>, UnreachableManager> {
-    let ask = || match Client::connect(home)? {
-        Some(mut client) => client.ask(&AppRequest::Ports, &mut |_| {}).map(Some),
-        None => Ok(None),
-    };
-    match ask() {
-        Ok(Some(AppResponse::Ports(apps))) => Ok(apps),
-        Ok(_) => Ok(Vec::new()),
-        Err(error) => {
-            let socket = home.root().join("run/daemon.sock").display().to_string();
-            Err(UnreachableManager { manager_pid: 0, socket, reason: error.to_string() })
-        }
-    }
+    Client::ports(home).map_err(|error| {
+        let socket = home.root().join("run/daemon.sock").display().to_string();
+        UnreachableManager { manager_pid: 0, socket, reason: error.to_string() }
+    })
 }
 
 fn sort_out(answers: Vec<Answer>) -> (Vec<PortsReport>, Vec<UnreachableManager>) {

@@ -10,10 +10,10 @@ use anyhow::{anyhow, bail};
 use super::{outcome, print, print_json, show::Show, table};
 use crate::{
     api::apps::{AppRequest, AppResponse, AppView, Detail, Outcome, Target},
-    client::Client,
-    home::Home,
-    render::Screen,
-    watchdog::journal_is_there,
+    client::{Client, Meanwhile},
+    home::{Home, RunDir},
+    render::{Screen, harmless},
+    watchdog::{is_list_of_this_boot, journal_is_there},
 };
 
 /// One command's business with the manager.
@@ -28,7 +28,9 @@ pub(super) struct Session {
 /// Nobody has ended what a manager has left, in this boot of the machine.
 fn was_killed(home: &Home) -> anyhow::Result<bool> {
     let directory = home.run_dir_if_there()?;
-    Ok(directory.is_some_and(|directory| journal_is_there(&directory.journal())))
+    let is_written_down = |directory: &RunDir| journal_is_there(&directory.journal());
+    // Where that is not valid, as after a full disk, the list still names the workers.
+    Ok(directory.is_some_and(|it| is_written_down(&it) || is_list_of_this_boot(&home.state_file())))
 }
 
 impl Session {
@@ -73,8 +75,8 @@ impl Session {
         let quiet = self.show.is_silent() || self.show.json;
         let client = self.client.as_mut().ok_or_else(no_manager)?;
         let mut line = Progress::new(quiet);
-        let answer = client.ask(request, &mut |text| line.tell(text));
-        line.end();
+        let answer = client.ask(request, &mut |news| line.hear(news));
+        line.clear();
         Ok(answer?)
     }
 
@@ -143,27 +145,36 @@ pub(super) fn unexpected(answer: &AppResponse) -> anyhow::Error {
     anyhow!("the manager answers something else than it was asked: {start}")
 }
 
-/// A line that is overwritten, on a terminal only.
+/// A line that is overwritten, on a terminal only; notices stay, and are shown wherever they go.
 struct Progress {
     shown: bool,
-    silent: bool,
+    quiet: bool,
+    is_terminal: bool,
 }
 
 impl Progress {
     fn new(quiet: bool) -> Self {
-        Self { shown: false, silent: quiet || !std::io::stderr().is_terminal() }
+        Self { shown: false, quiet, is_terminal: std::io::stderr().is_terminal() }
     }
 
-    fn tell(&mut self, text: &str) {
-        if !self.silent {
-            // A terminal that is gone needs no progress.
-            let _ = write!(std::io::stderr(), "\r\x1b[K{}", crate::render::harmless(text));
-            self.shown = true;
+    /// A terminal that is gone needs no progress.
+    fn hear(&mut self, news: Meanwhile<'_>) {
+        match news {
+            _ if self.quiet => {}
+            Meanwhile::Progress(text) if self.is_terminal => {
+                let _ = write!(std::io::stderr(), "\r\x1b[K{}", harmless(text));
+                self.shown = true;
+            }
+            Meanwhile::Progress(_) => {}
+            Meanwhile::Notice(text) => {
+                self.clear();
+                let _ = writeln!(std::io::stderr(), "tine: {}", harmless(text));
+            }
         }
     }
 
-    fn end(self) {
-        if self.shown {
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.shown) {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }

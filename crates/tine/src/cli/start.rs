@@ -264,6 +264,9 @@ mod tests {
         ]));
         let spec = patch.apply_to_default().unwrap();
         assert!(spec.shutdown_with_message);
-        assert_eq!((spec.kill_timeout.0, spec.listen_timeout.0), (2000, 100));
+        assert_eq!(
+            (spec.kill_timeout.0, spec.listen_timeout),
+            (2000, Some(crate::spec::Millis(100)))
+        );
     }
 }

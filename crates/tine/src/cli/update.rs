@@ -1,17 +1,17 @@
 //! `tine update`: another version of tine takes the manager's place, and workers live on.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
 use super::{print, print_json, session::unexpected, show::Show};
 use crate::{
     api::apps::{AppRequest, AppResponse, AppView, Detail, ManagerView},
-    client::Client,
+    client::{Client, Meanwhile},
     home::Home,
 };
 
@@ -22,6 +22,8 @@ Examples:
 
 /// A manager that was forked answers sooner by far.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// The watchdog holds the socket all the time, whatever it executes: where nobody holds it, nobody is left.
+const NOBODY: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The arguments of `tine update`.
@@ -56,8 +58,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         bail!("no manager runs; the first `tine start` starts one, of this version");
     };
     let before = see(&mut client)?;
-    ask(client, program, args)?;
-    let after = wait_for_another(&home, before.manager.pid)?;
+    ask(client, program.clone(), args)?;
+    let after = wait_for_another(&home, before.manager.pid, &program)?;
     if let Some(failed) = after.manager.taken_over_after.as_ref().and_then(|it| failure(it)) {
         bail!("{failed}; the manager is still tine {}", after.manager.version);
     }
@@ -71,9 +73,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn ask(mut client: Client, program: PathBuf, args: &Args) -> anyhow::Result<()> {
     let quiet = args.show.is_silent() || args.show.json;
-    let mut tell = |text: &str| {
+    let mut tell = |news: Meanwhile<'_>| {
         if !quiet {
-            eprintln!("tine: {text}");
+            eprintln!("tine: {}", news.text());
         }
     };
     match client.ask(&AppRequest::Update { program }, &mut tell)? {
@@ -95,18 +97,34 @@ fn see(client: &mut Client) -> anyhow::Result<Seen> {
 }
 
 /// The old one may still be there, or nobody yet.
-fn wait_for_another(home: &Home, old: u32) -> anyhow::Result<Seen> {
+fn wait_for_another(home: &Home, old: u32, program: &Path) -> anyhow::Result<Seen> {
     let until = Instant::now() + PATIENCE;
+    let mut last_seen = Instant::now();
     loop {
-        if let Ok(Some(mut client)) = Client::connect(home)
-            && client.manager_pid() != old
-        {
-            return see(&mut client);
+        match Client::connect(home) {
+            Ok(Some(mut client)) if client.manager_pid() != old => return see(&mut client),
+            Ok(Some(_)) | Err(_) => last_seen = Instant::now(),
+            Ok(None) if last_seen.elapsed() > NOBODY => return Err(take_back(home, program)),
+            Ok(None) => {}
         }
         if Instant::now() > until {
             bail!("no manager has answered since; {} may say why", home.daemon_log().display());
         }
         std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// It has ended in the watchdog's place, and nobody is left who could go on as the program before.
+fn take_back(home: &Home, program: &Path) -> anyhow::Error {
+    let program = program.display();
+    match Client::connect_or_start(home) {
+        Ok(_) => anyhow!(
+            "{program} has ended instead of taking over; a manager of this tine has taken the workers over, \
+             `tine ls` shows how they are"
+        ),
+        Err(error) => anyhow!(error).context(format!(
+            "{program} has ended instead of taking over, and no manager of this tine can be started"
+        )),
     }
 }
 

@@ -193,7 +193,7 @@ async fn converse(
         };
         send(writer, &answer).await.ok()?;
         match answer {
-            AppResponse::Progress(_) | AppResponse::Event(_) => {}
+            AppResponse::Progress(_) | AppResponse::Notice(_) | AppResponse::Event(_) => {}
             AppResponse::Done(_)
             | AppResponse::Apps(_)
             | AppResponse::Ports(_)

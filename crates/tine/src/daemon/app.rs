@@ -2,6 +2,7 @@
 
 mod actions;
 mod change;
+mod failure;
 mod guarded;
 mod heard;
 mod inputs;
@@ -9,9 +10,11 @@ mod orders;
 mod output;
 mod pid_file;
 mod queries;
+mod refused;
 mod scale;
 mod stdin;
 mod succession;
+mod trials;
 mod verified;
 mod versions;
 mod waves;
@@ -20,13 +23,15 @@ pub(super) use actions::Action;
 use actions::Programs;
 pub(super) use change::altered;
 use inputs::{Input, Inputs};
+use refused::Sought;
 use stdin::Stdins;
 pub(super) use succession::Left;
+use trials::Trials;
 use verified::Losses;
 pub(super) use versions::beside;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::PathBuf,
     pin::pin,
@@ -34,7 +39,6 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
 };
 
 use rustix::process::Pid;
@@ -80,6 +84,8 @@ pub(super) struct Card {
     pub ids: Vec<u32>,
     /// Every worker that is wanted is ready.
     pub is_up: bool,
+    /// Other work waits for a reload.
+    pub reloads: bool,
     /// For whoever comes after this manager.
     pub workers: Arc<Vec<SavedWorker>>,
     /// All processes that are workers of it.
@@ -151,8 +157,11 @@ struct App {
     processes: BTreeMap<WorkerId, Mark>,
     /// Processes that have ended while it was being taken over.
     ends: Vec<(Pid, Exit)>,
-    /// The reload that has begun is to end.
-    called_off: bool,
+    /// What those have to pass whom a reload begins.
+    trials: Option<Trials>,
+    /// Addresses that workers were refused, while it is looked for who holds them.
+    sought: BTreeSet<Sought>,
+    reloading: change::Reloading,
     card: watch::Sender<Card>,
 }
 
@@ -194,6 +203,7 @@ pub(super) fn spawn(plan: Plan, shared: Shared) -> Handle {
             events: None,
             queries: asked,
             demands: mpsc::unbounded_channel().1,
+            holders: mpsc::unbounded_channel(),
             troubles: mpsc::unbounded_channel(),
         },
         facts: Facts::default(),
@@ -205,7 +215,9 @@ pub(super) fn spawn(plan: Plan, shared: Shared) -> Handle {
         leaving: false,
         processes: BTreeMap::new(),
         ends: Vec::new(),
-        called_off: false,
+        trials: None,
+        sought: BTreeSet::new(),
+        reloading: change::Reloading::No,
         card,
     };
     app.publish();
@@ -245,8 +257,9 @@ impl App {
     async fn carry_out(&mut self, order: Order) -> bool {
         self.progress = order.progress;
         self.interrupted = false;
-        self.called_off = false;
         self.losses.cut.clear();
+        self.reloading = change::Reloading::of(&order.todo);
+        self.publish();
         self.drain_within(order.drain_timeout).await;
         let is_last = matches!(order.todo, Todo::Delete | Todo::End | Todo::Leave(_));
         let outcome = match order.todo {
@@ -265,6 +278,7 @@ impl App {
             Todo::Leave(departure) => self.leave(departure).await,
         };
         self.progress = None;
+        self.reloading = change::Reloading::No;
         self.settle_leavers().await;
         let outcome = Outcome { cut: self.losses.cut.values().sum(), ..outcome };
         if order.drain_timeout.is_some() {
@@ -284,6 +298,7 @@ impl App {
             Input::Event(Some(event)) => self.heard(event),
             Input::Event(None) => self.ended(),
             Input::Query(query) => self.answer(query),
+            Input::Taken(taken) => self.is_taken(taken),
             Input::Trouble(text) => self.note(None, "log", text),
         }
     }
@@ -346,6 +361,7 @@ impl App {
             previous: self.previous.clone(),
             ids: self.slots.values().map(|slot| slot.id).collect(),
             is_up: wanted().count() > 0 && wanted().all(|slot| slot.status() == Status::Online),
+            reloads: self.reloading == change::Reloading::Yes,
             workers: Arc::new(self.slots.values().map(Slot::saved).collect()),
             processes: Arc::new(self.processes.values().copied().collect()),
         });
@@ -375,14 +391,5 @@ impl App {
 
     fn failed(&self, error: impl std::fmt::Display, which: &Which) -> Outcome {
         Outcome { error: Some(error.to_string()), ..self.done("failed", which) }
-    }
-
-    /// So long a worker that is started may take until it serves.
-    fn patience(&self) -> Duration {
-        let said = self.spec.listen_timeout.duration();
-        // Many at once take their time to start at all.
-        let many = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        let said = said + Duration::from_millis(200) * many;
-        said + self.spec.min_uptime.duration() + Duration::from_secs(1)
     }
 }

@@ -236,6 +236,7 @@ impl Slot {
         let Some(running) = found.filter(|running| !running.ready) else { return false };
         running.ready = true;
         self.failure = None;
+        self.explained = None;
         true
     }
 

@@ -1,6 +1,9 @@
 //! The last lines of each worker, in memory: for `describe`, and for starts that failed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Instant,
+};
 
 use super::Stream;
 
@@ -35,11 +38,18 @@ struct Tail {
     error: Ring,
 }
 
-/// Pieces of whole lines, each with its turn.
+/// Pieces of whole lines.
 #[derive(Debug, Default)]
 struct Ring {
-    pieces: VecDeque<(u64, Box<[u8]>)>,
+    pieces: VecDeque<Piece>,
     bytes: usize,
+}
+
+#[derive(Debug)]
+struct Piece {
+    turn: u64,
+    read: Instant,
+    lines: Box<[u8]>,
 }
 
 impl Tails {
@@ -70,20 +80,27 @@ impl Tails {
 
     /// The last `count` lines of a worker, oldest first.
     pub(super) fn of_worker(&self, worker: u64, count: usize) -> Vec<LastLine> {
-        self.workers.get(&worker).map_or_else(Vec::new, |tail| tail.last(count))
+        self.workers.get(&worker).map_or_else(Vec::new, |tail| tail.last(count, None))
     }
 
-    /// The same of the worker that had this id last.
+    /// The same of what was read by then.
+    pub(super) fn of_worker_by(&self, worker: u64, count: usize, by: Instant) -> Vec<LastLine> {
+        self.workers.get(&worker).map_or_else(Vec::new, |tail| tail.last(count, Some(by)))
+    }
+
+    /// The same of the worker that had this id last, and has written anything: one that has just begun says
+    /// nothing of why the one before has ended.
     pub(super) fn of_id(&self, id: u32, count: usize) -> Vec<LastLine> {
-        let newest = self.workers.values().rev().find(|tail| tail.id == id);
-        newest.map_or_else(Vec::new, |tail| tail.last(count))
+        let has_written = |tail: &&Tail| tail.out.bytes + tail.error.bytes > 0;
+        let newest = self.workers.values().rev().filter(has_written).find(|tail| tail.id == id);
+        newest.map_or_else(Vec::new, |tail| tail.last(count, None))
     }
 }
 
 impl Tail {
-    fn last(&self, count: usize) -> Vec<LastLine> {
-        let mut lines = self.out.lines(Stream::Out);
-        lines.extend(self.error.lines(Stream::Error));
+    fn last(&self, count: usize, by: Option<Instant>) -> Vec<LastLine> {
+        let mut lines = self.out.lines(Stream::Out, by);
+        lines.extend(self.error.lines(Stream::Error, by));
         // Stable: lines of one piece stay in their order.
         lines.sort_by_key(|(turn, _)| *turn);
         let skipped = lines.len().saturating_sub(count);
@@ -95,24 +112,25 @@ impl Ring {
     fn push(&mut self, turn: u64, lines: &[u8]) {
         let end = end_of(lines);
         self.bytes += end.len();
-        self.pieces.push_back((turn, end.into()));
+        self.pieces.push_back(Piece { turn, read: Instant::now(), lines: end.into() });
         let enough = |ring: &Self, first: &[u8]| {
             ring.bytes - first.len() >= KEPT || ring.pieces.len() > PIECES
         };
-        while self.pieces.front().is_some_and(|(_, first)| enough(self, first)) {
-            let gone = self.pieces.pop_front().map_or(0, |(_, piece)| piece.len());
+        while self.pieces.front().is_some_and(|first| enough(self, &first.lines)) {
+            let gone = self.pieces.pop_front().map_or(0, |piece| piece.lines.len());
             self.bytes -= gone;
         }
     }
 
-    fn lines(&self, stream: Stream) -> Vec<(u64, LastLine)> {
+    fn lines(&self, stream: Stream, by: Option<Instant>) -> Vec<(u64, LastLine)> {
         let text = |line: &[u8]| String::from_utf8_lossy(line).into_owned();
-        let lines_of = |(turn, piece): &(u64, Box<[u8]>)| {
-            let body = piece.strip_suffix(b"\n").unwrap_or(piece);
+        let lines_of = |piece: &Piece| {
+            let body = piece.lines.strip_suffix(b"\n").unwrap_or(&piece.lines);
             let lines = body.split(|byte| *byte == b'\n').map(text);
-            lines.map(|text| (*turn, LastLine { stream, text })).collect::<Vec<_>>()
+            lines.map(|text| (piece.turn, LastLine { stream, text })).collect::<Vec<_>>()
         };
-        self.pieces.iter().flat_map(lines_of).collect()
+        let in_time = |piece: &&Piece| by.is_none_or(|by| piece.read <= by);
+        self.pieces.iter().filter(in_time).flat_map(lines_of).collect()
     }
 }
 
@@ -142,6 +160,18 @@ mod tests {
         assert_eq!(texts(&tails.of_worker(1, 10)), ["a", "b", "oh", ""]);
         assert_eq!(texts(&tails.of_id(0, 2)), ["oh", ""]);
         assert!(tails.of_worker(2, 10).is_empty());
+    }
+
+    #[test]
+    fn what_came_later_can_be_left_out() {
+        let mut tails = Tails::default();
+        tails.begin(1, 0);
+        tails.push(1, Stream::Out, b"works\n");
+        let then = Instant::now();
+        while Instant::now() == then {}
+        tails.push(1, Stream::Error, b"interrupted\n");
+        assert_eq!(texts(&tails.of_worker_by(1, 9, then)), ["works"]);
+        assert_eq!(texts(&tails.of_worker(1, 9)), ["works", "interrupted"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -147,6 +147,12 @@ impl LogWriter {
     #[must_use]
     pub fn last_lines(&self, worker: u64, count: usize) -> Vec<LastLine> {
         self.tails().of_worker(worker, count)
+    }
+
+    /// The last lines of a worker among those that were read by then.
+    #[must_use]
+    pub fn last_lines_by(&self, worker: u64, count: usize, by: Instant) -> Vec<LastLine> {
+        self.tails().of_worker_by(worker, count, by)
     }
 
     /// The last lines of the worker that had this id last.

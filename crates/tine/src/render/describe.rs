@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::Value;
+use tine_cluster::policy::Policy;
 
 use super::{Screen, amount, harmless, list, ports, settings};
 use crate::{
@@ -58,20 +59,33 @@ fn head(app: &AppView, versions: &Versions, screen: Screen) -> String {
     rows.push(("ports", list::ports(app)));
     rows.extend((app.cut > 0).then(|| ("connections cut", cut(app))));
     if let Some(last) = app.full.as_ref().and_then(|full| full.verified.as_ref()) {
-        let mut name = "last verified reload";
-        for line in super::verified(last) {
+        let failed = last.failed.then(|| "the reload failed; until then:".to_owned());
+        let mut name = "last verified";
+        for line in failed.into_iter().chain(super::verified(last)) {
             rows.push((std::mem::take(&mut name), line));
         }
     }
     if let Some(spec) = &app.spec {
         rows.extend(settings::settings(spec));
+        let policy = rows.iter_mut().find(|(key, _)| *key == "policy");
+        if let Some((_, text)) = policy {
+            *text += &other_policies(app, spec.policy);
+        }
     }
     let mut text = screen.bold(&harmless(&app.name)) + "\n";
     for (key, value) in rows {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {key:<20}{value}");
+        let _ = writeln!(text, "  {key:<19} {value}");
     }
     text
+}
+
+/// Where the app listens under another policy than it is to have: a path is shared, whatever was said.
+fn other_policies(app: &AppView, policy: Policy) -> String {
+    let listeners = app.full.iter().flat_map(|full| &full.listeners);
+    let others = listeners.filter(|listener| listener.policy != policy);
+    let told = others.map(|it| format!("; {} on {}", it.policy, harmless(&it.address)));
+    told.collect::<Vec<_>>().concat()
 }
 
 fn pids(old: &OldVersion) -> String {
@@ -203,6 +217,7 @@ fn or_dash<T: ToString>(value: Option<T>) -> String {
 #[cfg(test)]
 mod tests {
     use super::{super::sample, *};
+    use crate::api::verify::Verified;
 
     const PIPE: Screen = Screen { width: None, colour: false };
 
@@ -267,6 +282,19 @@ AGO  WORKER  EVENT     WHY
         for line in ["  script              server.js", "  arguments           --port 8003"] {
             assert!(text.contains(line), "{text}");
         }
+    }
+
+    #[test]
+    fn a_verified_reload_that_failed_is_told_as_that_beside_its_label() {
+        let mut app = view();
+        let last = Verified { address: "unix:/a".into(), failed: true, ..Verified::default() };
+        app.full.as_mut().unwrap().verified = Some(Box::new(last));
+        let text = describe(&[(app, versions())], sample::NOW, PIPE);
+        let expected = "
+  last verified       the reload failed; until then:
+                      verified: connections to unix:/a: 0 sent, 0 lost
+                      longest wait";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

@@ -146,7 +146,7 @@ fn options(app: &AppView, spec: &AppSpec) -> Keys {
         ("autorestart", json!(spec.autorestart)),
         ("watch", json!(app.watching)),
         ("wait_ready", json!(spec.wait_ready)),
-        ("listen_timeout", json!(spec.listen_timeout)),
+        ("listen_timeout", json!(spec.start_patience().as_millis())),
         ("kill_timeout", json!(spec.kill_timeout)),
         ("min_uptime", json!(spec.min_uptime)),
         ("max_restarts", json!(spec.max_restarts)),

@@ -90,7 +90,7 @@ fn life(spec: &AppSpec) -> Rows {
     let ready = if spec.wait_ready { "when it says so" } else { "when it listens, or runs on" };
     let memory = spec.max_memory_restart.map(spoken_bytes);
     vec![
-        ("ready", format!("{ready}, within {}", time(spec.listen_timeout))),
+        ("ready", format!("{ready}, within {}", patience(spec))),
         ("restart", restart(spec)),
         ("stop", stop(spec)),
         ("memory", memory.map(|most| format!("replaced above {most}")).unwrap_or_default()),
@@ -188,6 +188,14 @@ fn path(path: Option<&PathBuf>) -> String {
     path.map(|path| path.display().to_string()).unwrap_or_default()
 }
 
+fn patience(spec: &AppSpec) -> String {
+    let (start, reload) = (spec.start_patience(), spec.reload_patience());
+    if start == reload {
+        return spoken(start);
+    }
+    format!("{} at a start, {} at a reload", spoken(start), spoken(reload))
+}
+
 fn time(millis: Millis) -> String {
     spoken(millis.duration())
 }
@@ -210,7 +218,10 @@ mod tests {
             said("restart"),
             "after 100 ms and more; given up after 16 ends within 1 s each"
         );
-        assert_eq!(said("ready"), "when it listens, or runs on, within 3 s");
+        assert_eq!(
+            said("ready"),
+            "when it listens, or runs on, within 3 s at a start, 30 s at a reload"
+        );
         assert_eq!(said("logs kept"), "10 MiB and 10 older ones");
         for unused in ["cron", "watch", "memory", "user", "health", "limits"] {
             assert_eq!(value(&spec, unused), None, "{unused}");

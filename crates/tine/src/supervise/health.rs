@@ -10,10 +10,13 @@
 //! where nobody can choose who answers: they ask the app as a whole, unless it has one worker only. So
 //! of several workers one that is ill is found by `exec`, or if it keeps its clients waiting.
 //!
+//! A worker on trial of a reload is asked itself, whoever shares its port: by `Trial`.
+//!
 //! [`Pulse`] decides, [`Verdict`]s are told when something changes.
 
 mod probe;
 mod pulse;
+mod trial;
 
 use std::{
     collections::BTreeMap,
@@ -34,6 +37,7 @@ use probe::Probe;
 pub use probe::ProbeError;
 pub(crate) use probe::reachable;
 pub use pulse::{Change, Pulse};
+pub(crate) use trial::{Trial, Tried};
 
 /// Who is asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -201,7 +201,7 @@ fn apply(spec: &AppSpec, place: &Placement, to: &mut Settings) -> Result<(), Lau
         ..Limits::default()
     };
     to.wait_ready = spec.wait_ready;
-    to.ready_timeout = Some(spec.listen_timeout.duration());
+    to.ready_timeout = Some(spec.start_patience());
     to.lives_on = true;
     to.file_limit = place.ground.file_limit;
     Ok(())

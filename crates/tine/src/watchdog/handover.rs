@@ -23,7 +23,7 @@ use super::{
 
 /// Of everything that is kept, this form and every record in it: raised with each change after which
 /// a tine of before could not go on with it.
-const NEWEST: u32 = 1;
+const NEWEST: u32 = 2;
 /// The oldest that this tine can go on with.
 const OLDEST: u32 = 1;
 

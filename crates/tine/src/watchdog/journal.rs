@@ -202,6 +202,16 @@ pub(crate) fn is_there(path: &Path) -> bool {
     read.is_ok() && serde_json::from_str::<Head>(&head).is_ok_and(|head| head.is_ours())
 }
 
+/// Whether the list of apps that is there was written in this boot: who ends in good order takes it away.
+pub(crate) fn is_list_of_this_boot(path: &Path) -> bool {
+    #[derive(Deserialize)]
+    struct List {
+        boot: String,
+    }
+    let list = fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<List>(&bytes).ok());
+    list.is_some_and(|list| list.boot == boot())
+}
+
 /// What is written down there; `None` if nothing is, or of another boot. A line that was not written to its
 /// end is none.
 pub(crate) fn read(path: &Path) -> io::Result<Option<Values>> {

@@ -117,6 +117,20 @@ impl Keeper {
         self.forget(key);
     }
 
+    /// Says it, with these descriptors, if that can be done at once.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` where something waits, `EPIPE` where the watchdog has gone.
+    pub(super) fn say_now(&self, word: Word<'_>, lent: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let inner = self.lock();
+        // Nothing overtakes what waits.
+        if inner.at_work {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        packet::send(&self.line, &word.encode(), lent, Wait::Never)
+    }
+
     /// Keeps it no longer.
     pub fn forget(&self, key: &str) {
         let mut inner = self.lock();

@@ -1,6 +1,6 @@
 //! What a manager and its watchdog say to each other, as bytes. One message is one packet.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
+use std::{borrow::Cow, ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 
 use rustix::process::Pid;
 use thiserror::Error;
@@ -15,6 +15,11 @@ pub(super) enum Word<'a> {
     PutLarge { key: &'a str },
     /// Keep it no longer.
     Forget { key: &'a str },
+    /// Answer on the first descriptor with a duplicate of the descriptor of this number of the process that the
+    /// second one, a pidfd, stands for.
+    Duplicate { number: i32 },
+    /// Answer on the only descriptor with what lies in that thread's memory.
+    Memory { thread: Pid, address: u64, length: u16 },
     /// Go on as this program when the manager has ended.
     Become { program: &'a Path },
 }
@@ -32,15 +37,19 @@ const END_OF_KEY: u8 = 0;
 
 impl<'a> Word<'a> {
     pub(super) fn encode(self) -> Vec<u8> {
-        let (letter, key, value): (u8, &[u8], &[u8]) = match self {
-            Self::Put { key, value } => (b'p', key.as_bytes(), value),
-            Self::PutLarge { key } => (b'l', key.as_bytes(), &[]),
-            Self::Forget { key } => (b'f', key.as_bytes(), &[]),
-            Self::Become { program } => (b'b', &[], program.as_os_str().as_bytes()),
+        let (letter, key, value): (u8, Cow<'_, str>, &[u8]) = match self {
+            Self::Put { key, value } => (b'p', key.into(), value),
+            Self::PutLarge { key } => (b'l', key.into(), &[]),
+            Self::Forget { key } => (b'f', key.into(), &[]),
+            Self::Duplicate { number } => (b'd', number.to_string().into(), &[]),
+            Self::Memory { thread, address, length } => {
+                (b'm', format!("{thread} {address} {length}").into(), &[])
+            }
+            Self::Become { program } => (b'b', "".into(), program.as_os_str().as_bytes()),
         };
         let mut bytes = Vec::with_capacity(key.len() + value.len() + 2);
         bytes.push(letter);
-        bytes.extend_from_slice(key);
+        bytes.extend_from_slice(key.as_bytes());
         bytes.push(END_OF_KEY);
         bytes.extend_from_slice(value);
         bytes
@@ -58,10 +67,23 @@ impl<'a> Word<'a> {
             b'p' => Some(Self::Put { key, value }),
             b'l' => Some(Self::PutLarge { key }),
             b'f' => Some(Self::Forget { key }),
+            b'd' => Some(Self::Duplicate { number: key.parse().ok()? }),
+            b'm' => memory(key),
             b'b' => Some(Self::Become { program: Path::new(OsStr::from_bytes(value)) }),
             _ => None,
         }
     }
+}
+
+/// `4711 140722 16`
+fn memory(key: &str) -> Option<Word<'_>> {
+    let (thread, rest) = key.split_once(' ')?;
+    let (address, length) = rest.split_once(' ')?;
+    Some(Word::Memory {
+        thread: Pid::from_raw(thread.parse().ok()?)?,
+        address: address.parse().ok()?,
+        length: length.parse().ok()?,
+    })
 }
 
 /// What the watchdog says: one of its children has ended.
@@ -107,7 +129,11 @@ impl Ended {
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         match Word::decode(bytes).ok()? {
             Word::Put { key, value } => Self::of(key, value),
-            Word::PutLarge { .. } | Word::Forget { .. } | Word::Become { .. } => None,
+            Word::PutLarge { .. }
+            | Word::Forget { .. }
+            | Word::Duplicate { .. }
+            | Word::Memory { .. }
+            | Word::Become { .. } => None,
         }
     }
 }
@@ -123,6 +149,12 @@ mod tests {
             Word::Put { key: "", value: b"" },
             Word::PutLarge { key: "state" },
             Word::Forget { key: "app/1/seat/3" },
+            Word::Duplicate { number: 240 },
+            Word::Memory {
+                thread: Pid::from_raw(4711).expect("a number"),
+                address: u64::MAX,
+                length: 110,
+            },
             Word::Become { program: Path::new("/usr/bin/tine new") },
         ];
         for word in words {
@@ -141,7 +173,9 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_refused() {
-        for bytes in [&b""[..], b"p", b"pkey", b"x\0", b"p\xff\0value"] {
+        for bytes in
+            [&b""[..], b"p", b"pkey", b"x\0", b"p\xff\0value", b"d\0", b"m1 2\0", b"m0 1 1\0"]
+        {
             assert!(Word::decode(bytes).is_err(), "{bytes:?}");
         }
         for bytes in [&b"pended/0\0code 1"[..], b"pended/7\0code 256", b"pended/7\0gone 1", b"f\0"]

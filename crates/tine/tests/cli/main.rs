@@ -15,6 +15,7 @@ mod reload;
 mod shell;
 mod start;
 mod stdin;
+mod trial;
 mod trigger;
 mod upkeep;
 mod verify;

@@ -1,18 +1,22 @@
 //! Versions that follow each other, with the real program and real servers.
 
-use std::thread;
+use std::{
+    io::{BufRead, BufReader},
+    process::Stdio,
+    thread,
+};
 
 use super::shell::{Shell, free_port, get, wait_until};
 
 /// A server whose version is in `V`: `bad` ends at once, `mute` never listens.
-const SERVER: &str = "\
+pub(crate) const SERVER: &str = "\
 if (process.env.V === 'bad') { console.error('no such luck'); process.exit(3); }\n\
 else if (process.env.V === 'mute') { console.log('mute'); setInterval(() => {}, 1000); }\n\
 else require('http').createServer((q, s) => s.end(process.env.V + process.argv.slice(2).join('')))\
 .listen(process.env.PORT, '127.0.0.1');\n";
 
 /// The shell, and where `app` serves version `1` with so many workers.
-fn serving(count: u32, options: &str) -> (Shell, u16) {
+pub(crate) fn serving(count: u32, options: &str) -> (Shell, u16) {
     let (mut shell, port) = (Shell::new(), free_port());
     shell.write("app.js", SERVER);
     shell.set("PORT", &port.to_string());
@@ -70,9 +74,42 @@ fn a_reload_that_fails_says_why_and_leaves_the_old_ones() {
     shell.set("V", "mute");
     let error = shell.fails("reload app --update-env --listen-timeout 300");
     assert!(error.contains("was not ready in") && error.contains("    mute\n"), "{error}");
+    let deaf = format!("was not ready in 300ms: it does not listen on 127.0.0.1:{port}\n");
+    assert!(error.contains(&deaf), "{error}");
     assert_eq!(pids(&shell), before);
     let error = shell.fails("rollback app");
     assert!(error.contains("nothing to go back to"), "what failed was no change: {error}");
+}
+
+#[test]
+fn the_note_of_a_reload_that_failed_goes_with_the_next_success() {
+    let (mut shell, _) = serving(1, "");
+    for success in ["reload app --update-env", "start app"] {
+        shell.set("V", "bad");
+        shell.fails("reload app --update-env");
+        assert!(shell.ok("ls").contains("the last reload failed"));
+        shell.set("V", "2");
+        if success.starts_with("start") {
+            shell.ok("stop app");
+        }
+        shell.ok(success);
+        assert!(!shell.ok("ls").contains("the last reload failed"), "{success}");
+    }
+    let events = shell.ok("describe app");
+    assert!(events.contains("is being reloaded") && events.contains("is done: new"), "{events}");
+}
+
+#[test]
+fn on_a_path_describe_tells_the_policy_that_is_in_force() {
+    let mut shell = Shell::new();
+    let path = shell.work().join("app.sock");
+    shell.set("PORT", &path.display().to_string());
+    let source = "require('http').createServer((q, s) => s.end('x')).listen(process.env.PORT);";
+    shell.write("app.js", source);
+    shell.ok("start app.js -i 2 --silent");
+    let described = shell.ok("describe app");
+    let expected = format!("  policy              rr; shared on unix:{}\n", path.display());
+    assert!(described.contains(&expected), "{described}");
 }
 
 #[test]
@@ -249,6 +286,7 @@ fn where_a_canary_cannot_be_nothing_is_done() {
     let before = pids(&shell);
     for (options, why) in [
         ("--canary 5", "only kernel-ebpf"),
+        ("--keep-old 1m", "--keep-old is refused"),
         ("--keep-old 1m", "cannot be kept from taking"),
         ("--keep-old 1m -i 2", "tine scale"),
     ] {
@@ -260,6 +298,12 @@ fn where_a_canary_cannot_be_nothing_is_done() {
     for options in ["--canary 100", "--canary 0", "--keep-old 10", "--canary 5 --keep-old 1m"] {
         assert_eq!(shell.tine(&format!("reload app {options}")).code, 2, "{options}");
     }
+    assert!(shell.fails("reload app --canary 5%").contains("--canary is refused"));
+    let (restart, reload) = (shell.ok("help restart"), shell.ok("help reload"));
+    for option in ["--canary", "--keep-old", "--verify"] {
+        assert!(!restart.contains(option) && reload.contains(option), "{option}: {restart}");
+    }
+    assert!(restart.contains("--force"), "{restart}");
     assert!(shell.fails("restart app --canary 5").contains("tine reload"));
     shell.ok("stop app");
     assert!(shell.fails("reload app --keep-old 1m").contains("does not run"));
@@ -279,7 +323,15 @@ fn a_second_reload_waits_and_with_force_the_first_is_called_off() {
         });
         assert!(wait_until(|| shell.ok("ls").contains("reloading")));
         assert_eq!(pids(&shell), before);
-        shell.ok("reload app --update-env --force");
+        let mut second = shell.command(&["reload", "app"]);
+        let second = second.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut second = second.expect("timeout(1) is there");
+        let mut said = BufReader::new(second.stderr.take().expect("it is piped")).lines();
+        let said = said.next().expect("it waits").expect("it is text");
+        assert_eq!(said, "tine: app: waits for the reload that runs; --force calls it off");
+        let forced = shell.tine("reload app --update-env --force");
+        assert!(forced.code == 0 && !forced.err.contains("waits"), "{forced:?}");
+        assert!(second.wait().expect("it is this test's child").success());
         let first = first.join().expect("it does not panic");
         assert!(first.code != 0 && first.err.contains("called off"), "{first:?}");
     });
@@ -319,7 +371,8 @@ fn a_program_of_systemds_says_that_it_is_ready_or_the_reload_fails() {
     let before = pids(&shell);
     shell.set("V", "mute");
     let error = shell.fails("reload app --update-env --listen-timeout 1s");
-    assert!(error.contains("was not ready in 1s"), "{error}");
+    let silent = "was not ready in 1s: it did not say that it is ready\n";
+    assert!(error.contains(silent), "{error}");
     assert_eq!(pids(&shell), before);
     shell.set("V", "child");
     shell.ok("reload app --update-env");

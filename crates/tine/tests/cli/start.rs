@@ -32,6 +32,30 @@ fn a_python_server_has_n_workers_on_one_port() {
 }
 
 #[test]
+fn who_holds_an_address_that_is_refused_is_named_an_app_or_a_process() {
+    let mut shell = Shell::new();
+    let port = free_port();
+    shell.set("PORT", &port.to_string());
+    shell.node_server("server.js");
+    shell.ok("start server.js --name first --silent");
+    let error = shell.fails("start server.js --name second --listen-timeout 1s");
+    let held = format!("cannot listen on 127.0.0.1:{port}: Address already in use");
+    let by_the_first = "the app `first` has it";
+    assert!(error.contains(&held) && error.contains(by_the_first), "{error}");
+    let described = shell.ok("describe second");
+    let event =
+        described.lines().any(|line| line.contains("refused") && line.contains(by_the_first));
+    assert!(event, "{described}");
+
+    let stranger = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+    let port = stranger.local_addr().expect("it is bound").port();
+    shell.set("PORT", &port.to_string());
+    let error = shell.fails("start server.js --name third --listen-timeout 1s");
+    let pid = format!("(pid {}) has it", std::process::id());
+    assert!(error.contains(&pid), "{error}");
+}
+
+#[test]
 fn a_command_line_and_a_program_of_path_are_apps_too() {
     let shell = Shell::new();
     let said = shell.words(&["start", "sleep 1000; true", "--name", "line"]);

@@ -41,7 +41,10 @@ fn a_verified_reload_loses_nothing_and_the_numbers_stay() {
         let described = json(&shell.ok("describe app --json"));
         assert_eq!(&described[0]["full"]["verified"], verified);
         let described = shell.ok("describe app");
-        assert!(described.contains("last verified reload"), "{described}");
+        assert!(
+            described.contains("\n  last verified       verified: GET /health on"),
+            "{described}"
+        );
         let out = shell.ok("reload app --verify");
         assert!(out.contains("\n  verified: GET /health on 127.0.0.1:"), "{out}");
         assert!(out.contains(" sent, 0 lost\n"), "{out}");
@@ -58,6 +61,21 @@ fn a_verified_reload_that_loses_requests_fails_and_says_how_many() {
     let causes = verified["causes"].as_object().expect("an object");
     assert_eq!(causes.values().filter_map(Value::as_u64).sum::<u64>(), lost);
     assert_eq!(shell.values("app", "/pm2_env/status"), ["online"; 2]);
+}
+
+#[test]
+fn a_verified_reload_that_fails_shows_its_numbers_all_the_same() {
+    let shell = started("");
+    shell.write("app.js", "console.error('no such luck'); process.exit(3)");
+    let error = shell.fails("reload app --verify");
+    assert!(error.contains("ended before it was ready"), "{error}");
+    assert!(error.contains("\n  verified: GET / on 127.0.0.1:"), "{error}");
+    let described = shell.ok("describe app");
+    assert!(described.contains("\n  last verified       the reload failed;"), "{described}");
+    assert_eq!(json(&shell.ok("describe app --json"))[0]["full"]["verified"]["failed"], true);
+    shell.write("app.js", SERVER);
+    shell.ok("reload app --verify");
+    assert!(!shell.ok("describe app").contains("the reload failed;"));
 }
 
 #[test]

@@ -60,7 +60,10 @@ fn a_broken_list_is_set_aside_and_the_one_before_is_taken() {
     manager.done(&AppRequest::Delete(targets(&["all"])));
     fs::write(manager.home.dump_file(), "{\"version\":1").unwrap();
     let mut said = Vec::new();
-    manager.client().ask(&AppRequest::Resurrect, &mut |text| said.push(text.to_owned())).unwrap();
+    manager
+        .client()
+        .ask(&AppRequest::Resurrect, &mut |news| said.push(news.text().to_owned()))
+        .unwrap();
     assert!(said[0].contains("was set aside as"), "{said:?}");
     assert_eq!(manager.list()[0].name, "one");
     assert!(!manager.home.dump_file().exists());
@@ -115,7 +118,7 @@ fn a_file_is_applied_what_is_unchanged_is_untouched_and_what_is_gone_goes() {
         let origin = origin.clone();
         let request = AppRequest::Apply { apps, inherited, prune, origin, dry_run };
         let mut said = Vec::new();
-        let answer = manager.client().ask(&request, &mut |text| said.push(text.to_owned()));
+        let answer = manager.client().ask(&request, &mut |news| said.push(news.text().to_owned()));
         (answer.map(|answer| format!("{answer:?}")), said)
     };
     let first = vec![sleeper("one", 1), sleeper("two", 1)];

@@ -1,5 +1,6 @@
 //! From one manager to the next: workers and their clients notice nothing.
 
+mod amidst;
 mod both;
 mod calls;
 pub(crate) mod load;

@@ -2,36 +2,35 @@
 
 use tokio::sync::mpsc;
 
-use super::{ChannelTask, Order, Session};
+use super::{ChannelTask, Connection, Order, Session, in_words};
 use crate::wire::{lines::QueueFull, node::Answer};
 
 impl ChannelTask {
     /// All that are there, before anything else is read: however fast a worker asks, and whatever woke
     /// its channel, what waits for it is counted before it asks on.
-    pub(super) fn carry_out_all(
+    pub(super) async fn carry_out_all(
         &mut self,
         inbox: &mut mpsc::UnboundedReceiver<Box<Order>>,
-    ) -> Result<(), QueueFull> {
+    ) -> Result<(), String> {
         while let Ok(order) = inbox.try_recv() {
-            self.carry_out(*order)?;
+            self.carry_out(*order).await?;
         }
         Ok(())
     }
 
-    pub(super) fn carry_out(&mut self, order: Order) -> Result<(), QueueFull> {
+    pub(super) async fn carry_out(&mut self, order: Order) -> Result<(), String> {
         self.carried_out += 1;
         match order {
-            Order::ReadToEnd => {
-                self.ending = true;
-                Ok(())
+            Order::ReadToEnd => self.ending = true,
+            Order::Connection { handed, key, ticket } => {
+                self.connections.push_back(Connection { handed, key, ticket });
             }
-            Order::Connection { handed, key, fd } => {
-                let number = self.session.new_connection(&key, fd)?;
-                self.sent.insert(number, handed);
-                Ok(())
+            other => {
+                self.connect_all().await?;
+                self.say(other).map_err(in_words)?;
             }
-            other => self.say(other),
         }
+        Ok(())
     }
 
     fn say(&mut self, order: Order) -> Result<(), QueueFull> {

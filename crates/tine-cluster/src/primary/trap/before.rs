@@ -41,11 +41,11 @@ impl Task {
     ) -> Option<Result<(), Errno>> {
         let Call::Bind { fd, address, length } = notification.call else { return None };
         let thread = notification.thread?;
-        let raw = RawAddress::read(&caller::memory(thread, address, length).ok()?);
+        let raw = RawAddress::read(&caller::memory(&self.sight, thread, address, length).ok()?);
         if !self.is_shared(&raw) {
             return None;
         }
-        let (caller, socket) = caller::look(thread, fd).ok()?;
+        let (caller, socket) = caller::look(&self.sight, thread, fd).ok()?;
         let socket = socket?;
         if !self.trap_of(worker)?.is_waiting(notification) {
             return None;

@@ -56,7 +56,7 @@ impl Task {
         (fd, value): (i32, u64),
     ) -> Option<Answer> {
         let thread = notification.thread?;
-        let value = caller::memory(thread, value, 4).ok()?;
+        let value = caller::memory(&self.sight, thread, value, 4).ok()?;
         let inode = caller::inode(thread, fd).ok()??;
         let on = value.iter().any(|byte| *byte != 0);
         if self.workers.get(&worker)?.v6only.is_full()

@@ -154,6 +154,12 @@ impl Session {
         self.lane.bytes()
     }
 
+    /// Whether a handle is on its way: what is said now waits until the worker has confirmed it.
+    #[must_use]
+    pub const fn awaits_handle(&self) -> bool {
+        self.lane.waits()
+    }
+
     /// The next event in what has arrived. What needs no decision is answered on the way.
     ///
     /// # Errors

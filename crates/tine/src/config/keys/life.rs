@@ -53,8 +53,9 @@ pub const LIFE: &[Key] = &[
         "listen_timeout",
         &[],
         Kind::Duration,
-        "3s",
-        "How long a worker may take to be ready; then the start has failed.",
+        "",
+        "How long a worker may take to be ready; then the start or the reload has failed. Not set: 3s, and 30s for \
+         a reload where nothing is to be said (`wait_ready`).",
     ),
     key(
         "kill_signal",

@@ -1,27 +1,28 @@
 //! Gives an app new workers, with or without changes.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use tine_cluster::{
     core::{generations::Beside, rollout::Pace},
     id::Instance,
     policy::Policy,
-    primary::{Reload, ReloadError, Settings},
+    primary::{Reload, Settings},
 };
 use tokio::task::{JoinError, JoinHandle};
 
 use super::{
     App, Facts,
+    failure::replaced,
     versions::{Kept, beside},
 };
 use crate::{
     api::{apps::Outcome, reload::Rolling},
     causes::causes,
     daemon::{
-        order::{Alter, Which},
+        order::{Alter, Todo, Which},
         slot::{Reason, Slot},
     },
-    spec::{AppSpec, Millis},
+    spec::AppSpec,
     supervise::{
         guard,
         launch::{self, Launch},
@@ -30,9 +31,6 @@ use crate::{
 
 /// For all that a start needs.
 type Search = JoinHandle<Result<Launch, String>>;
-
-/// A new worker may take so long where nobody has said anything else.
-const UNHURRIED: Duration = Duration::from_secs(30);
 
 /// The app that comes of the change.
 ///
@@ -234,29 +232,40 @@ impl App {
         for slot in self.slots.values_mut().filter(|slot| all.has(slot.id)) {
             slot.renewal = reason;
         }
-        self.roll(altered, launch, turn).await
+        self.roll((altered, launch), turn, reason).await
     }
 
-    async fn roll(&mut self, altered: AppSpec, launch: Launch, turn: Turn) -> Outcome {
+    async fn roll(
+        &mut self,
+        (altered, launch): (AppSpec, Launch),
+        turn: Turn,
+        reason: Reason,
+    ) -> Outcome {
         let which = turn.which(self);
         let Some(runs) = &self.runs else { return self.failed("it does not run", &which) };
         let (cluster, before) = (runs.cluster.clone(), runs.settings.tuning());
         let policy_before = runs.settings.policy;
-        let patience = patience(&altered);
-        if self.called_off {
+        let patience = altered.reload_patience();
+        if self.reloading == Reloading::CalledOff {
             return self.failed("it was called off before it began", &which);
         }
         self.note = Some("reloading".to_owned());
-        self.note(None, "reload", "is reloaded".to_owned());
+        self.note(None, "reload", "is being reloaded".to_owned());
         let Turn { parallel, only, beside, .. } = turn;
         let pace = Pace { parallel: parallel.map_or(1, |parallel| parallel as usize), patience };
         let settings = launch.settings.clone();
-        let reload = Reload { program: Some(launch.settings.program), only, pace, beside };
+        // Who is replaced because it is ill is not kept for want of one that is well.
+        let is_cure = reason == Reason::Health;
+        let approval = !is_cure && self.hold_trials(&altered, &launch.settings.program);
+        let program = Some(launch.settings.program);
+        let reload = Reload { program, only, pace, beside, approval };
         let work = async {
             cluster.configure(settings.tuning()).await?;
             cluster.reload(reload).await
         };
-        match self.during(work).await {
+        let done = self.during(work).await;
+        let unwell = self.end_trials();
+        match done {
             Ok(_) => {
                 self.follow_policy(policy_before, settings.policy).await;
                 self.kept = beside.and_then(|beside| Kept::of(self, beside));
@@ -271,7 +280,7 @@ impl App {
                 } else {
                     self.becomes(altered);
                 }
-                self.not_rolled(&error, &which).await
+                self.not_rolled((&error, unwell), &which).await
             }
         }
     }
@@ -314,28 +323,26 @@ impl App {
         if recounted {
             self.resize(count).await;
         }
-        self.await_readiness("reloaded", which).await
-    }
-
-    async fn not_rolled(&mut self, error: &ReloadError, which: &Which) -> Outcome {
-        let text = causes(error);
-        if let ReloadError::NotKept(_) = error {
-            self.note = None;
-            return self.failed(text, which);
+        let outcome = self.await_readiness("reloaded", which).await;
+        if outcome.error.is_none() {
+            self.note(None, "reload", "is done: new workers serve".to_owned());
         }
-        let text = match replaced(error) {
-            0 => text,
-            some => format!("{text}; {some} of its workers run the new version already"),
-        };
-        self.note = Some(format!("the last reload failed: {text}"));
-        self.note(None, "reload", format!("failed: {text}"));
-        let last_lines = match error {
-            ReloadError::EndedEarly { worker, .. } | ReloadError::TooLate { worker, .. } => {
-                self.last_lines_of(*worker).await
-            }
-            _ => Vec::new(),
-        };
-        Outcome { last_lines, ..self.failed(text, which) }
+        outcome
+    }
+}
+
+/// Whether the order under way is a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reloading {
+    No,
+    Yes,
+    /// It has begun, and is to end.
+    CalledOff,
+}
+
+impl Reloading {
+    pub(super) fn of(todo: &Todo) -> Self {
+        if matches!(todo, Todo::Reload { .. }) { Self::Yes } else { Self::No }
     }
 }
 
@@ -358,23 +365,6 @@ impl Turn {
         let chosen = app.slots.values().filter(|slot| only.contains(&Instance(slot.instance)));
         Which::Ids(chosen.map(|slot| slot.id).collect())
     }
-}
-
-fn replaced(error: &ReloadError) -> u32 {
-    match error {
-        ReloadError::Cancelled { replaced }
-        | ReloadError::NotStarted { replaced, .. }
-        | ReloadError::EndedEarly { replaced, .. }
-        | ReloadError::TooLate { replaced, .. } => *replaced,
-        _ => 0,
-    }
-}
-
-/// The default is short, and meant for those who say that they are ready.
-pub(super) fn patience(spec: &AppSpec) -> Duration {
-    let unsaid = spec.listen_timeout == AppSpec::default().listen_timeout && !spec.wait_ready;
-    let Millis(said) = spec.listen_timeout;
-    if unsaid { UNHURRIED } else { Duration::from_millis(said) }
 }
 
 fn facts(launch: &Launch) -> Facts {

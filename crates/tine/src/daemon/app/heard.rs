@@ -12,8 +12,8 @@ impl App {
     pub(super) fn heard(&mut self, event: Event) {
         let Some(instance) = event.instance else { return self.heard_of_all(&event.what) };
         let worker = event.worker;
-        if let What::Adopted { pid, lived, ready, output } = event.what {
-            self.adopted((instance.0, worker), Found { pid, lived, ready, output });
+        if let What::Adopted { pid, lived, ready, in_place, output } = event.what {
+            self.adopted((instance.0, worker), Found { pid, lived, ready, in_place, output });
             return self.publish();
         }
         let Some(slot) = self.slots.get_mut(&instance.0) else { return };
@@ -26,6 +26,7 @@ impl App {
                 let path = pid_file::path(&self.spec, id, &self.shared.home);
                 pid_file::write(&path, pid.as_raw_pid());
                 self.processes.extend(mark.map(|mark| (worker, mark)));
+                self.begin_trial(worker, pid);
                 self.note(Some(id), "start", format!("started with pid {pid}"));
             }
             What::NotStarted { error } => self.trouble(instance.0, "error", causes(&error)),
@@ -40,7 +41,9 @@ impl App {
                 self.trouble(instance.0, "not-ready", text);
             }
             What::Refused { key, errno } => {
-                self.trouble(instance.0, "refused", format!("cannot listen on {key}: {errno}"));
+                // Its end is of that.
+                slot.explained = Some(worker);
+                self.refused(instance.0, key, errno);
             }
             What::Unfit { reason } => self.trouble(instance.0, "error", reason.to_string()),
             What::Misbehaved { error } => self.trouble(instance.0, "error", error),
@@ -61,7 +64,10 @@ impl App {
                 slot.cut += count;
                 self.losses.cut_ever += count;
                 *self.losses.cut.entry(id).or_default() += count;
-                let text = format!("{connections} connections did not end in time and were cut");
+                let text = match connections {
+                    1 => "1 connection did not end in time and was cut".to_owned(),
+                    more => format!("{more} connections did not end in time and were cut"),
+                };
                 self.note(Some(id), "cut", text);
             }
             What::Exited { exit, lived, asked, .. } => {
@@ -107,7 +113,7 @@ impl App {
     }
 
     /// Something went wrong that explains what comes next.
-    fn trouble(&mut self, instance: u32, what: &str, text: String) {
+    pub(super) fn trouble(&mut self, instance: u32, what: &str, text: String) {
         let Some(slot) = self.slots.get_mut(&instance) else { return };
         slot.failure = Some(text.clone());
         let id = slot.id;

@@ -3,6 +3,7 @@
 use tine_cluster::primary::{Event, Events};
 use tokio::sync::mpsc;
 
+use super::refused::Taken;
 use crate::{daemon::order::Query, supervise::guard::Demand};
 
 /// What comes in while no order is taken.
@@ -10,6 +11,8 @@ pub(super) struct Inputs {
     pub(super) events: Option<Events>,
     pub(super) queries: mpsc::Receiver<Query>,
     pub(super) demands: mpsc::UnboundedReceiver<Demand>,
+    /// Who holds addresses that workers were refused; one for each that is looked for.
+    pub(super) holders: (mpsc::UnboundedSender<Taken>, mpsc::UnboundedReceiver<Taken>),
     /// Of the log files. Told once until it is over, so there is little of it.
     pub(super) troubles: (mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<String>),
 }
@@ -20,21 +23,23 @@ pub(super) enum Input {
     Query(Query),
     /// With the log files.
     Trouble(String),
+    Taken(Taken),
 }
 
 impl Inputs {
     /// The next one, or what the guard demands, for which there is time when no order is under way.
     pub(super) async fn next_or_demand(&mut self) -> Result<Input, Demand> {
-        let Self { events, queries, demands, troubles } = self;
+        let Self { events, queries, demands, holders, troubles } = self;
         tokio::select! {
-            input = next(events, queries, &mut troubles.1) => Ok(input),
+            input = next(events, queries, (&mut holders.1, &mut troubles.1)) => Ok(input),
             Some(demand) = demands.recv() => Err(demand),
         }
     }
 
     /// Cancel safe.
     pub(super) async fn next(&mut self) -> Input {
-        next(&mut self.events, &mut self.queries, &mut self.troubles.1).await
+        let found = (&mut self.holders.1, &mut self.troubles.1);
+        next(&mut self.events, &mut self.queries, found).await
     }
 }
 
@@ -42,7 +47,10 @@ impl Inputs {
 async fn next(
     events: &mut Option<Events>,
     queries: &mut mpsc::Receiver<Query>,
-    troubles: &mut mpsc::UnboundedReceiver<String>,
+    (holders, troubles): (
+        &mut mpsc::UnboundedReceiver<Taken>,
+        &mut mpsc::UnboundedReceiver<String>,
+    ),
 ) -> Input {
     let event = async {
         match events {
@@ -53,6 +61,7 @@ async fn next(
     tokio::select! {
         event = event => Input::Event(event),
         Some(query) = queries.recv() => Input::Query(query),
+        Some(taken) = holders.recv() => Input::Taken(taken),
         Some(trouble) = troubles.recv() => Input::Trouble(trouble),
     }
 }

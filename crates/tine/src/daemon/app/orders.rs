@@ -48,7 +48,12 @@ impl App {
         });
         let instances = instances.collect();
         self.fill(launch, &instances).await;
-        self.await_readiness("started", which).await
+        let outcome = self.await_readiness("started", which).await;
+        if outcome.error.is_none() {
+            // Whatever failed before is of no interest any more.
+            self.note = None;
+        }
+        outcome
     }
 
     /// Starts workers for these instances, in the cluster that runs or in a new one.
@@ -91,6 +96,15 @@ impl App {
         }
     }
 
+    /// So long a worker that is started may take until it serves.
+    pub(super) fn patience(&self) -> Duration {
+        let said = self.spec.start_patience();
+        // Many at once take their time to start at all.
+        let many = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let said = said + Duration::from_millis(200) * many;
+        said + self.spec.min_uptime.duration() + Duration::from_secs(1)
+    }
+
     /// Waits until all of them serve, or it is known that they will not for now.
     pub(super) async fn await_readiness(&mut self, done: &str, which: &Which) -> Outcome {
         self.await_readiness_for(self.patience(), done, which).await
@@ -120,6 +134,7 @@ impl App {
         if let Some(program) = program {
             self.guard(&program);
         }
+        self.until(told_by(), |app| app.sought.is_empty()).await;
         let complaint = self.slots.values().filter(concerned).find(failed);
         let Some((id, complaint)) = complaint.map(|slot| (slot.id, slot.complaint())) else {
             return self.done(done, which);
@@ -178,6 +193,11 @@ impl App {
         self.note(None, "delete", "is deleted".to_owned());
         Outcome { app, ids, done: "deleted".to_owned(), ..Outcome::default() }
     }
+}
+
+/// Who holds an address is known sooner than that.
+fn told_by() -> Instant {
+    Instant::now() + Duration::from_secs(2)
 }
 
 async fn one(cluster: &Cluster, instance: Instance, what: Single) -> Result<(), InstanceError> {

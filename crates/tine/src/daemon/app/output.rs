@@ -1,6 +1,6 @@
 //! What an app's workers write.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use tine_cluster::{id::WorkerId, primary::Output};
 use tokio::sync::oneshot;
@@ -76,11 +76,19 @@ impl App {
         self.logs.as_ref().map(|logs| texts(logs.last_lines_of_id(id, LINES))).unwrap_or_default()
     }
 
-    /// What this worker has written last.
-    pub(super) async fn last_lines_of(&mut self, worker: WorkerId) -> Vec<String> {
+    /// What this worker has written last; with a time, what it had written last by then.
+    pub(super) async fn last_lines_of(
+        &mut self,
+        worker: WorkerId,
+        by: Option<Instant>,
+    ) -> Vec<String> {
         self.settle_logs().await;
         let number = self.log_number(worker);
-        self.logs.as_ref().map(|logs| texts(logs.last_lines(number, LINES))).unwrap_or_default()
+        let Some(logs) = &self.logs else { return Vec::new() };
+        texts(match by {
+            Some(by) => logs.last_lines_by(number, LINES, by),
+            None => logs.last_lines(number, LINES),
+        })
     }
 
     /// Of every worker, by id; what is read by now.

@@ -5,7 +5,7 @@ use tine_cluster::{id::WorkerId, json::Json, primary::Cluster};
 use tine_linux::process::Process;
 use tokio::sync::oneshot;
 
-use super::{App, actions::shown, pid_file, stdin::Told};
+use super::{App, actions::shown, change::Reloading, pid_file, stdin::Told};
 use crate::{
     api::apps::{AppDetails, AppView, Detail, WorkerView},
     daemon::{
@@ -46,7 +46,7 @@ impl App {
             }
             Query::Interrupt => self.interrupted = true,
             Query::CancelReload => {
-                self.called_off = true;
+                self.reloading = Reloading::CalledOff;
                 self.spawn_for(|cluster| async move {
                     let _ = cluster.cancel_reload().await;
                 });

@@ -6,7 +6,7 @@ use tine_cluster::id::Instance;
 
 use super::{App, orders::Single};
 use crate::{
-    api::apps::Outcome,
+    api::apps::{Outcome, Status},
     daemon::{
         order::{Scale, Which},
         slot::{Reason, Slot},
@@ -53,12 +53,18 @@ impl App {
         self.await_readiness("scaled", &Which::All).await
     }
 
-    /// Has so many instances. The lowest go first, as with pm2, and their numbers come back first. Gives
-    /// those that were added; they run if the cluster does.
+    /// Has so many instances. Those that do not serve go first, then the lowest, as with pm2, and their numbers
+    /// come back first. Gives those that were added; they run if the cluster does.
     pub(super) async fn resize(&mut self, count: u32) -> BTreeSet<u32> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let surplus: BTreeSet<u32> =
-            self.slots.keys().copied().take(self.slots.len().saturating_sub(count)).collect();
+        let mut all: Vec<(bool, u32)> = self
+            .slots
+            .values()
+            .map(|slot| (slot.status() == Status::Online, slot.instance))
+            .collect();
+        all.sort_unstable();
+        let more = all.len().saturating_sub(count);
+        let surplus: BTreeSet<u32> = all.into_iter().take(more).map(|(_, it)| it).collect();
         self.remove(&surplus).await;
         let free = (0u32..).filter(|instance| !self.slots.contains_key(instance));
         let added: BTreeSet<u32> = free.take(count.saturating_sub(self.slots.len())).collect();
@@ -98,7 +104,7 @@ impl App {
     }
 
     /// Those who start from now on know their new ids.
-    async fn tell_numbers(&mut self) {
+    pub(super) async fn tell_numbers(&mut self) {
         let Some(runs) = &self.runs else { return };
         let (cluster, mut settings) = (runs.cluster.clone(), runs.settings.clone());
         self.number(&mut settings);

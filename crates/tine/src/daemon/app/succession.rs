@@ -20,6 +20,7 @@ use crate::{
         slot::{Empty, Slot},
         state::{Mark, end_processes},
     },
+    spec::Instances,
     supervise::launch::Launch,
     watchdog::{Item, Keeper},
 };
@@ -66,6 +67,7 @@ impl App {
         settings.ends_in_workers = true;
         settings.program.stdio = Stdio::Pipes { input: true };
         settings.owner = Some(self.shared.watchdog);
+        settings.reach = Some(Arc::new(self.shared.keeper.clone()));
         settings.keeper = Some(Arc::new(OfApp {
             keeper: self.shared.keeper.clone(),
             prefix: app_key(self.number),
@@ -103,17 +105,14 @@ impl App {
         }
         let launch = self.launch_of_before().await;
         self.configure_logs();
-        let kept = left.items.iter().map(|(key, item)| kept(key, item));
-        let adopted = match kept.collect::<std::io::Result<Vec<Kept>>>() {
-            Ok(kept) => Cluster::adopt(launch.settings.clone(), kept).map_err(anyhow::Error::from),
-            Err(error) => Err(error.into()),
-        };
-        match adopted {
+        // Not a copy of them: there may be no descriptors for that.
+        let kept = std::mem::take(&mut left.items).into_iter().map(kept);
+        match Cluster::adopt(launch.settings.clone(), kept.collect()) {
             Ok(adopted) => {
                 self.go_on(launch, adopted, left).await;
                 self.remember_programs(offers);
             }
-            Err(error) => self.start_anew(&left, Some(error)).await,
+            Err(error) => self.start_anew(&left, Some(error.into())).await,
         }
     }
 
@@ -123,7 +122,11 @@ impl App {
         for (pid, exit) in left.ends.into_iter().chain(std::mem::take(&mut self.ends)) {
             self.child_ended(pid, exit);
         }
+        let known = self.slots.len();
         self.meet_workers().await;
+        if self.slots.len() > known {
+            self.tell_numbers().await;
+        }
         self.note(None, "adopted", format!("taken over after {}", left.before));
         if let Some(lost) = left.lost {
             let text = format!("not all workers could be taken over, others follow them: {lost}");
@@ -199,20 +202,30 @@ impl App {
 
     /// A worker of before is one of this manager's now.
     pub(super) fn adopted(&mut self, (instance, worker): (u32, WorkerId), found: Found) {
-        let Found { pid, lived, ready, output } = found;
-        // One that was added a moment before the manager before was killed may not be in its list.
-        let slot = self.slots.entry(instance).or_insert_with(|| {
-            let mut slot = Slot::new(self.shared.next_id(), instance);
-            slot.wanted = true;
-            slot
-        });
+        let Found { pid, lived, ready, in_place, output } = found;
+        if !self.slots.contains_key(&instance) {
+            self.add_begun(instance);
+        }
+        let Some(slot) = self.slots.get_mut(&instance) else { return };
         let id = slot.id;
-        slot.adopted(worker, pid, (lived, ready));
-        let mark = slot.mark_of(worker);
-        self.processes.extend(mark.map(|mark| (worker, mark)));
+        self.processes.extend(Mark::of(pid).map(|mark| (worker, mark)));
+        if in_place {
+            slot.adopted(worker, pid, (lived, ready));
+            let path = pid_file::path(&self.spec, id, &self.shared.home);
+            pid_file::write(&path, pid.as_raw_pid());
+        }
         self.capture(id, worker, output);
-        let path = pid_file::path(&self.spec, id, &self.shared.home);
-        pid_file::write(&path, pid.as_raw_pid());
+    }
+
+    /// The manager before was killed while it added instances: those that have a worker are there.
+    fn add_begun(&mut self, instance: u32) {
+        let mut slot = Slot::new(self.shared.next_id(), instance);
+        slot.wanted = true;
+        self.slots.insert(instance, slot);
+        let count = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let mut spec = self.spec.as_ref().clone();
+        spec.instances = Instances::Count(count);
+        self.spec = spec.into();
     }
 }
 
@@ -222,10 +235,10 @@ pub(super) struct Found {
     pub pid: Pid,
     pub lived: Duration,
     pub ready: bool,
+    pub in_place: bool,
     pub output: Option<Output>,
 }
 
-fn kept(key: &str, item: &Item) -> std::io::Result<Kept> {
-    let Item { value, descriptors } = Item::of(&item.value, &item.lent())?;
-    Ok(Kept { key: key.to_owned(), value, descriptors })
+fn kept((key, Item { value, descriptors }): (String, Item)) -> Kept {
+    Kept { key, value, descriptors }
 }

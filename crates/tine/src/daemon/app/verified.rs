@@ -62,6 +62,7 @@ impl App {
         let (account, lasted) = self.during(verification.end()).await;
         let verified = Box::new(Verified {
             cut: self.losses.cut.clone(),
+            failed: outcome.error.is_some(),
             ..verified(&question, &account, lasted)
         });
         self.losses.verified = Some(verified.clone());
@@ -107,6 +108,7 @@ fn verified(question: &Question, account: &Account, lasted: Duration) -> Verifie
     let lost = account.lost();
     Verified {
         at: now(),
+        failed: false,
         address: question.place.to_string(),
         path: question.path.clone(),
         lasted: micros(lasted) / 1000,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{App, change, orders::Single};
+use super::{App, orders::Single};
 use crate::{
     api::apps::{Outcome, Status},
     daemon::{
@@ -47,7 +47,7 @@ impl App {
     /// Until they serve; as long as a reload waits for it where none of them has ended, who may only be slow.
     async fn await_the_slow(&mut self, which: &Which) -> Outcome {
         let outcome = self.await_readiness("restarted", which).await;
-        let more = change::patience(&self.spec).saturating_sub(self.patience());
+        let more = self.spec.reload_patience().saturating_sub(self.patience());
         let is_slow = |slot: &Slot| slot.status() == Status::Launching && slot.early_ends == 0;
         let concerned = |slot: &&Slot| which.has(slot.id) && slot.wanted;
         let are_slow = self.slots.values().filter(concerned).any(is_slow);

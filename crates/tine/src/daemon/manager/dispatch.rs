@@ -143,7 +143,27 @@ impl Work {
         Ok(())
     }
 
+    /// An order comes after the one before, however long that takes.
+    fn tell_of_the_wait(&self, progress: Option<&Replies>) {
+        let Some(progress) = progress.filter(|_| self.card.borrow().reloads) else { return };
+        let hint = match &self.todo {
+            // Then it ends in a moment.
+            Todo::Reload { rolling, .. } if rolling.force => return,
+            Todo::Stop(_) | Todo::Delete | Todo::End | Todo::Leave(_) => return,
+            Todo::Reload { .. } => "; --force calls it off",
+            Todo::Start(_)
+            | Todo::Restart { .. }
+            | Todo::Rollback
+            | Todo::Promote
+            | Todo::Scale(_) => "",
+        };
+        let text = format!("{}: waits for the reload that runs{hint}", self.name());
+        // One who does not read misses it.
+        let _ = progress.try_send(AppResponse::Notice(text));
+    }
+
     async fn order(&mut self, progress: Option<Replies>) -> Outcome {
+        self.tell_of_the_wait(progress.as_ref());
         let todo = std::mem::replace(&mut self.todo, Todo::End);
         let (answer, outcome) = oneshot::channel();
         let order = Order { todo, drain_timeout: self.drain_timeout, progress, answer };

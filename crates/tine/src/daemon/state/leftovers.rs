@@ -19,9 +19,10 @@ pub(in crate::daemon) fn end_leftovers(saved: &Saved) -> usize {
     if saved.boot != boot() {
         return 0;
     }
-    [Some(saved.manager), saved.watchdog].into_iter().flatten().for_each(sweep_cgroups);
     let marks: Vec<Mark> = saved.apps.iter().flat_map(SavedApp::marks).collect();
-    end_processes(&marks)
+    let alive = left(&marks).len();
+    [Some(saved.manager), saved.watchdog].into_iter().flatten().for_each(sweep_cgroups);
+    end_processes(&marks).max(alive)
 }
 
 /// Likewise, those that are named like this.

@@ -120,7 +120,7 @@ fn has_port(address: &str) -> bool {
     plain && port.parse::<u16>().is_ok_and(|port| port != 0)
 }
 
-fn address(at: Option<&str>, port: Option<SocketAddr>) -> Result<String, String> {
+pub(super) fn address(at: Option<&str>, port: Option<SocketAddr>) -> Result<String, String> {
     let first = || port.map(|address| reachable(address).to_string());
     at.map(str::to_owned).or_else(first).ok_or_else(|| "it does not listen on any port".to_owned())
 }
@@ -135,13 +135,17 @@ pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(own, address.port())
 }
 
-async fn connect(address: &str) -> Result<TcpStream, String> {
+pub(super) async fn connect(address: &str) -> Result<TcpStream, String> {
     let connected = TcpStream::connect(address).await;
     connected.map_err(|error| format!("{address} cannot be connected to: {error}"))
 }
 
 async fn get(address: &str, path: &str) -> Result<(), String> {
-    let mut stream = connect(address).await?;
+    let stream = connect(address).await?;
+    ask(stream, address, path).await
+}
+
+pub(super) async fn ask(mut stream: TcpStream, address: &str, path: &str) -> Result<(), String> {
     let version = env!("CARGO_PKG_VERSION");
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: tine/{version}\r\nAccept: */*\r\n\

@@ -123,7 +123,7 @@ fn what_the_spec_says_arrives_in_the_settings() {
     spec.stop_exit_codes = vec![3];
     spec.restart_delay = Some(Millis(10));
     spec.wait_ready = true;
-    spec.listen_timeout = Millis(11);
+    spec.listen_timeout = Some(Millis(11));
     spec.private_ports = vec![9229];
     spec.listen = vec!["127.0.0.1:8003".parse().unwrap()];
     let found = launched(&spec).settings;

@@ -8,6 +8,7 @@ use crate::{
     watchdog::{
         message::Word,
         packet::{self, Packet, Wait},
+        reach,
         store::Item,
     },
 };
@@ -50,6 +51,10 @@ impl Keeping {
             }
             Ok(Word::PutLarge { key }) => self.keep_large(key, descriptors),
             Ok(Word::Forget { key }) => drop(self.store.take(key)),
+            Ok(Word::Duplicate { number }) => reach::duplicate(number, &descriptors),
+            Ok(Word::Memory { thread, address, length }) => {
+                reach::read_memory((thread, address, length), &descriptors);
+            }
             Ok(Word::Become { program }) => self.program = Some(program.to_owned()),
             Err(error) => say(&format!("the manager said what cannot be understood: {error}")),
         }

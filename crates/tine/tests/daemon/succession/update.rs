@@ -63,14 +63,14 @@ fn a_program_that_cannot_take_over_is_refused_and_nothing_changes() {
     let manager = Manager::new();
     succeeds_to_start(&manager, vec![sleeper("one", 1)]);
     let (before, old) = (manager.list(), manager.pid());
-    let newer = pretender(&manager, "2-2");
+    let newer = pretender(&manager, "3-3");
     let none = manager.root.join("none");
     for (program, reason) in [
         (Path::new("/bin/true"), "is no tine that can take over; nothing was changed"),
         (&*none, "cannot be executed: No such file or directory"),
         (
             &*newer,
-            "this tine reads versions 2 to 2 of what a manager leaves, not 1; nothing was changed",
+            "this tine reads versions 3 to 3 of what a manager leaves, not 2; nothing was changed",
         ),
     ] {
         let (code, said, errors) = update(&manager, program);
@@ -87,14 +87,14 @@ fn a_program_with_another_version_of_the_state_that_reads_this_one_takes_over() 
     let manager = Manager::new();
     succeeds_to_start(&manager, vec![sleeper("one", 2)]);
     let before = manager.list();
-    let newer = pretender(&manager, "1-2");
+    let newer = pretender(&manager, "2-3");
     let (code, _, errors) = update(&manager, &newer);
     assert_eq!(code, Some(0), "{errors}");
     assert_eq!(pids(&manager.list()[0]), pids(&before[0]));
-    let (code, _, errors) = update(&manager, &pretender(&manager, "1-1"));
+    let (code, _, errors) = update(&manager, &pretender(&manager, "1-2"));
     assert_eq!(code, Some(1));
     assert!(
-        errors.contains("this tine reads versions 1 to 1 of what a manager leaves, not 2"),
+        errors.contains("this tine reads versions 1 to 2 of what a manager leaves, not 3"),
         "{errors}"
     );
     replace(&manager);
@@ -107,4 +107,22 @@ fn without_a_manager_there_is_nothing_to_update() {
     let (code, _, errors) = run(&manager, &["updatePM2"]);
     assert_eq!(code, Some(1));
     assert!(errors.contains("no manager runs"), "{errors}");
+}
+
+#[test]
+fn a_program_that_says_that_it_can_take_over_and_ends_costs_no_worker() {
+    let manager = Manager::new();
+    succeeds_to_start(&manager, vec![sleeper("one", 2)]);
+    let before = pids(&manager.list()[0]);
+    let liar = manager.root.join("liar");
+    let tine = env!("CARGO_BIN_EXE_tine");
+    let text = format!("#!/bin/sh\n[ \"$2\" = --can-adopt ] && exec {tine} \"$@\"\nexit 1\n");
+    fs::write(&liar, text).unwrap();
+    fs::set_permissions(&liar, fs::Permissions::from_mode(0o755)).unwrap();
+    let (code, _, errors) = update(&manager, &liar);
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("has ended instead of taking over"), "{errors}");
+    assert_eq!(pids(&manager.list()[0]), before);
+    // Nobody's descendants any more.
+    manager.done(&AppRequest::KillManager);
 }

@@ -15,9 +15,10 @@ use crate::{
 /// How long another manager may take to say what it has.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// In words: an app of another `tine run`, or a process by pid and name.
-pub(super) async fn of(key: &ListenKey) -> String {
-    let managed = managers().await;
+/// In words: one of these apps, an app of a `tine run`, or a process by pid and name.
+pub(crate) async fn of(key: &ListenKey, apps: Vec<PortsReport>) -> String {
+    let mut managed = apps;
+    managed.extend(managers().await);
     let wanted = key.to_string();
     let ours = managed
         .iter()
@@ -44,6 +45,9 @@ pub(super) async fn of(key: &ListenKey) -> String {
 }
 
 fn by_app(report: &PortsReport) -> String {
+    if report.manager_pid == std::process::id() {
+        return format!("the app `{}` has it; stop that, or choose another port", report.app);
+    }
     format!("tine's app `{}` has it (manager pid {})", report.app, report.manager_pid)
 }
 
