@@ -132,17 +132,18 @@ fn out_of_descriptors_accepting_pauses_and_resumes_and_that_is_said_once() {
     }
     let port = free_port();
     let variable = format!("PORT={port}");
-    let words = ["-i", "2", "--mechanism", "hand-over", "--env", &variable, "hello.js"];
-    let run = Tine::run(words).as_user().through(["prlimit", "--nofile=64:64"]);
+    // Workers have as few, and all clients are to have room in the four.
+    let words = ["-i", "4", "--mechanism", "hand-over", "--env", &variable, "hello.js"];
+    let run = Tine::run(words).as_user().through(["prlimit", "--nofile=200:200"]);
     let mut tine = run.start();
-    tine.wait_listening(2);
+    tine.wait_listening(4);
     let workers = tine.pids();
     for pid in &workers {
         tine.signal_worker(*pid, Signal::STOP);
     }
     let connect = |_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a connection");
-    // More than half of what may wait in the kernel: fewer are left there.
-    let clients: Vec<TcpStream> = (0..300).map(connect).collect();
+    // What is more than half of the kernel's queue of 511 is accepted in advance: more than there is room for.
+    let clients: Vec<TcpStream> = (0..500).map(connect).collect();
     let pauses = |line: &str| line.contains("could not accept connections (pausing): ");
     tine.wait_for(pauses, "the pause");
     // Several more tries are made meanwhile.
