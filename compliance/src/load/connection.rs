@@ -16,9 +16,6 @@ const FILLERS: usize = 100;
 /// A reset that answers a request follows the end of a stream within this; on loopback it takes microseconds.
 const RESET_FOLLOWS: Duration = Duration::from_millis(50);
 
-/// An end so soon after a request had been on its way before the request came: a busy program is that slow.
-const MOMENT: Duration = Duration::from_millis(20);
-
 /// A request that is under way, or the hope of one.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -35,6 +32,8 @@ pub(super) struct Connection {
     received: Vec<u8>,
     /// When the stream ended without an answer: why shows a moment later.
     ended: Option<Instant>,
+    /// [`Pace::moment`](super::Pace::moment).
+    moment: Duration,
 }
 
 /// Who answered.
@@ -54,13 +53,17 @@ pub(super) enum Step {
 
 impl Connection {
     /// Begins to connect.
-    pub(super) fn open(target: &Target, kind: Kind, due: Instant, number: u64) -> io::Result<Self> {
+    pub(super) fn open(
+        target: &Target,
+        moment: Duration,
+        (kind, due, number): (Kind, Instant, u64),
+    ) -> io::Result<Self> {
         let stream = TcpStream::from(target.connect(number)?);
         let (path, received) = (kind.path(number), Vec::new());
         // At a path there is no handshake.
         let connected = !target.is_tcp();
         let (sent, reused_of, ended) = (None, None, None);
-        Ok(Self { stream, kind, due, path, connected, sent, reused_of, received, ended })
+        Ok(Self { stream, kind, due, path, connected, sent, reused_of, received, ended, moment })
     }
 
     /// Has it carry another request.
@@ -169,7 +172,7 @@ impl Connection {
     /// that its end was on its way already. One that could not even be sent came too late by itself.
     fn met_the_end(&self, at: Instant) -> bool {
         let took = self.sent.map(|sent| at.saturating_duration_since(sent));
-        let at_once = took.is_none_or(|took| took < MOMENT);
+        let at_once = took.is_none_or(|took| took < self.moment);
         self.reused_of.is_some() && self.received.is_empty() && at_once
     }
 }

@@ -47,12 +47,16 @@ pub struct Pace {
     pub connections: usize,
     /// After this long a request that is not answered has timed out.
     pub patience: Duration,
+    /// An end so soon after a request on a kept connection had been on its way before the request came: a busy
+    /// program is that slow.
+    pub moment: Duration,
 }
 
 impl Default for Pace {
     /// 200 plain and 20 slow requests a second, one half of them on 24 kept connections.
     fn default() -> Self {
-        Self { plain: 100, slow: 10, connections: 24, patience: Duration::from_secs(5) }
+        let (patience, moment) = (Duration::from_secs(5), Duration::from_millis(20));
+        Self { plain: 100, slow: 10, connections: 24, patience, moment }
     }
 }
 

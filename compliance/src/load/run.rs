@@ -152,7 +152,7 @@ impl<'a> Run<'a> {
             }
         }
         self.asked += 1;
-        Connection::open(self.target, kind, due, self.number)
+        Connection::open(self.target, self.pace.moment, (kind, due, self.number))
     }
 
     /// Until a connection can go on, a request is due, or a word may have come.

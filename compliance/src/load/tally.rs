@@ -21,13 +21,13 @@ pub enum Outcome {
     /// Other bytes than it should be.
     Wrong,
     /// The connection had been kept, and the server had closed it before the request arrived: its system
-    /// answered with a reset, within 20 ms, which finds the client with the end of the stream already there.
+    /// answered with a reset, within a moment, which finds the client with the end of the stream already there.
     /// No server can do anything about it, and every client asks again.
     Raced,
-    /// The connection had been kept, and was reset before a byte of the answer within 20 ms of the request: that
+    /// The connection had been kept, and was reset before a byte of the answer within a moment of the request: that
     /// arrived when the server had looked at it for the last time and had not closed it yet, or was killed.
     ResetKept,
-    /// The connection had been kept, and ended without a byte of the answer within 20 ms of the request:
+    /// The connection had been kept, and ended without a byte of the answer within a moment of the request:
     /// the server read it when it was about to close.
     EndedKept,
 }

@@ -96,7 +96,13 @@ impl Stage {
 
     /// Who answers, until there are so many.
     fn seen(&self, wanted: usize, time: Duration) -> BTreeSet<u32> {
-        let pace = Pace { plain: 150, slow: 0, connections: 24, patience: Duration::from_secs(1) };
+        let pace = Pace {
+            plain: 150,
+            slow: 0,
+            connections: 24,
+            patience: Duration::from_secs(1),
+            ..Pace::default()
+        };
         let load = Load::start(self.target.clone(), pace);
         let mut seen = BTreeSet::new();
         within(time, || {
